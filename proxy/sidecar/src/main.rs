@@ -1,0 +1,2 @@
+//! The `leeboard` binary.
+fn main() {}
