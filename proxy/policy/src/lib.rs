@@ -1,1 +1,17 @@
-//! Placeholder.
+//! Decides what happens to a request, and does nothing: no I/O, no clock, no thread, no luck of its own.
+//!
+//! A driver (the proxy, the simulator, `explain`) tells an exchange what happened and is told the next step.
+//! Time and randomness are arguments, so the same snapshot, live state, request, time and seed always give the same step.
+#![no_std]
+
+extern crate alloc;
+
+pub mod cluster;
+pub mod dice;
+pub mod headers;
+pub mod origin;
+pub mod pattern;
+pub mod retry;
+pub mod route;
+pub mod snapshot;
+pub mod time;

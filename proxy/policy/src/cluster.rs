@@ -1,0 +1,281 @@
+//! A cluster: one destination host, port and subset, with how to reach it and what to protect it with.
+
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+use core::net::SocketAddr;
+
+use crate::origin::Origin;
+use crate::time::Span;
+
+/// The index of a cluster in its snapshot.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct ClusterId(pub u32);
+
+/// A destination, ready to run.
+#[derive(Clone, Debug)]
+pub struct Cluster {
+    /// Istio's name for it, such as `outbound|9080|v1|reviews.default.svc.cluster.local`.
+    pub name: Arc<str>,
+    /// What it is called in metrics.
+    pub service: Service,
+    /// Where its endpoints come from.
+    pub discovery: Discovery,
+    /// What is spoken to its endpoints.
+    pub protocol: Protocol,
+    /// How an endpoint is chosen.
+    pub balancer: Balancer,
+    /// How much it may be given at a time.
+    pub limits: Limits,
+    /// How its connections are made and kept.
+    pub connection: Connection,
+    /// When an endpoint is set aside; `None` means never.
+    pub outlier: Option<Outlier>,
+    /// Below this percentage of available endpoints all of them are used. Envoy: `healthy_panic_threshold`; 0 disables.
+    pub panic_percent: u32,
+    /// The ServiceEntry or Service it was made from.
+    pub origin: Origin,
+    /// The DestinationRule whose policy it carries, if any.
+    pub policy_origin: Option<Origin>,
+}
+
+/// The service that a cluster is a part of, as metrics name it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Service {
+    /// The full host name, `reviews.default.svc.cluster.local`.
+    pub host: Arc<str>,
+    /// The short name, `reviews`; `PassthroughCluster` and the like for traffic to nowhere known.
+    pub name: Arc<str>,
+    /// The namespace it lives in, or `unknown`.
+    pub namespace: Arc<str>,
+    /// The service port.
+    pub port: u16,
+    /// The subset, or empty.
+    pub subset: Arc<str>,
+    /// Whether it lies outside the mesh.
+    pub external: bool,
+}
+
+/// Where endpoints come from.
+#[derive(Clone, Debug)]
+pub enum Discovery {
+    /// Written down in the configuration.
+    Static(Vec<EndpointSpec>),
+    /// Every address of every name is an endpoint. Istio: `resolution: DNS`. Envoy: STRICT_DNS.
+    Dns(Vec<DnsSpec>),
+    /// One endpoint, whose address is the first of the latest answer. Istio: `DNS_ROUND_ROBIN`. Envoy: LOGICAL_DNS.
+    DnsFirst(DnsSpec),
+    /// Wherever the caller was going. Istio: `resolution: NONE`, headless services and passthrough.
+    Original,
+}
+
+/// A name to resolve, and what its addresses have in common.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DnsSpec {
+    /// The name.
+    pub name: Arc<str>,
+    /// The port at every address of it.
+    pub port: u16,
+    /// Relative share of the traffic, at least 1.
+    pub weight: u32,
+    /// What is known of the workload behind it.
+    pub workload: Arc<Workload>,
+}
+
+/// One endpoint as the configuration describes it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct EndpointSpec {
+    /// Where it listens.
+    pub address: Address,
+    /// Relative share of the traffic, at least 1.
+    pub weight: u32,
+    /// What is known of the workload behind it.
+    pub workload: Arc<Workload>,
+}
+
+/// Where an endpoint listens.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Address {
+    /// An IP address and port.
+    Socket(SocketAddr),
+    /// A Unix socket's path; a leading `@` names an abstract one.
+    Unix(Arc<str>),
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Address::Socket(address) => address.fmt(f),
+            Address::Unix(path) => write!(f, "unix://{path}"),
+        }
+    }
+}
+
+/// What is known of a workload: ours, or the one behind an endpoint. Unknown values are empty.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Workload {
+    /// The workload's name, usually its Deployment's.
+    pub name: Arc<str>,
+    /// Its namespace.
+    pub namespace: Arc<str>,
+    /// Its labels; `app` and `version` appear in metrics.
+    pub labels: BTreeMap<Arc<str>, Arc<str>>,
+    /// `region/zone/subzone`.
+    pub locality: Arc<str>,
+}
+
+impl Workload {
+    /// A label's value, or the empty string.
+    pub fn label(&self, key: &str) -> &str {
+        self.labels.get(key).map_or("", |v| v)
+    }
+
+    /// Istio: canonical name is `service.istio.io/canonical-name`, `app.kubernetes.io/name`, `app`, else the workload's name.
+    pub fn canonical_name(&self) -> &str {
+        self.first_label(&["service.istio.io/canonical-name", "app.kubernetes.io/name", "app"]).unwrap_or(&self.name)
+    }
+
+    /// Istio: canonical revision is `service.istio.io/canonical-revision`, `app.kubernetes.io/version`, `version`, else `latest`.
+    pub fn canonical_revision(&self) -> &str {
+        self.first_label(&["service.istio.io/canonical-revision", "app.kubernetes.io/version", "version"])
+            .unwrap_or("latest")
+    }
+
+    fn first_label(&self, keys: &[&str]) -> Option<&str> {
+        keys.iter().map(|key| self.label(key)).find(|value| !value.is_empty())
+    }
+}
+
+/// What is spoken to endpoints.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Protocol {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2 without TLS, by prior knowledge.
+    Http2,
+    /// Whatever the caller spoke. Istio: `useClientProtocol`, and ports whose protocol is not declared.
+    Client,
+}
+
+/// How an endpoint is chosen.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Balancer {
+    /// The less busy of two. Istio: `LEAST_REQUEST`, the default, also spelled `LEAST_CONN`.
+    LeastRequest,
+    /// Each in turn, by weight.
+    RoundRobin,
+    /// Any, by weight.
+    Random,
+    /// The place of a hash on a ring.
+    RingHash {
+        /// What is hashed.
+        key: HashKey,
+        /// The least number of entries on the ring.
+        minimum_size: u64,
+    },
+}
+
+/// What a consistent hash is taken of. Without a value the pick is random.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum HashKey {
+    /// A request header's values, in lower case.
+    Header(Arc<str>),
+    /// The first value of a query parameter, undecoded.
+    Query(Arc<str>),
+    /// The caller's IP address.
+    SourceIp,
+}
+
+/// How much a cluster may be given at a time, per proxy; `None` is no limit.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Limits {
+    /// Connections, exact over all workers. Istio: `tcp.maxConnections`.
+    pub connections: Option<u32>,
+    /// Requests waiting for a connection. Istio: `http1MaxPendingRequests`.
+    pub pending: Option<u32>,
+    /// Requests in flight, any HTTP version. Istio: `http2MaxRequests`.
+    pub requests: Option<u32>,
+    /// Retries scheduled or in flight. Istio: `maxRetries`.
+    pub retries: Option<u32>,
+}
+
+/// How connections are made and kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Connection {
+    /// How long TCP (and TLS) may take. Istio: 10 s.
+    pub connect_timeout: Span,
+    /// How long an unused connection is kept; `None` for ever.
+    pub idle_timeout: Option<Span>,
+    /// After this many requests a connection is not used again; `None` is no limit.
+    pub max_requests: Option<u32>,
+    /// How many streams share one HTTP/2 connection.
+    pub max_streams: Option<u32>,
+    /// PING interval and timeout of HTTP/2 connections.
+    pub http2_keepalive: Option<(Span, Span)>,
+    /// TCP keep-alive.
+    pub tcp_keepalive: Option<TcpKeepalive>,
+}
+
+impl Default for Connection {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Span::from_secs(10),
+            idle_timeout: Some(Span::from_secs(3600)),
+            max_requests: None,
+            max_streams: None,
+            http2_keepalive: None,
+            tcp_keepalive: None,
+        }
+    }
+}
+
+/// TCP keep-alive; an absent value leaves the system's.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct TcpKeepalive {
+    /// Unanswered probes before the connection is dead.
+    pub probes: Option<u32>,
+    /// Idle time before the first probe.
+    pub time: Option<Span>,
+    /// Time between probes.
+    pub interval: Option<Span>,
+}
+
+/// When an endpoint is set aside for a while. Istio: `outlierDetection`, with Envoy's defaults filled in.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Outlier {
+    /// Errors in a row; 0 disables. Default 5.
+    pub consecutive_5xx: u32,
+    /// 502, 503 and 504 in a row; 0 disables, which is the default.
+    pub consecutive_gateway: u32,
+    /// Connect failures and timeouts are counted apart from statuses.
+    pub split_local_origin: bool,
+    /// Local failures in a row when split; 0 disables. Default 5.
+    pub consecutive_local: u32,
+    /// If not empty, only these statuses are errors.
+    pub error_codes: Vec<u16>,
+    /// Time between sweeps, at which ejected endpoints return. Default 10 s.
+    pub interval: Span,
+    /// How long the first ejection lasts; the n-th in a row lasts n times as long. Default 30 s.
+    pub base_ejection: Span,
+    /// The longest ejection: 300 s, or `base_ejection` when that is longer.
+    pub max_ejection: Span,
+    /// No more than this percentage of endpoints is out at a time. Default 10.
+    pub max_ejection_percent: u32,
+}
+
+impl Default for Outlier {
+    fn default() -> Self {
+        Self {
+            consecutive_5xx: 5,
+            consecutive_gateway: 0,
+            split_local_origin: false,
+            consecutive_local: 5,
+            error_codes: Vec::new(),
+            interval: Span::from_secs(10),
+            base_ejection: Span::from_secs(30),
+            max_ejection: Span::from_secs(300),
+            max_ejection_percent: 10,
+        }
+    }
+}

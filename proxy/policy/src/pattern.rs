@@ -1,0 +1,123 @@
+//! Patterns for text, paths, headers and query parameters.
+
+use alloc::string::String;
+use alloc::sync::Arc;
+use core::fmt;
+
+use regex::Regex;
+
+/// A pattern for text.
+#[derive(Clone, Debug)]
+pub enum Pattern {
+    /// Anything, as long as it is there. Istio: an empty StringMatch.
+    Present,
+    /// Exactly this.
+    Exact(Arc<str>),
+    /// Anything that begins so.
+    Prefix(Arc<str>),
+    /// Anything that the expression matches from end to end; compile with [`whole`].
+    Regex(Regex),
+}
+
+impl Pattern {
+    /// Whether text that is present matches.
+    pub fn matches(&self, text: &str) -> bool {
+        match self {
+            Pattern::Present => true,
+            Pattern::Exact(wanted) => **wanted == *text,
+            Pattern::Prefix(prefix) => text.starts_with(&**prefix),
+            Pattern::Regex(regex) => regex.is_match(text),
+        }
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Pattern::Present => f.write_str("present"),
+            Pattern::Exact(text) => write!(f, "exact {text}"),
+            Pattern::Prefix(text) => write!(f, "prefix {text}"),
+            Pattern::Regex(regex) => write!(f, "regex {}", regex.as_str()),
+        }
+    }
+}
+
+/// A pattern for the path without query. Istio: prefixes are plain string prefixes, and case is ignored in exact and prefix only.
+#[derive(Clone, Debug, Default)]
+pub enum PathMatch {
+    /// Every path.
+    #[default]
+    Any,
+    /// This path.
+    Exact(Arc<str>),
+    /// This path, ASCII case aside.
+    ExactIgnoreCase(Arc<str>),
+    /// Paths that begin with these bytes.
+    Prefix(Arc<str>),
+    /// Paths that begin with these bytes, ASCII case aside.
+    PrefixIgnoreCase(Arc<str>),
+    /// Paths that the expression matches from end to end; compile with [`whole`].
+    Regex(Regex),
+}
+
+impl PathMatch {
+    /// Whether a path without query matches.
+    pub fn matches(&self, path: &str) -> bool {
+        match self {
+            PathMatch::Any => true,
+            PathMatch::Exact(wanted) => **wanted == *path,
+            PathMatch::ExactIgnoreCase(wanted) => wanted.eq_ignore_ascii_case(path),
+            PathMatch::Prefix(prefix) => path.starts_with(&**prefix),
+            PathMatch::PrefixIgnoreCase(prefix) => {
+                path.as_bytes().get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes()))
+            }
+            PathMatch::Regex(regex) => regex.is_match(path),
+        }
+    }
+}
+
+/// A header and what it must be. Several values are joined with `,` first.
+#[derive(Clone, Debug)]
+pub struct HeaderMatch {
+    /// The name in lower case; `:method`, `:scheme`, `:authority` and `:path` are understood.
+    pub name: Arc<str>,
+    /// What its value must be.
+    pub value: Pattern,
+}
+
+/// A query parameter and what it must be. The first of repeated ones counts, undecoded.
+#[derive(Clone, Debug)]
+pub struct QueryMatch {
+    /// The name, case-sensitive.
+    pub name: Arc<str>,
+    /// What its value must be.
+    pub value: Pattern,
+}
+
+impl QueryMatch {
+    /// Whether a query string (without `?`) matches.
+    pub fn matches(&self, query: &str) -> bool {
+        first_value(query, &self.name).is_some_and(|value| self.value.matches(value))
+    }
+}
+
+/// The first value of a query parameter, undecoded; empty for `?name`.
+pub fn first_value<'q>(query: &'q str, name: &str) -> Option<&'q str> {
+    query.split('&').find_map(|pair| {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        (key == name).then_some(value)
+    })
+}
+
+/// Compiles an expression so that it must match from end to end, as RE2's full match does.
+///
+/// # Errors
+/// The expression does not compile, or would be larger than the engine allows.
+pub fn whole(expression: &str) -> Result<Regex, regex::Error> {
+    Regex::new(expression)?;
+    let mut anchored = String::with_capacity(expression.len() + 8);
+    anchored.push_str("^(?:");
+    anchored.push_str(expression);
+    anchored.push_str(")$");
+    Regex::new(&anchored)
+}
