@@ -15,3 +15,4 @@ pub mod retry;
 pub mod route;
 pub mod snapshot;
 pub mod time;
+pub mod verdict;
