@@ -1,0 +1,96 @@
+//! What is wrong with a configuration, where, and what to do about it.
+
+use std::sync::Arc;
+
+use crate::codes::Code;
+use crate::source::Spot;
+
+/// How bad it is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Severity {
+    /// The object is set aside.
+    Error,
+    /// The object is used; something in it will not do what it seems to.
+    Warning,
+    /// Good to know.
+    Info,
+}
+
+impl Severity {
+    /// `error`, `warning` or `info`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+            Severity::Info => "info",
+        }
+    }
+}
+
+/// One complaint.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Diagnostic {
+    /// Its code.
+    pub code: Code,
+    /// The code of `istioctl analyze` for the same thing, as `IST0101`.
+    pub ist: Option<&'static str>,
+    /// How bad it is.
+    pub severity: Severity,
+    /// What is wrong, in one terse line.
+    pub message: String,
+    /// The object, as `VirtualService demo/reviews`; empty when it is about a whole file.
+    pub resource: Arc<str>,
+    /// Where.
+    pub primary: Spot,
+    /// Other places that have to do with it, and what is there.
+    pub labels: Vec<(Spot, String)>,
+    /// What to do.
+    pub help: Option<String>,
+}
+
+impl Diagnostic {
+    /// A complaint without labels or help.
+    pub fn new(severity: Severity, code: Code, resource: &Arc<str>, at: &Spot, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            ist: None,
+            severity,
+            message: message.into(),
+            resource: resource.clone(),
+            primary: at.clone(),
+            labels: Vec::new(),
+            help: None,
+        }
+    }
+
+    /// An error.
+    pub fn error(code: Code, resource: &Arc<str>, at: &Spot, message: impl Into<String>) -> Self {
+        Self::new(Severity::Error, code, resource, at, message)
+    }
+
+    /// A warning.
+    pub fn warning(code: Code, resource: &Arc<str>, at: &Spot, message: impl Into<String>) -> Self {
+        Self::new(Severity::Warning, code, resource, at, message)
+    }
+
+    /// Names the `istioctl analyze` code of the same thing.
+    #[must_use]
+    pub fn ist(mut self, code: &'static str) -> Self {
+        self.ist = Some(code);
+        self
+    }
+
+    /// Says what to do.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// Points at another place.
+    #[must_use]
+    pub fn label(mut self, at: &Spot, text: impl Into<String>) -> Self {
+        self.labels.push((at.clone(), text.into()));
+        self
+    }
+}

@@ -1,0 +1,169 @@
+//! The objects of a configuration, near the user's text: host names unexpanded, defaults not filled in.
+
+pub mod destination_rule;
+pub mod gateway;
+pub mod kubernetes;
+pub mod service_entry;
+pub mod sidecar;
+pub mod virtual_service;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use leeboard_policy::origin::Origin;
+
+use crate::source::Spot;
+
+pub use destination_rule::DestinationRule;
+pub use gateway::Gateway;
+pub use kubernetes::{EndpointSlice, Endpoints, Pod, Service};
+pub use service_entry::{ServiceEntry, WorkloadEntry};
+pub use sidecar::Sidecar;
+pub use virtual_service::VirtualService;
+
+/// Labels, selectors and annotations.
+pub type Labels = BTreeMap<Arc<str>, Arc<str>>;
+
+/// All objects of a configuration, each kind in order of appearance.
+#[derive(Clone, Debug, Default)]
+pub struct Resources {
+    /// Istio: how requests are routed.
+    pub virtual_services: Vec<Arc<VirtualService>>,
+    /// Istio: what happens to requests once routed.
+    pub destination_rules: Vec<Arc<DestinationRule>>,
+    /// Istio: services beyond those of Kubernetes.
+    pub service_entries: Vec<Arc<ServiceEntry>>,
+    /// Istio: workloads beyond pods.
+    pub workload_entries: Vec<Arc<WorkloadEntry>>,
+    /// Istio: load balancers at the edge.
+    pub gateways: Vec<Arc<Gateway>>,
+    /// Istio: what a proxy sees of the mesh.
+    pub sidecars: Vec<Arc<Sidecar>>,
+    /// Kubernetes services.
+    pub services: Vec<Arc<Service>>,
+    /// Kubernetes endpoints, the older kind.
+    pub endpoints: Vec<Arc<Endpoints>>,
+    /// Kubernetes endpoint slices.
+    pub endpoint_slices: Vec<Arc<EndpointSlice>>,
+    /// Kubernetes pods.
+    pub pods: Vec<Arc<Pod>>,
+}
+
+/// The kinds that are read.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Kind {
+    /// networking.istio.io
+    VirtualService,
+    /// networking.istio.io
+    DestinationRule,
+    /// networking.istio.io
+    ServiceEntry,
+    /// networking.istio.io
+    WorkloadEntry,
+    /// networking.istio.io
+    Gateway,
+    /// networking.istio.io
+    Sidecar,
+    /// v1
+    Service,
+    /// v1
+    Endpoints,
+    /// discovery.k8s.io/v1
+    EndpointSlice,
+    /// v1
+    Pod,
+}
+
+impl Kind {
+    /// All kinds, in order.
+    pub const ALL: [Kind; 10] = [
+        Kind::VirtualService,
+        Kind::DestinationRule,
+        Kind::ServiceEntry,
+        Kind::WorkloadEntry,
+        Kind::Gateway,
+        Kind::Sidecar,
+        Kind::Service,
+        Kind::Endpoints,
+        Kind::EndpointSlice,
+        Kind::Pod,
+    ];
+
+    /// The word in `kind:`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::VirtualService => "VirtualService",
+            Kind::DestinationRule => "DestinationRule",
+            Kind::ServiceEntry => "ServiceEntry",
+            Kind::WorkloadEntry => "WorkloadEntry",
+            Kind::Gateway => "Gateway",
+            Kind::Sidecar => "Sidecar",
+            Kind::Service => "Service",
+            Kind::Endpoints => "Endpoints",
+            Kind::EndpointSlice => "EndpointSlice",
+            Kind::Pod => "Pod",
+        }
+    }
+}
+
+/// What an object is called.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct ObjectId {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its namespace.
+    pub namespace: Arc<str>,
+    /// Its name; empty when it was not legible.
+    pub name: Arc<str>,
+}
+
+impl fmt::Display for ObjectId {
+    /// `VirtualService demo/reviews`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}/{}", self.kind.name(), self.namespace, self.name)
+    }
+}
+
+/// What every object has.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Meta {
+    /// Kind, namespace (`default` when it is not written) and name.
+    pub id: ObjectId,
+    /// `metadata.labels`.
+    pub labels: Labels,
+    /// `metadata.annotations`.
+    pub annotations: Labels,
+    /// When it was made: the older of two objects has the smaller value.
+    pub created: Created,
+    /// `VirtualService demo/reviews`, for origins and diagnostics.
+    pub resource: Arc<str>,
+    /// Where the object's name is written.
+    pub spot: Spot,
+}
+
+impl Meta {
+    /// The namespace.
+    pub fn namespace(&self) -> &Arc<str> {
+        &self.id.namespace
+    }
+
+    /// The name.
+    pub fn name(&self) -> &Arc<str> {
+        &self.id.name
+    }
+
+    /// A rule of this object that is written at `spot`.
+    pub fn origin(&self, spot: &Spot) -> Origin {
+        spot.origin(&self.resource)
+    }
+}
+
+/// The age of an object. Those without a time stamp, as files usually are, come first, in order of appearance.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub struct Created {
+    /// `metadata.creationTimestamp` in RFC 3339, UTC.
+    pub stamp: Option<Arc<str>>,
+    /// The number of the object in the order that files were given.
+    pub order: u32,
+}
