@@ -1,0 +1,182 @@
+//! What the policy needs to know of a request: a view of its head, and who sent it.
+
+use alloc::borrow::Cow;
+use alloc::string::String;
+use core::net::IpAddr;
+
+use crate::time::Span;
+
+/// The head of a request, as its driver holds it.
+pub trait Head {
+    /// The method, as `GET`.
+    fn method(&self) -> &str;
+    /// `http` or `https`.
+    fn scheme(&self) -> &str;
+    /// Host or `:authority` as it was sent, port included.
+    fn authority(&self) -> &str;
+    /// The path, and the query behind a `?` when there is one.
+    fn path_and_query(&self) -> &str;
+    /// Calls `each` with every value of a header, in order. `name` is in lower case. A value that is not UTF-8 counts as empty.
+    fn values<'h>(&'h self, name: &str, each: &mut dyn FnMut(&'h str));
+
+    /// All values of a header, joined with `,`; `None` when it is absent. The names of pseudo-headers are understood.
+    fn header(&self, name: &str) -> Option<Cow<'_, str>> {
+        match name {
+            ":method" => return Some(self.method().into()),
+            ":scheme" => return Some(self.scheme().into()),
+            ":authority" | "host" => return Some(self.authority().into()),
+            ":path" => return Some(self.path_and_query().into()),
+            _ => {}
+        }
+        let mut joined: Option<Cow<'_, str>> = None;
+        self.values(name, &mut |value| match &mut joined {
+            None => joined = Some(Cow::Borrowed(value)),
+            Some(before) => {
+                let mut text = String::with_capacity(before.len() + value.len() + 1);
+                text.push_str(before);
+                text.push(',');
+                text.push_str(value);
+                *before = Cow::Owned(text);
+            }
+        });
+        joined
+    }
+
+    /// The path without its query and the query without its `?`.
+    fn path(&self) -> (&str, Option<&str>) {
+        match self.path_and_query().split_once('?') {
+            Some((path, query)) => (path, Some(query)),
+            None => (self.path_and_query(), None),
+        }
+    }
+
+    /// Whether the content type is gRPC's. Envoy: `application/grpc`, alone or before a `+`.
+    fn is_grpc(&self) -> bool {
+        self.header("content-type").is_some_and(|kind| {
+            kind.strip_prefix("application/grpc").is_some_and(|rest| rest.is_empty() || rest.starts_with('+'))
+        })
+    }
+
+    /// The caller's `grpc-timeout`.
+    fn grpc_timeout(&self) -> Option<Span> {
+        parse_grpc_timeout(&self.header("grpc-timeout")?)
+    }
+}
+
+/// Who sent a request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Caller {
+    /// Its address.
+    pub ip: IpAddr,
+}
+
+/// Which of the proxy's listeners a request came in by.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Entrance {
+    /// From the application, to `port` when the connection says so (a captured one), else to the authority's port, else 80.
+    Outbound {
+        /// The original destination's port.
+        port: Option<u16>,
+    },
+    /// To the application, by the inbound listener of this index.
+    Inbound(usize),
+}
+
+/// gRPC over HTTP/2: at most eight digits and a unit of H, M, S, m, u or n.
+fn parse_grpc_timeout(text: &str) -> Option<Span> {
+    let unit = text.chars().next_back()?;
+    let digits = &text[..text.len() - unit.len_utf8()];
+    if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let nanoseconds = match unit {
+        'H' => 3_600_000_000_000,
+        'M' => 60_000_000_000,
+        'S' => 1_000_000_000,
+        'm' => 1_000_000,
+        'u' => 1_000,
+        'n' => 1,
+        _ => return None,
+    };
+    Some(Span(digits.parse().ok()?).times(nanoseconds))
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use alloc::string::ToString;
+    use alloc::vec::Vec;
+
+    /// A request head written down for a test.
+    #[derive(Clone, Debug)]
+    pub(crate) struct Sketch {
+        pub(crate) method: String,
+        pub(crate) authority: String,
+        pub(crate) path: String,
+        pub(crate) headers: Vec<(String, String)>,
+    }
+
+    impl Sketch {
+        pub(crate) fn get(authority: &str, path: &str) -> Self {
+            Self { method: "GET".into(), authority: authority.into(), path: path.into(), headers: Vec::new() }
+        }
+
+        pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
+            self.headers.push((name.to_string(), value.to_string()));
+            self
+        }
+    }
+
+    impl Head for Sketch {
+        fn method(&self) -> &str {
+            &self.method
+        }
+        fn scheme(&self) -> &str {
+            "http"
+        }
+        fn authority(&self) -> &str {
+            &self.authority
+        }
+        fn path_and_query(&self) -> &str {
+            &self.path
+        }
+        fn values<'h>(&'h self, name: &str, each: &mut dyn FnMut(&'h str)) {
+            self.headers.iter().filter(|(n, _)| n == name).for_each(|(_, v)| each(v));
+        }
+    }
+
+    #[test]
+    fn several_values_are_joined() {
+        let head = Sketch::get("a", "/").with("x", "1").with("x", "2");
+        assert_eq!(head.header("x").as_deref(), Some("1,2"));
+        assert_eq!(head.header("y"), None);
+    }
+
+    #[test]
+    fn grpc_is_told_by_content_type() {
+        for (kind, grpc) in [
+            ("application/grpc", true),
+            ("application/grpc+proto", true),
+            ("application/grpc-web", false),
+            ("text/plain", false),
+        ] {
+            assert_eq!(Sketch::get("a", "/").with("content-type", kind).is_grpc(), grpc, "{kind}");
+        }
+    }
+
+    #[test]
+    fn grpc_timeouts_have_units() {
+        for (text, span) in [
+            ("200m", Some(Span::from_millis(200))),
+            ("5S", Some(Span::from_secs(5))),
+            ("1H", Some(Span::from_secs(3600))),
+            ("7u", Some(Span(7_000))),
+            ("", None),
+            ("5", None),
+            ("123456789S", None),
+            ("-1S", None),
+        ] {
+            assert_eq!(parse_grpc_timeout(text), span, "{text}");
+        }
+    }
+}
