@@ -6,11 +6,16 @@
 
 extern crate alloc;
 
+pub mod balance;
 pub mod cluster;
 pub mod dice;
+pub mod endpoints;
 pub mod headers;
 pub mod matching;
+pub mod limits;
+pub mod live;
 pub mod origin;
+pub mod outlier;
 pub mod pattern;
 pub mod request;
 pub mod retry;

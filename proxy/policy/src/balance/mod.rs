@@ -1,0 +1,180 @@
+//! Choosing an endpoint: who may be chosen at all, and then one file per algorithm.
+
+mod least_request;
+mod random;
+mod ring_hash;
+mod round_robin;
+mod weights;
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::net::IpAddr;
+use core::sync::atomic::AtomicU64;
+
+use xxhash_rust::xxh64::xxh64;
+
+pub(crate) use self::ring_hash::Ring;
+pub use self::ring_hash::RingSize;
+pub(crate) use self::weights::Weights;
+use crate::cluster;
+use crate::dice::Dice;
+use crate::endpoints::{Endpoint, EndpointId};
+
+/// What is asked of a balancer: an endpoint for one attempt.
+#[derive(Clone, Copy, Debug)]
+pub struct Pick<'a> {
+    /// The request's consistent hash, if it has one. Only a hashing balancer looks at it.
+    pub hash: Option<u64>,
+    /// The endpoints that earlier attempts of the request went to.
+    pub tried: &'a [EndpointId],
+    /// Whether those are passed over while another one is available.
+    pub avoid_tried: bool,
+    /// The exchange's luck.
+    pub dice: Dice,
+    /// The attempt, from 0.
+    pub turn: u32,
+}
+
+/// A balancer, ready to run over a cluster's endpoints.
+#[derive(Debug)]
+pub(crate) enum Algorithm {
+    LeastRequest,
+    RoundRobin,
+    Random,
+    RingHash(Arc<Ring>),
+}
+
+impl Algorithm {
+    /// Prepares a balancer; a ring of the same endpoints is taken over from `previous`.
+    pub(crate) fn new(balancer: &cluster::Balancer, endpoints: &[Arc<Endpoint>], previous: Option<&Algorithm>) -> Self {
+        match balancer {
+            cluster::Balancer::LeastRequest => Self::LeastRequest,
+            cluster::Balancer::RoundRobin => Self::RoundRobin,
+            cluster::Balancer::Random => Self::Random,
+            cluster::Balancer::RingHash { minimum_size, .. } => {
+                let kept = match previous {
+                    Some(Self::RingHash(ring)) if ring.fits(endpoints, *minimum_size) => Some(ring.clone()),
+                    _ => None,
+                };
+                Self::RingHash(kept.unwrap_or_else(|| Arc::new(Ring::new(endpoints, *minimum_size))))
+            }
+        }
+    }
+}
+
+/// A cluster's endpoints with everything a pick needs.
+pub(crate) struct Field<'a> {
+    pub(crate) endpoints: &'a [Arc<Endpoint>],
+    pub(crate) weights: &'a Weights,
+    pub(crate) algorithm: &'a Algorithm,
+    pub(crate) cursor: &'a AtomicU64,
+    pub(crate) panic_percent: u32,
+    /// Whether no endpoint is ejected, which spares a look at each.
+    pub(crate) all_in: bool,
+}
+
+impl Field<'_> {
+    /// An endpoint, or `None` when none is healthy. Allocates only when an endpoint is ejected or to be passed over.
+    pub(crate) fn pick(&self, ask: &Pick<'_>) -> Option<Arc<Endpoint>> {
+        if self.all_in && (ask.tried.is_empty() || !ask.avoid_tried) {
+            return self.choose(ask, &Whole(self.endpoints), self.weights);
+        }
+        let chosen = self.candidates(ask);
+        if chosen.len() == self.endpoints.len() {
+            return self.choose(ask, &Whole(self.endpoints), self.weights);
+        }
+        let weights = Weights::new(chosen.iter().map(|i| self.endpoints[*i as usize].weight()));
+        self.choose(ask, &Part { endpoints: self.endpoints, chosen: &chosen }, &weights)
+    }
+
+    fn choose(&self, ask: &Pick<'_>, among: &impl Among, weights: &Weights) -> Option<Arc<Endpoint>> {
+        if weights.is_empty() {
+            return None;
+        }
+        let index = match (self.algorithm, ask.hash) {
+            (Algorithm::LeastRequest, _) => least_request::pick(ask, weights, |i| among.endpoint(i).active()),
+            (Algorithm::RoundRobin, _) => round_robin::pick(ask, weights, self.cursor),
+            (Algorithm::RingHash(ring), Some(hash)) => {
+                let at = ring.find(hash, |i| among.holds(i))?;
+                return self.endpoints.get(at).cloned();
+            }
+            // Envoy: a request without a hash goes anywhere.
+            (Algorithm::Random | Algorithm::RingHash(_), _) => random::pick(ask, weights),
+        };
+        Some(among.endpoint(index).clone())
+    }
+
+    /// Who may be chosen, as indices in order: the healthy or, in panic, all; of these the untried, if there are any.
+    fn candidates(&self, ask: &Pick<'_>) -> Vec<u32> {
+        let all = || (0u32..).zip(self.endpoints);
+        let mut chosen: Vec<u32> = all().filter(|(_, e)| !e.ejected()).map(|(i, _)| i).collect();
+        if panics(chosen.len(), self.endpoints.len(), self.panic_percent) {
+            chosen = all().map(|(i, _)| i).collect();
+        }
+        if ask.avoid_tried && !ask.tried.is_empty() {
+            let untried = |i: &u32| !ask.tried.contains(&self.endpoints[*i as usize].id());
+            if chosen.iter().any(untried) {
+                chosen.retain(untried);
+            }
+        }
+        chosen
+    }
+}
+
+/// Whether so few endpoints are healthy that all are used. Envoy: below `percent`, and only when the healthy ones, each
+/// trusted with 140 % of its share, cannot carry everything; 0 never panics. Istio: `minHealthPercent`.
+pub fn panics(healthy: usize, total: usize, percent: u32) -> bool {
+    let (healthy, total) = (healthy as u64, total as u64);
+    total > 0 && 140 * healthy / total < 100 && 100 * healthy < u64::from(percent) * total
+}
+
+/// The endpoints a choice is made among, numbered from 0.
+trait Among {
+    fn endpoint(&self, position: usize) -> &Arc<Endpoint>;
+    /// Whether the cluster's endpoint of this index is one of them.
+    fn holds(&self, index: usize) -> bool;
+}
+
+struct Whole<'a>(&'a [Arc<Endpoint>]);
+
+impl Among for Whole<'_> {
+    fn endpoint(&self, position: usize) -> &Arc<Endpoint> {
+        &self.0[position]
+    }
+
+    fn holds(&self, _: usize) -> bool {
+        true
+    }
+}
+
+struct Part<'a> {
+    endpoints: &'a [Arc<Endpoint>],
+    /// In ascending order.
+    chosen: &'a [u32],
+}
+
+impl Among for Part<'_> {
+    fn endpoint(&self, position: usize) -> &Arc<Endpoint> {
+        &self.endpoints[self.chosen[position] as usize]
+    }
+
+    fn holds(&self, index: usize) -> bool {
+        self.chosen.binary_search(&(index as u32)).is_ok()
+    }
+}
+
+/// The consistent hash of a header's values, whatever their order; `None` when there are none. An empty value is one.
+pub fn hash_values(values: &mut [&str]) -> Option<u64> {
+    values.sort_unstable();
+    (!values.is_empty()).then(|| values.iter().fold(0, |seed, value| xxh64(value.as_bytes(), seed)))
+}
+
+/// The consistent hash of one text, such as a query parameter's first value.
+pub fn hash_text(text: &str) -> u64 {
+    xxh64(text.as_bytes(), 0)
+}
+
+/// The consistent hash of the caller's address, without its port.
+pub fn hash_ip(ip: IpAddr) -> u64 {
+    hash_text(&alloc::string::ToString::to_string(&ip))
+}

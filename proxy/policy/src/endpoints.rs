@@ -1,0 +1,150 @@
+//! Endpoints as they live: what the configuration says of one, and what has happened to it so far.
+
+use alloc::sync::Arc;
+use core::fmt;
+use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::AcqRel, Ordering::Acquire, Ordering::Relaxed};
+
+use xxhash_rust::xxh64::Xxh64;
+
+use crate::cluster::{Address, EndpointSpec};
+
+/// Which endpoint of which cluster, the same over reloads while the cluster's name and the address stay.
+///
+/// It is a hash of both, so that it needs no counter and a replay gives the same.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct EndpointId(pub u64);
+
+impl EndpointId {
+    /// The identity of an address in a cluster.
+    pub fn of(cluster: &str, address: &Address) -> Self {
+        struct Hashed(Xxh64);
+        impl fmt::Write for Hashed {
+            fn write_str(&mut self, text: &str) -> fmt::Result {
+                self.0.update(text.as_bytes());
+                Ok(())
+            }
+        }
+        let mut hash = Hashed(Xxh64::new(0));
+        // Writing into a hash cannot fail, and neither address fails to print itself.
+        let _ = fmt::Write::write_fmt(&mut hash, format_args!("{cluster}\n{address}"));
+        Self(hash.0.digest())
+    }
+}
+
+/// An endpoint of a cluster.
+#[derive(Debug)]
+pub struct Endpoint {
+    /// What the configuration says of it.
+    pub spec: EndpointSpec,
+    /// What has happened to it, shared with the same endpoint before and after a reload.
+    pub state: Arc<EndpointState>,
+}
+
+impl Endpoint {
+    /// Which one it is.
+    pub fn id(&self) -> EndpointId {
+        self.state.id
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> &Address {
+        &self.spec.address
+    }
+
+    /// Its share of the traffic, at least 1.
+    pub fn weight(&self) -> u32 {
+        self.spec.weight.max(1)
+    }
+
+    /// Counts a request towards it from now, before a connection is sought, until the guard is dropped.
+    ///
+    /// Envoy counts from when a connection takes the request, which hides what queues on a dead endpoint.
+    pub fn enter(&self) -> Active {
+        self.state.active.fetch_add(1, Relaxed);
+        Active { state: self.state.clone() }
+    }
+
+    /// How many requests are under way to it.
+    pub fn active(&self) -> u32 {
+        self.state.active.load(Relaxed)
+    }
+
+    /// Whether it is set aside. Envoy: `failed_outlier_check`.
+    pub fn ejected(&self) -> bool {
+        self.state.standing.load(Acquire) & EJECTED != 0
+    }
+
+    /// How many times it has been set aside so far.
+    pub fn ejections(&self) -> u32 {
+        self.state.ejections.load(Relaxed)
+    }
+}
+
+const EJECTED: u8 = 1;
+const RETIRED: u8 = 2;
+
+/// What has happened to an endpoint so far. It outlives reloads.
+#[derive(Debug)]
+pub struct EndpointState {
+    id: EndpointId,
+    active: AtomicU32,
+    standing: AtomicU8,
+    ejections: AtomicU32,
+    /// When the present ejection began, in nanoseconds of [`crate::time::Time`].
+    pub(crate) ejected_at: AtomicU64,
+    /// How many base times the present, or the next but one, ejection lasts.
+    pub(crate) multiplier: AtomicU32,
+    pub(crate) consecutive_5xx: AtomicU32,
+    pub(crate) consecutive_gateway: AtomicU32,
+    pub(crate) consecutive_local: AtomicU32,
+}
+
+impl EndpointState {
+    pub(crate) fn new(id: EndpointId) -> Self {
+        Self {
+            id,
+            active: AtomicU32::new(0),
+            standing: AtomicU8::new(0),
+            ejections: AtomicU32::new(0),
+            ejected_at: AtomicU64::new(0),
+            multiplier: AtomicU32::new(0),
+            consecutive_5xx: AtomicU32::new(0),
+            consecutive_gateway: AtomicU32::new(0),
+            consecutive_local: AtomicU32::new(0),
+        }
+    }
+
+    /// Sets it aside, unless it already is or is no longer configured; the number of its ejections so far.
+    pub(crate) fn eject(&self) -> Option<u32> {
+        self.standing.compare_exchange(0, EJECTED, AcqRel, Acquire).ok()?;
+        Some(self.ejections.fetch_add(1, Relaxed) + 1)
+    }
+
+    /// Lets it back in; false when it was not out.
+    pub(crate) fn readmit(&self) -> bool {
+        self.standing.compare_exchange(EJECTED, 0, AcqRel, Acquire).is_ok()
+    }
+
+    /// Marks it as no longer configured; true when it takes an ejection with it.
+    /// Exchanges that began before may still use it, but it neither falls nor returns any more.
+    pub(crate) fn retire(&self) -> bool {
+        self.standing.fetch_or(RETIRED, AcqRel) == EJECTED
+    }
+
+    pub(crate) fn may_be_ejected(&self) -> bool {
+        self.standing.load(Acquire) == 0
+    }
+}
+
+/// A request under way to an endpoint. Dropping it is the only way to end the count.
+#[must_use = "a request that is dropped at once is not counted"]
+#[derive(Debug)]
+pub struct Active {
+    state: Arc<EndpointState>,
+}
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        self.state.active.fetch_sub(1, Relaxed);
+    }
+}

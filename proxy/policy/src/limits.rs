@@ -1,0 +1,96 @@
+//! Places in a cluster: how many connections, requests and retries it holds, exactly, and who was turned away.
+
+use alloc::sync::Arc;
+use core::fmt;
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+
+use crate::cluster::Limits;
+
+/// What a place is for. Envoy: circuit breakers.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Limit {
+    /// A connection to an endpoint. Istio: `tcp.maxConnections`.
+    Connections,
+    /// A request that waits for a connection. Istio: `http1MaxPendingRequests`.
+    Pending,
+    /// A request in flight. Istio: `http2MaxRequests`.
+    Requests,
+    /// A retry, scheduled or in flight. Istio: `maxRetries`.
+    Retries,
+}
+
+impl Limit {
+    /// All of them, in order.
+    pub const ALL: [Limit; 4] = [Limit::Connections, Limit::Pending, Limit::Requests, Limit::Retries];
+}
+
+impl Limits {
+    /// How many places there are; `None` is no limit.
+    pub fn most(&self, limit: Limit) -> Option<u32> {
+        match limit {
+            Limit::Connections => self.connections,
+            Limit::Pending => self.pending,
+            Limit::Requests => self.requests,
+            Limit::Retries => self.retries,
+        }
+    }
+}
+
+/// The places taken in one cluster, shared by all workers and by every reload.
+///
+/// Envoy checks and then counts, so that racing workers overshoot; here a place is taken in one atomic step.
+#[derive(Debug, Default)]
+pub struct Counts {
+    taken: [AtomicU32; 4],
+    overflows: [AtomicU64; 4],
+}
+
+impl Counts {
+    /// Takes a place if fewer than `most` are taken, else counts an overflow. `None` for `most` is no limit.
+    pub fn take(self: &Arc<Self>, limit: Limit, most: Option<u32>) -> Option<Slot> {
+        let most = most.unwrap_or(u32::MAX);
+        let one_more = |taken: u32| (taken < most).then(|| taken + 1);
+        // No memory is published by a place, only the count itself, which an atomic orders in any case.
+        if self.taken[limit as usize].fetch_update(Relaxed, Relaxed, one_more).is_ok() {
+            return Some(Slot { counts: self.clone(), limit });
+        }
+        self.overflows[limit as usize].fetch_add(1, Relaxed);
+        None
+    }
+
+    /// How many places are taken now.
+    pub fn current(&self, limit: Limit) -> u32 {
+        self.taken[limit as usize].load(Relaxed)
+    }
+
+    /// How many times nobody was let in, since the cluster appeared.
+    pub fn overflows(&self, limit: Limit) -> u64 {
+        self.overflows[limit as usize].load(Relaxed)
+    }
+}
+
+/// A place, held. Dropping it is the only way to give it back.
+#[must_use = "a place that is dropped at once is not held"]
+pub struct Slot {
+    counts: Arc<Counts>,
+    limit: Limit,
+}
+
+impl Slot {
+    /// What the place is for.
+    pub fn limit(&self) -> Limit {
+        self.limit
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.counts.taken[self.limit as usize].fetch_sub(1, Relaxed);
+    }
+}
+
+impl fmt::Debug for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Slot({:?})", self.limit)
+    }
+}
