@@ -1,0 +1,270 @@
+//! The place of measurement: cores, the upstream, a started peer, a run of load.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::http1;
+use crate::peers::{HOST, Launch, PATH, Peer, SERVICE_PORT, Site};
+use crate::process::{Child, CommandLine, Scratch};
+use crate::procfs;
+use crate::role::load::LoadReport;
+use crate::trouble::{Interrupt, Trouble};
+
+/// A peer that does not answer by then is given up.
+const READY_LIMIT: Duration = Duration::from_secs(20);
+const READY_STEP: Duration = Duration::from_millis(2);
+const PROBE_LIMIT: Duration = Duration::from_secs(2);
+/// How long a load may take beyond its own time.
+const LOAD_GRACE: Duration = Duration::from_secs(15);
+
+/// Which core does what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Cores {
+    pub(crate) proxy: usize,
+    pub(crate) load: usize,
+    pub(crate) upstream: usize,
+}
+
+/// How much load, and how long.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plan {
+    /// Keep-alive connections.
+    pub(crate) connections: usize,
+    /// Requests per second of the open loop.
+    pub(crate) rate: f64,
+    /// Seconds of each measured window.
+    pub(crate) seconds: f64,
+    /// Seconds of load before each window.
+    pub(crate) warmup: f64,
+    /// Bytes of an answer's body.
+    pub(crate) body: usize,
+}
+
+/// Everything that all peers share: the upstream runs as long as it.
+pub(crate) struct Lab {
+    pub(crate) plan: Plan,
+    cores: Cores,
+    interrupt: Interrupt,
+    upstream_address: SocketAddr,
+    upstream: Child,
+    scratch: Scratch,
+}
+
+/// A peer that answers.
+pub(crate) struct Running {
+    child: Option<Child>,
+    address: SocketAddr,
+    /// From the start of the process to its first good answer, in milliseconds.
+    pub(crate) start_ms: f64,
+    /// Resident memory right after that, in KiB.
+    pub(crate) idle_rss_kib: Option<u64>,
+}
+
+impl Lab {
+    /// Starts the upstream.
+    pub(crate) fn open(plan: Plan, cores: Cores, interrupt: Interrupt) -> Result<Self, Trouble> {
+        let scratch = Scratch::new()?;
+        let args = [
+            "upstream".to_owned(),
+            "--body".into(),
+            plan.body.to_string(),
+        ];
+        let command = CommandLine::new(&std::env::current_exe()?, args);
+        let mut upstream = Child::start("upstream", cores.upstream, &command, scratch.path())?;
+        let upstream_address = announced(&interrupt, &mut upstream, "upstream")?;
+        Ok(Self {
+            plan,
+            cores,
+            interrupt,
+            upstream_address,
+            upstream,
+            scratch,
+        })
+    }
+
+    /// Raised by Ctrl-C.
+    pub(crate) fn interrupt(&self) -> &Interrupt {
+        &self.interrupt
+    }
+
+    /// Starts a peer afresh and waits until it answers.
+    pub(crate) fn start(&self, peer: &Peer, binary: &Path) -> Result<Running, Trouble> {
+        let dir = self.fresh_folder(peer.name)?;
+        let site = Site {
+            binary,
+            dir: &dir,
+            upstream: self.upstream_address,
+        };
+        let launch = (peer.prepare)(&site)?;
+        let begin = Instant::now();
+        let (address, mut child) = match launch {
+            Launch::Nothing => (self.upstream_address, None),
+            Launch::At(address, command) => {
+                let child = Child::start(peer.name, self.cores.proxy, &command, &dir)?;
+                (address, Some(child))
+            }
+            Launch::Announced(kind, command) => {
+                let mut child = Child::start(peer.name, self.cores.proxy, &command, &dir)?;
+                (announced(&self.interrupt, &mut child, kind)?, Some(child))
+            }
+        };
+        self.await_answer(address, child.as_mut())?;
+        let start_ms = begin.elapsed().as_secs_f64() * 1e3;
+        let idle_rss_kib = match &child {
+            Some(child) => Some(procfs::usage_of_tree(child.pid())?.rss_kib),
+            None => None,
+        };
+        Ok(Running {
+            child,
+            address,
+            start_ms,
+            idle_rss_kib,
+        })
+    }
+
+    /// Makes load against a running peer: closed loop, or open loop at `rate`.
+    pub(crate) fn load(
+        &self,
+        peer: &mut Running,
+        rate: Option<f64>,
+    ) -> Result<LoadReport, Trouble> {
+        let Plan {
+            connections,
+            seconds,
+            warmup,
+            body,
+            ..
+        } = self.plan;
+        let (target, upstream) = (peer.address, self.upstream.pid());
+        let mut line = format!(
+            "load --target {target} --host {HOST}:{SERVICE_PORT} --path {PATH} --body {body} --connections {connections} \
+             --warmup {warmup} --seconds {seconds} --upstream {upstream}"
+        );
+        if let Some(rate) = rate {
+            line += &format!(" --rate {rate}");
+        }
+        if let Some(child) = &peer.child {
+            line += &format!(" --proxy {}", child.pid());
+        }
+        let command = CommandLine::new(&std::env::current_exe()?, line.split_whitespace());
+        let dir = self.fresh_folder("load")?;
+        let mut load = Child::start("load", self.cores.load, &command, &dir)?;
+        let limit = Duration::from_secs_f64(seconds + warmup) + LOAD_GRACE;
+        // Few wake-ups: this process has no core of its own.
+        let status = self
+            .interrupt
+            .poll(Duration::from_millis(100), limit, || {
+                if let Some(child) = &mut peer.child
+                    && let Some(status) = child.ended()?
+                {
+                    let complaint = child.complaint();
+                    return Err(Trouble::Failed(format!(
+                        "it ended under load ({status}): {complaint}"
+                    )));
+                }
+                Ok(load.ended()?)
+            })?
+            .ok_or_else(|| Trouble::Failed("the load did not end in its time".into()))?;
+        if !status.success() {
+            return Err(Trouble::Failed(format!("load: {}", load.complaint())));
+        }
+        let text = fs::read_to_string(dir.join("load.stdout"))?;
+        serde_json::from_str(&text)
+            .map_err(|error| Trouble::Failed(format!("load report: {error}")))
+    }
+
+    fn fresh_folder(&self, name: &str) -> Result<PathBuf, Trouble> {
+        let dir = self.scratch.path().join(name);
+        if dir.exists() {
+            fs::remove_dir_all(&dir)?;
+        }
+        fs::create_dir(&dir)?;
+        Ok(dir)
+    }
+
+    fn await_answer(
+        &self,
+        address: SocketAddr,
+        mut child: Option<&mut Child>,
+    ) -> Result<(), Trouble> {
+        let mut last = "no answer".to_owned();
+        let answered = self.interrupt.poll(READY_STEP, READY_LIMIT, || {
+            if let Some(child) = child.as_deref_mut() {
+                fail_if_ended(child)?;
+            }
+            match ask(address, self.plan.body) {
+                Ok(()) => Ok(Some(())),
+                Err(error) => {
+                    last = error.to_string();
+                    Ok(None)
+                }
+            }
+        })?;
+        answered.ok_or_else(|| {
+            let complaint = child.map(|child| child.complaint()).unwrap_or_default();
+            Trouble::Failed(format!(
+                "not ready after {READY_LIMIT:?}: {last}; {complaint}"
+            ))
+        })
+    }
+}
+
+/// The address that a child announces.
+fn announced(interrupt: &Interrupt, child: &mut Child, kind: &str) -> Result<SocketAddr, Trouble> {
+    let found = interrupt.poll(READY_STEP, READY_LIMIT, || {
+        let address = child.announced(kind);
+        if address.is_none() {
+            fail_if_ended(child)?;
+        }
+        Ok(address)
+    })?;
+    found.ok_or_else(|| {
+        Trouble::Failed(format!(
+            "it did not announce its {kind} address: {}",
+            child.complaint()
+        ))
+    })
+}
+
+fn fail_if_ended(child: &mut Child) -> Result<(), Trouble> {
+    match child.ended()? {
+        Some(status) => {
+            let complaint = child.complaint();
+            Err(Trouble::Failed(format!(
+                "it ended at start ({status}): {complaint}"
+            )))
+        }
+        None => Ok(()),
+    }
+}
+
+/// One request on a connection of its own; an error unless the answer is the upstream's.
+fn ask(address: SocketAddr, body: usize) -> Result<(), Trouble> {
+    let mut stream = TcpStream::connect_timeout(&address, PROBE_LIMIT)?;
+    stream.set_read_timeout(Some(PROBE_LIMIT))?;
+    let request =
+        format!("GET {PATH} HTTP/1.1\r\nHost: {HOST}:{SERVICE_PORT}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes())?;
+    let mut bytes = Vec::new();
+    let mut chunk = [0; 4096];
+    loop {
+        if let Ok(Some(head)) = http1::head(&bytes)
+            && bytes.len() >= head.length + head.body
+        {
+            return match http1::status(&bytes) {
+                Some(200) if head.body == body => Ok(()),
+                status => Err(Trouble::Failed(format!(
+                    "status {status:?}, {} bytes",
+                    head.body
+                ))),
+            };
+        }
+        match stream.read(&mut chunk)? {
+            0 => return Err(Trouble::Failed("closed without a whole answer".into())),
+            count => bytes.extend_from_slice(&chunk[..count]),
+        }
+    }
+}

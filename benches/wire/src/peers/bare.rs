@@ -1,0 +1,28 @@
+//! The two ends of the scale: no proxy at all, and a relay that only copies bytes.
+
+use super::{Launch, Peer};
+use crate::process::CommandLine;
+
+pub(super) const DIRECT: Peer = Peer {
+    name: "direct",
+    about: "no proxy: what load and upstream do by themselves",
+    get: "it is built in",
+    locate: |_| std::env::current_exe().ok(),
+    version: &[],
+    prepare: |_| Ok(Launch::Nothing),
+};
+
+pub(super) const RELAY: Peer = Peer {
+    name: "relay",
+    about: "bare TCP relay of the harness: the floor of any proxy process",
+    get: "it is built in",
+    locate: |_| std::env::current_exe().ok(),
+    version: &[],
+    prepare: |site| {
+        let args = ["relay".to_owned(), "--to".into(), site.upstream.to_string()];
+        Ok(Launch::Announced(
+            "relay",
+            CommandLine::new(site.binary, args),
+        ))
+    },
+};

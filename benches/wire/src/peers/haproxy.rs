@@ -1,0 +1,44 @@
+//! HAProxy: one thread, keep-alive on both sides, connections to the upstream shared.
+
+use std::fs;
+use std::io;
+
+use super::{Launch, Peer, Site, free_address, program};
+use crate::process::CommandLine;
+
+pub(super) const PEER: Peer = Peer {
+    name: "haproxy",
+    about: "HTTP mode, one thread, http-reuse always, no mesh features",
+    get: "apt-get install haproxy",
+    locate: |places| program(places.haproxy.as_ref(), "haproxy"),
+    version: &["-v"],
+    prepare,
+};
+
+fn prepare(site: &Site<'_>) -> io::Result<Launch> {
+    let address = free_address()?;
+    let upstream = site.upstream;
+    let config = format!(
+        "\
+global
+    nbthread 1
+    maxconn 4000
+defaults
+    mode http
+    timeout connect 5s
+    timeout client 60s
+    timeout server 60s
+    option http-keep-alive
+    http-reuse always
+frontend entry
+    bind {address}
+    default_backend service
+backend service
+    server one {upstream}
+"
+    );
+    let path = site.dir.join("haproxy.cfg");
+    fs::write(&path, config)?;
+    let args = ["-db".into(), "-f".into(), path.into_os_string()];
+    Ok(Launch::At(address, CommandLine::new(site.binary, args)))
+}

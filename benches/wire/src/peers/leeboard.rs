@@ -1,0 +1,127 @@
+//! Leeboard itself, twice: with one static service and nothing else, and with every mesh feature on.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+
+use super::{HOST, Launch, Peer, Places, SERVICE_PORT, Site, executable, program};
+use crate::process::CommandLine;
+
+const GET: &str = "cargo build --release -p leeboard, or --leeboard PATH";
+
+pub(super) const PLAIN: Peer = Peer {
+    name: "leeboard",
+    about: "one static service, no rule of its own",
+    get: GET,
+    locate,
+    version: &["--version"],
+    prepare: |site| prepare(site, &service(site)),
+};
+
+pub(super) const MESH: Peer = Peer {
+    name: "leeboard-mesh",
+    about: "ten rules, retries, outlier detection, limits, timeout, fault and mirror at 0 %, metrics on, access log off",
+    get: GET,
+    locate,
+    version: &["--version"],
+    prepare: |site| prepare(site, &format!("{}---\n{}", service(site), mesh())),
+};
+
+/// The binary of the same build as this one, unless told otherwise.
+fn locate(places: &Places) -> Option<PathBuf> {
+    if places.leeboard.is_some() {
+        return program(places.leeboard.as_ref(), "leeboard");
+    }
+    let beside = std::env::current_exe().ok()?.with_file_name("leeboard");
+    executable(&beside).then_some(beside)
+}
+
+fn prepare(site: &Site<'_>, config: &str) -> io::Result<Launch> {
+    let folder = site.dir.join("config");
+    fs::create_dir_all(&folder)?;
+    fs::write(folder.join("bench.yaml"), config)?;
+    let options = "--outbound 127.0.0.1:0 --admin off --status 127.0.0.1:0 --metrics 127.0.0.1:0 \
+                   --workers 1 --access-log off --namespace default --workload bench";
+    let args = ["run".into(), "--config".into(), folder.into_os_string()]
+        .into_iter()
+        .chain(options.split_whitespace().map(OsString::from));
+    Ok(Launch::Announced(
+        "outbound",
+        CommandLine::new(site.binary, args),
+    ))
+}
+
+fn service(site: &Site<'_>) -> String {
+    let (address, port) = (site.upstream.ip(), site.upstream.port());
+    format!(
+        "\
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {{name: bench, namespace: default}}
+spec:
+  hosts: [{HOST}]
+  location: MESH_INTERNAL
+  resolution: STATIC
+  ports:
+  - {{number: {SERVICE_PORT}, name: http, protocol: HTTP}}
+  endpoints:
+  - address: {address}
+    ports: {{http: {port}}}
+    labels: {{version: v1}}
+"
+    )
+}
+
+/// Nine rules that the load's request does not match, one of each common kind, and the tenth that takes it.
+fn mesh() -> String {
+    let other = format!("route: [{{destination: {{host: {HOST}, subset: v1}}}}]");
+    format!(
+        "\
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {{name: bench, namespace: default}}
+spec:
+  hosts: [{HOST}]
+  http:
+  - {{match: [{{headers: {{x-canary: {{exact: v2}}}}}}], {other}}}
+  - {{match: [{{uri: {{exact: /healthz}}}}], {other}}}
+  - {{match: [{{uri: {{prefix: /admin}}}}], {other}}}
+  - {{match: [{{uri: {{prefix: /api/v2/}}}}], {other}}}
+  - {{match: [{{uri: {{regex: '/files/[0-9]+'}}}}], {other}}}
+  - {{match: [{{method: {{exact: DELETE}}}}], {other}}}
+  - {{match: [{{headers: {{end-user: {{prefix: test-}}}}}}], {other}}}
+  - {{match: [{{queryParams: {{debug: {{exact: '1'}}}}}}], {other}}}
+  - {{match: [{{uri: {{prefix: /api/v1/orders}}, headers: {{x-tenant: {{exact: acme}}}}}}], {other}}}
+  - name: all-features
+    route:
+    - destination: {{host: {HOST}, subset: v1}}
+    timeout: 15s
+    retries: {{attempts: 3, perTryTimeout: 5s, retryOn: '5xx,connect-failure,reset'}}
+    fault:
+      delay: {{percentage: {{value: 0}}, fixedDelay: 1s}}
+      abort: {{percentage: {{value: 0}}, httpStatus: 503}}
+    mirror: {{host: {HOST}, subset: v1}}
+    mirrorPercentage: {{value: 0}}
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {{name: bench, namespace: default}}
+spec:
+  host: {HOST}
+  trafficPolicy:
+    loadBalancer: {{simple: LEAST_REQUEST}}
+    connectionPool:
+      tcp: {{maxConnections: 10000, connectTimeout: 5s}}
+      http: {{http1MaxPendingRequests: 10000, http2MaxRequests: 10000, maxRetries: 100}}
+    outlierDetection:
+      consecutive5xxErrors: 5
+      consecutiveGatewayErrors: 5
+      interval: 10s
+      baseEjectionTime: 30s
+      maxEjectionPercent: 50
+  subsets:
+  - {{name: v1, labels: {{version: v1}}}}
+"
+    )
+}

@@ -1,0 +1,146 @@
+//! What is compared: one row per peer, one file per proxy.
+
+mod bare;
+mod envoy;
+mod haproxy;
+mod leeboard;
+mod nginx;
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::process::CommandLine;
+
+/// The service that the load asks for: what a proxy routes by.
+pub(crate) const HOST: &str = "bench.default.svc.cluster.local";
+/// The service's port, part of the `Host` header. Nothing listens on it.
+pub(crate) const SERVICE_PORT: u16 = 8080;
+/// The path that the load asks for. It reaches the last of the ten rules.
+pub(crate) const PATH: &str = "/api/v1/items/42";
+
+/// One thing to measure.
+pub(crate) struct Peer {
+    /// Its name on the command line and in the tables.
+    pub(crate) name: &'static str,
+    /// What it is and how it is set up.
+    pub(crate) about: &'static str,
+    /// How to get it when it is missing.
+    pub(crate) get: &'static str,
+    /// Finds its program.
+    pub(crate) locate: fn(&Places) -> Option<PathBuf>,
+    /// The arguments that make the program print its version; empty when it has none of its own.
+    pub(crate) version: &'static [&'static str],
+    /// Writes its configuration and says how to start it.
+    pub(crate) prepare: fn(&Site<'_>) -> io::Result<Launch>,
+}
+
+/// All peers, in the order of the tables.
+pub(crate) const PEERS: &[Peer] = &[
+    bare::DIRECT,
+    bare::RELAY,
+    leeboard::PLAIN,
+    leeboard::MESH,
+    haproxy::PEER,
+    nginx::PEER,
+    envoy::PEER,
+];
+
+/// Where the command line says that programs are; the others are looked for.
+#[derive(Default)]
+pub(crate) struct Places {
+    pub(crate) leeboard: Option<PathBuf>,
+    pub(crate) haproxy: Option<PathBuf>,
+    pub(crate) nginx: Option<PathBuf>,
+    pub(crate) envoy: Option<PathBuf>,
+}
+
+/// What a peer is told when it is set up.
+pub(crate) struct Site<'a> {
+    /// Its program.
+    pub(crate) binary: &'a Path,
+    /// An empty folder of its own.
+    pub(crate) dir: &'a Path,
+    /// The one endpoint of the service.
+    pub(crate) upstream: SocketAddr,
+}
+
+/// How a peer runs.
+pub(crate) enum Launch {
+    /// No process at all: the load goes to the upstream.
+    Nothing,
+    /// A process that was told its address.
+    At(SocketAddr, CommandLine),
+    /// A process that announces `listening kind=… address=…` on its standard error.
+    Announced(&'static str, CommandLine),
+}
+
+/// The peer of that name.
+pub(crate) fn find(name: &str) -> Option<&'static Peer> {
+    PEERS.iter().find(|peer| peer.name == name)
+}
+
+/// The version that a program prints, or an empty string.
+pub(crate) fn version(peer: &Peer, binary: &Path) -> String {
+    if peer.version.is_empty() {
+        return String::new();
+    }
+    let Ok(output) = Command::new(binary).args(peer.version).output() else {
+        return String::new();
+    };
+    let text = [output.stdout, output.stderr].concat();
+    String::from_utf8_lossy(&text)
+        .lines()
+        .map(str::trim)
+        .find(|line| !line.is_empty())
+        .map(|line| line.rsplit("  version: ").next().unwrap_or(line).to_owned())
+        .unwrap_or_default()
+}
+
+/// A port that is free now. Only for peers that cannot choose one themselves.
+fn free_address() -> io::Result<SocketAddr> {
+    TcpListener::bind("127.0.0.1:0")?.local_addr()
+}
+
+/// The given path if it is a program, else the first of that name in `PATH` or the system's folders.
+fn program(given: Option<&PathBuf>, name: &str) -> Option<PathBuf> {
+    if let Some(path) = given {
+        return std::path::absolute(path)
+            .ok()
+            .filter(|path| executable(path));
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .chain(["/usr/local/sbin", "/usr/sbin"].map(PathBuf::from))
+        .map(|folder| folder.join(name))
+        .find(|path| executable(path))
+}
+
+fn executable(path: &Path) -> bool {
+    path.metadata()
+        .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn peers_have_names_of_their_own() {
+        let names: BTreeSet<_> = PEERS.iter().map(|peer| peer.name).collect();
+        assert_eq!(names.len(), PEERS.len());
+        assert_eq!(find("relay").map(|peer| peer.name), Some("relay"));
+        assert!(find("squid").is_none());
+    }
+
+    #[test]
+    fn a_given_path_is_not_searched_for() {
+        let nowhere = PathBuf::from("/nonexistent/sh");
+        assert_eq!(program(Some(&nowhere), "sh"), None);
+        assert!(program(None, "sh").is_some());
+        assert_eq!(program(None, "no-such-program-anywhere"), None);
+    }
+}

@@ -1,0 +1,69 @@
+//! nginx: one process, keep-alive on both sides.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+
+use super::{Launch, Peer, Site, free_address, program};
+use crate::process::CommandLine;
+
+pub(super) const PEER: Peer = Peer {
+    name: "nginx",
+    about: "one process, keep-alive upstream, access log off, no mesh features",
+    get: "apt-get install nginx-light",
+    locate: |places| program(places.nginx.as_ref(), "nginx"),
+    version: &["-v"],
+    prepare,
+};
+
+fn prepare(site: &Site<'_>) -> io::Result<Launch> {
+    let address = free_address()?;
+    let upstream = site.upstream;
+    let config = format!(
+        "\
+daemon off;
+master_process off;
+worker_processes 1;
+error_log stderr error;
+pid nginx.pid;
+events {{ worker_connections 8000; }}
+http {{
+    access_log off;
+    keepalive_requests 1000000000;
+    client_body_temp_path client_body;
+    proxy_temp_path proxy;
+    fastcgi_temp_path fastcgi;
+    uwsgi_temp_path uwsgi;
+    scgi_temp_path scgi;
+    upstream service {{
+        server {upstream};
+        keepalive 512;
+        keepalive_requests 1000000000;
+    }}
+    server {{
+        listen {address};
+        location / {{
+            proxy_pass http://service;
+            proxy_http_version 1.1;
+            proxy_set_header Connection \"\";
+            proxy_set_header Host $http_host;
+        }}
+    }}
+}}
+"
+    );
+    let path = site.dir.join("nginx.conf");
+    fs::write(&path, config)?;
+    // A prefix ends with a slash; the log of before the configuration is read would else be the system's.
+    let mut prefix = site.dir.as_os_str().to_os_string();
+    prefix.push("/");
+    let args: [OsString; 6] = [
+        "-e".into(),
+        "stderr".into(),
+        "-p".into(),
+        prefix,
+        "-c".into(),
+        path.into_os_string(),
+    ];
+    Ok(Launch::At(address, CommandLine::new(site.binary, args)))
+}

@@ -1,0 +1,260 @@
+//! The load generator: one thread, epoll, a closed loop (as fast as answers come) or an open loop (at a fixed rate).
+
+mod closed;
+mod connection;
+mod open;
+
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use serde::{Deserialize, Serialize};
+
+use crate::histogram::Histogram;
+use crate::procfs::{self, Usage};
+use connection::Fleet;
+
+/// A run with more failed requests than this is given up.
+const TOO_MANY_ERRORS: u64 = 1000;
+
+/// What to send, how, and whose CPU to account.
+#[derive(Args, Clone)]
+pub(crate) struct LoadArgs {
+    /// Where to connect.
+    #[arg(long)]
+    pub(crate) target: SocketAddr,
+    /// The `Host` header.
+    #[arg(long)]
+    pub(crate) host: String,
+    /// The path.
+    #[arg(long)]
+    pub(crate) path: String,
+    /// Bytes that every answer's body must have.
+    #[arg(long)]
+    pub(crate) body: usize,
+    /// Keep-alive connections, all opened before the first request.
+    #[arg(long)]
+    pub(crate) connections: usize,
+    /// Requests per second (open loop). Without it, each connection sends as soon as it is answered (closed loop).
+    #[arg(long)]
+    pub(crate) rate: Option<f64>,
+    /// Seconds of load before the measured window.
+    #[arg(long)]
+    pub(crate) warmup: f64,
+    /// Seconds of the measured window.
+    #[arg(long)]
+    pub(crate) seconds: f64,
+    /// Process whose tree is accounted as the proxy.
+    #[arg(long)]
+    pub(crate) proxy: Option<u32>,
+    /// Process whose tree is accounted as the upstream.
+    #[arg(long)]
+    pub(crate) upstream: u32,
+}
+
+/// What one run of load saw in its window.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct LoadReport {
+    /// Requests answered well within the window.
+    pub(crate) answered: u64,
+    /// Length of the window, in seconds.
+    pub(crate) seconds: f64,
+    /// Requests that got no answer, or a wrong one, from the first connection on.
+    pub(crate) errors: u64,
+    /// What the first of them saw.
+    pub(crate) first_error: Option<String>,
+    /// Requests of the open loop that were due and still unsent when the run was given up.
+    pub(crate) unserved: u64,
+    /// Latency in microseconds; in the open loop from the moment the request was due.
+    pub(crate) p50_us: Option<f64>,
+    pub(crate) p99_us: Option<f64>,
+    pub(crate) p999_us: Option<f64>,
+    pub(crate) max_us: Option<f64>,
+    /// CPU time in the window, in seconds.
+    pub(crate) proxy_cpu: f64,
+    pub(crate) upstream_cpu: f64,
+    pub(crate) load_cpu: f64,
+    /// CPU time of everything else on the machine in the window, in seconds.
+    pub(crate) other_cpu: f64,
+    /// Resident memory of the proxy at the end of the window, connections open, in KiB.
+    pub(crate) proxy_rss_kib: u64,
+}
+
+/// Makes the load and prints the report as one line of JSON.
+pub(super) fn run(args: &LoadArgs) -> io::Result<()> {
+    let mut fleet = Fleet::open(args)?;
+    let mut tally = Tally::new(args);
+    match args.rate {
+        Some(rate) => open::drive(args, rate, &mut fleet, &mut tally)?,
+        None => closed::drive(args, &mut fleet, &mut tally)?,
+    }
+    let line = serde_json::to_string(&tally.report()?)?;
+    writeln!(io::stdout(), "{line}")
+}
+
+/// Counts and times of one run.
+struct Tally<'a> {
+    args: &'a LoadArgs,
+    latency: Histogram,
+    answered: u64,
+    errors: u64,
+    first_error: Option<String>,
+    unserved: u64,
+    from: Option<(Instant, Accounts)>,
+    to: Option<(Instant, Accounts)>,
+}
+
+impl<'a> Tally<'a> {
+    fn new(args: &'a LoadArgs) -> Self {
+        Self {
+            args,
+            latency: Histogram::new(),
+            answered: 0,
+            errors: 0,
+            first_error: None,
+            unserved: 0,
+            from: None,
+            to: None,
+        }
+    }
+
+    /// Takes the accounts that open the window. Answers count from now on.
+    fn open_window(&mut self) -> io::Result<()> {
+        let accounts = Accounts::read(self.args)?;
+        self.from = Some((Instant::now(), accounts));
+        Ok(())
+    }
+
+    /// Takes the accounts that close the window.
+    fn close_window(&mut self) -> io::Result<()> {
+        let now = Instant::now();
+        self.to = Some((now, Accounts::read(self.args)?));
+        Ok(())
+    }
+
+    fn window_is_open(&self) -> bool {
+        self.from.is_some() && self.to.is_none()
+    }
+
+    fn answer(&mut self) {
+        if self.window_is_open() {
+            self.answered += 1;
+        }
+    }
+
+    /// Counts a failed request; an error when there are too many to go on.
+    fn error(&mut self, reason: String) -> io::Result<()> {
+        self.errors += 1;
+        let first = self.first_error.get_or_insert(reason);
+        if self.errors > TOO_MANY_ERRORS {
+            return Err(io::Error::other(format!(
+                "more than {TOO_MANY_ERRORS} failed requests; the first: {first}"
+            )));
+        }
+        Ok(())
+    }
+
+    fn report(self) -> io::Result<LoadReport> {
+        let (Some((begin, before)), Some((end, after))) = (self.from, self.to) else {
+            return Err(io::Error::other("the load ended before its window"));
+        };
+        let cpu = |of: fn(&Accounts) -> f64| of(&after) - of(&before);
+        let (proxy_cpu, upstream_cpu, load_cpu) = (
+            cpu(|a| a.proxy.cpu_seconds),
+            cpu(|a| a.upstream),
+            cpu(|a| a.load),
+        );
+        Ok(LoadReport {
+            answered: self.answered,
+            seconds: (end - begin).as_secs_f64(),
+            errors: self.errors,
+            first_error: self.first_error,
+            unserved: self.unserved,
+            p50_us: self.latency.quantile_us(0.5),
+            p99_us: self.latency.quantile_us(0.99),
+            p999_us: self.latency.quantile_us(0.999),
+            max_us: self.latency.quantile_us(1.0),
+            proxy_cpu,
+            upstream_cpu,
+            load_cpu,
+            // The machine's clock is sampled and the processes' is exact, so the difference may come out below zero.
+            other_cpu: (cpu(|a| a.machine) - proxy_cpu - upstream_cpu - load_cpu).max(0.0),
+            proxy_rss_kib: after.proxy.rss_kib,
+        })
+    }
+}
+
+/// CPU clocks at one moment, in seconds.
+struct Accounts {
+    proxy: Usage,
+    upstream: f64,
+    load: f64,
+    machine: f64,
+}
+
+impl Accounts {
+    fn read(args: &LoadArgs) -> io::Result<Self> {
+        Ok(Self {
+            proxy: args
+                .proxy
+                .map(procfs::usage_of_tree)
+                .transpose()?
+                .unwrap_or_default(),
+            upstream: procfs::usage_of_tree(args.upstream)?.cpu_seconds,
+            load: procfs::usage_of_tree(std::process::id())?.cpu_seconds,
+            machine: procfs::machine_busy_seconds()?,
+        })
+    }
+}
+
+/// The bytes of the request, the same for every peer.
+fn request(args: &LoadArgs) -> Vec<u8> {
+    format!(
+        "GET {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: leeboard-wire\r\nAccept: */*\r\n\r\n",
+        args.path, args.host
+    )
+    .into_bytes()
+}
+
+fn seconds(value: f64) -> Duration {
+    Duration::from_secs_f64(value.max(0.0))
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// Arguments for a short run against `target`.
+    pub(super) fn arguments(target: SocketAddr, rate: Option<f64>) -> LoadArgs {
+        LoadArgs {
+            target,
+            host: "bench".into(),
+            path: "/".into(),
+            body: 5,
+            connections: 3,
+            rate,
+            warmup: 0.0,
+            seconds: 0.2,
+            proxy: None,
+            upstream: std::process::id(),
+        }
+    }
+
+    #[test]
+    fn too_many_errors_end_the_run_and_name_the_first() {
+        let args = arguments("127.0.0.1:1".parse().expect("an address"), None);
+        let mut tally = Tally::new(&args);
+        for n in 0..TOO_MANY_ERRORS {
+            tally.error(format!("error {n}")).expect("not too many yet");
+        }
+        let error = tally.error("last".into()).expect_err("one too many");
+        assert!(error.to_string().contains("error 0"), "{error}");
+    }
+
+    #[test]
+    fn a_run_without_a_window_has_no_report() {
+        let args = arguments("127.0.0.1:1".parse().expect("an address"), None);
+        assert!(Tally::new(&args).report().is_err());
+    }
+}

@@ -1,0 +1,78 @@
+//! What the harness's own child processes do: launch another program, answer, relay, or make load.
+
+pub(crate) mod load;
+mod relay;
+mod upstream;
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use clap::Subcommand;
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::sys::prctl;
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+
+/// A child process of the harness. Not for calling by hand.
+#[derive(Subcommand)]
+pub(crate) enum Role {
+    /// Pins itself to a core, asks the kernel to end it with its parent, and becomes another program.
+    Launch {
+        #[arg(long)]
+        core: usize,
+        #[arg(required = true, trailing_var_arg = true)]
+        command: Vec<OsString>,
+    },
+    /// The server behind every peer.
+    Upstream {
+        #[arg(long)]
+        body: usize,
+    },
+    /// Copies bytes between a client and the upstream and understands none of them.
+    Relay {
+        #[arg(long)]
+        to: SocketAddr,
+    },
+    /// Makes load and prints one line of JSON.
+    Load(load::LoadArgs),
+}
+
+impl Role {
+    /// Does the work; an upstream and a relay end by signal only.
+    pub(crate) fn run(self) -> io::Result<()> {
+        match self {
+            Role::Launch { core, command } => launch(core, &command),
+            Role::Upstream { body } => upstream::serve(body),
+            Role::Relay { to } => relay::serve(to),
+            Role::Load(args) => load::run(&args),
+        }
+    }
+}
+
+fn launch(core: usize, command: &[OsString]) -> io::Result<()> {
+    let mut cores = CpuSet::new();
+    cores.set(core)?;
+    sched_setaffinity(Pid::from_raw(0), &cores)?;
+    // Survives exec: no peer outlives a harness that was killed.
+    prctl::set_pdeathsig(Signal::SIGKILL)?;
+    let [program, args @ ..] = command else {
+        return Err(io::Error::other("no program to launch"));
+    };
+    let error = Command::new(program).args(args).exec();
+    Err(io::Error::new(
+        error.kind(),
+        format!("{}: {error}", program.display()),
+    ))
+}
+
+/// A non-blocking listener on a free port, announced on standard error.
+fn listen(kind: &str) -> io::Result<TcpListener> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    listener.set_nonblocking(true)?;
+    let address = listener.local_addr()?;
+    writeln!(io::stderr(), "listening kind={kind} address={address}")?;
+    Ok(listener)
+}

@@ -1,0 +1,89 @@
+//! The suites: what is measured of every peer. One row here and one file per suite.
+
+mod h1;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use crate::lab::Lab;
+use crate::peers::Peer;
+use crate::trouble::Trouble;
+
+/// What one round measured of one peer, by `Metric::key`. A figure that a peer does not have is absent.
+pub(crate) type Figures = BTreeMap<&'static str, f64>;
+
+/// A set of measurements.
+pub(crate) struct Suite {
+    /// Its name on the command line.
+    pub(crate) name: &'static str,
+    /// What it does, in a line.
+    pub(crate) about: &'static str,
+    /// What it measures, in the order of the columns.
+    pub(crate) metrics: &'static [Metric],
+    /// Starts the peer, measures one round of it and stops it.
+    pub(crate) measure: fn(&Lab, &Peer, &Path) -> Result<Figures, Trouble>,
+}
+
+/// One column.
+#[derive(Debug)]
+pub(crate) struct Metric {
+    /// Its key in the JSON.
+    pub(crate) key: &'static str,
+    /// Its title in the tables, with the unit.
+    pub(crate) title: &'static str,
+    /// Digits after the point.
+    pub(crate) decimals: usize,
+    /// Which table it belongs to.
+    pub(crate) table: Table,
+}
+
+/// The table that a column belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Table {
+    /// A result, of which ratios between peers are printed too.
+    Compared,
+    /// A result of which only the figure is printed.
+    Shown,
+    /// Says whether the measurement was sound.
+    Check,
+}
+
+/// All suites.
+pub(crate) const SUITES: &[Suite] = &[h1::SUITE];
+
+/// The suite of that name, or a message that lists those there are.
+pub(crate) fn find(name: &str) -> Result<&'static Suite, String> {
+    SUITES
+        .iter()
+        .find(|suite| suite.name == name)
+        .ok_or_else(|| {
+            let names: Vec<&str> = SUITES.iter().map(|suite| suite.name).collect();
+            format!(
+                "there is no suite `{name}`; there are: {}",
+                names.join(", ")
+            )
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_suite_is_refused_with_the_list() {
+        assert_eq!(find("h1").map(|suite| suite.name), Ok("h1"));
+        let refusal = find("h9").map(|suite| suite.name);
+        assert_eq!(
+            refusal,
+            Err("there is no suite `h9`; there are: h1".to_owned())
+        );
+    }
+
+    #[test]
+    fn keys_are_unique_within_a_suite() {
+        for suite in SUITES {
+            let keys: std::collections::BTreeSet<_> = suite.metrics.iter().map(|m| m.key).collect();
+            assert_eq!(keys.len(), suite.metrics.len(), "{}", suite.name);
+        }
+    }
+}
