@@ -1,0 +1,52 @@
+//! `leeboard-apps SERVICE`: one binary that is any of the services, told the rest by the environment.
+
+use std::process::ExitCode;
+
+use leeboard_apps::serve::{serve, told_to_stop};
+use leeboard_apps::services::{self, Service};
+use leeboard_apps::settings::Settings;
+use tokio::net::TcpListener;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let service = match arguments.as_slice() {
+        [name] => Service::by_name(name),
+        _ => None,
+    };
+    let Some(service) = service else {
+        let names: Vec<&str> = Service::ALL.iter().map(|service| service.name()).collect();
+        eprintln!("usage: leeboard-apps SERVICE\n\nSERVICE is one of: {}", names.join(" "));
+        return ExitCode::from(2);
+    };
+    match start(service) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{}: {error}", service.name());
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn start(service: Service) -> Result<(), Box<dyn std::error::Error>> {
+    let settings = Settings::from_environment(service)?;
+    let level: tracing_subscriber::filter::LevelFilter = settings.log_level.to_lowercase().parse()?;
+    tracing_subscriber::fmt().json().flatten_event(true).with_target(false).with_max_level(level).init();
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(run(service, settings))
+}
+
+async fn run(service: Service, settings: Settings) -> Result<(), Box<dyn std::error::Error>> {
+    // Listening for the signal comes first: a SIGTERM during the start is not lost.
+    let stop = told_to_stop()?;
+    let router = services::router(service, &settings).await?;
+    let listener = TcpListener::bind((settings.listen.0.as_str(), settings.listen.1)).await?;
+    tracing::info!(
+        service = settings.name,
+        instance = settings.instance,
+        version = settings.version,
+        address = %listener.local_addr()?,
+        "listening"
+    );
+    serve(listener, router, stop).await;
+    tracing::info!(service = settings.name, instance = settings.instance, "stopped");
+    Ok(())
+}
