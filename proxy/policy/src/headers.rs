@@ -1,7 +1,11 @@
 //! Changes to headers, and the `%…%` operators their values may hold.
 
+use alloc::borrow::Cow;
+use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::fmt;
+use core::mem::take;
 
 /// Changes to a set of headers: removals first, then `set`, then `add`, each in order of name.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -97,3 +101,262 @@ pub enum Operator {
     /// `%STREAM_ID%`.
     StreamId,
 }
+
+/// What the operators of a template are worked out from.
+pub trait Facts {
+    /// A request header, in lower case; `:path`, `:method`, `:authority` and `:scheme` too. Several values joined with `,`.
+    fn request(&self, name: &str) -> Option<Cow<'_, str>>;
+    /// A response header, in lower case; `None` while there is no response.
+    fn response(&self, name: &str) -> Option<Cow<'_, str>>;
+    /// Writes the value of any other operator; false, with nothing written, when there is none.
+    fn other(&self, operator: &Operator, out: &mut String) -> bool;
+}
+
+/// A set of headers that can be changed. Names are in lower case.
+pub trait HeaderEdit {
+    /// Takes every value of a header away.
+    fn remove(&mut self, name: &str);
+    /// Makes this the only value of a header.
+    fn set(&mut self, name: &str, value: &str);
+    /// Adds a value to those that a header has.
+    fn append(&mut self, name: &str, value: &str);
+}
+
+/// Changes a message's headers as its route and destination ask. `message` is both what is changed and what the values are
+/// worked out from.
+///
+/// Istio: with one destination its operations come behind the route's in the same lists; with several they are carried
+/// out before, so that the route's `set` wins.
+pub fn apply(
+    route: &HeaderOps,
+    destination: &HeaderOps,
+    several_destinations: bool,
+    message: &mut (impl Facts + HeaderEdit + ?Sized),
+) {
+    if several_destinations {
+        level(&[destination], message);
+        level(&[route], message);
+    } else {
+        level(&[route, destination], message);
+    }
+}
+
+/// Envoy: removals, then all values are worked out, then those that overwrite and then those that append. An empty value is
+/// not added.
+fn level(lists: &[&HeaderOps], message: &mut (impl Facts + HeaderEdit + ?Sized)) {
+    for name in lists.iter().flat_map(|ops| &ops.remove) {
+        message.remove(name);
+    }
+    let worked_out = |message: &_, (name, template): &'_ (Arc<str>, Template)| {
+        let mut value = String::new();
+        Template::render(template, message, &mut value);
+        (!value.is_empty()).then(|| (name.clone(), value))
+    };
+    let set: Vec<_> = lists.iter().flat_map(|ops| &ops.set).filter_map(|op| worked_out(message, op)).collect();
+    let add: Vec<_> = lists.iter().flat_map(|ops| &ops.add).filter_map(|op| worked_out(message, op)).collect();
+    for (name, value) in set {
+        message.set(&name, &value);
+    }
+    for (name, value) in add {
+        message.append(&name, &value);
+    }
+}
+
+impl HeaderOps {
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.remove.is_empty() && self.set.is_empty() && self.add.is_empty()
+    }
+}
+
+impl Template {
+    /// Text without operators, `%` being itself.
+    pub fn literal(text: &str) -> Self {
+        Self(if text.is_empty() { Vec::new() } else { Vec::from([Part::Literal(text.into())]) })
+    }
+
+    /// Reads Envoy's format: `%%` is a percent sign, `%NAME%`, `%NAME(parameters)%` and `%NAME(parameters):length%` are operators.
+    ///
+    /// # Errors
+    /// An operator that is not understood or not closed, with its place in the text.
+    pub fn parse(text: &str) -> Result<Self, TemplateError> {
+        let mut parts = Vec::new();
+        let mut literal = String::new();
+        let mut rest = text;
+        while let Some((before, after)) = rest.split_once('%') {
+            literal.push_str(before);
+            if let Some(after) = after.strip_prefix('%') {
+                literal.push('%');
+                rest = after;
+                continue;
+            }
+            let position = text.len() - after.len() - 1;
+            let (operator, after) = operator(after).map_err(|kind| TemplateError { position, kind })?;
+            if !literal.is_empty() {
+                parts.push(Part::Literal(take(&mut literal).into()));
+            }
+            parts.push(Part::Operator(operator));
+            rest = after;
+        }
+        literal.push_str(rest);
+        if !literal.is_empty() {
+            parts.push(Part::Literal(literal.into()));
+        }
+        Ok(Self(parts))
+    }
+
+    /// Writes the value. Envoy: in headers an operator without a value is empty; in the access log it is `-`.
+    pub fn render(&self, facts: &(impl Facts + ?Sized), out: &mut String) {
+        self.render_or("", facts, out);
+    }
+
+    /// Writes the value, and `unset` where an operator has none.
+    pub fn render_or(&self, unset: &str, facts: &(impl Facts + ?Sized), out: &mut String) {
+        for part in &self.0 {
+            let written = match part {
+                Part::Literal(text) => {
+                    out.push_str(text);
+                    true
+                }
+                Part::Operator(Operator::Request { name, alternative, limit }) => {
+                    let value = facts.request(name).or_else(|| facts.request(alternative.as_deref()?));
+                    push(value, *limit, out)
+                }
+                Part::Operator(Operator::Response { name, alternative, limit }) => {
+                    let value = facts.response(name).or_else(|| facts.response(alternative.as_deref()?));
+                    push(value, *limit, out)
+                }
+                Part::Operator(operator) => facts.other(operator, out),
+            };
+            if !written {
+                out.push_str(unset);
+            }
+        }
+    }
+}
+
+/// Writes a value of at most `limit` bytes, without cutting a character in two; false when there is none.
+fn push(value: Option<Cow<'_, str>>, limit: Option<usize>, out: &mut String) -> bool {
+    let Some(value) = value else { return false };
+    let end = limit.map_or(value.len(), |limit| value.floor_char_boundary(limit));
+    out.push_str(&value[..end]);
+    true
+}
+
+/// A template that cannot be read.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TemplateError {
+    /// The byte at which the operator begins.
+    pub position: usize,
+    /// What is wrong with it.
+    pub kind: TemplateProblem,
+}
+
+/// What is wrong with an operator.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum TemplateProblem {
+    /// A `%` begins no operator, or an operator is not closed by another.
+    Unbalanced,
+    /// There is no operator of this name, or it is not understood.
+    Unknown(String),
+    /// The operator of this name needs parameters, or takes none, or not these.
+    Parameters(String),
+}
+
+impl fmt::Display for TemplateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.kind {
+            TemplateProblem::Unbalanced => {
+                f.write_str("a `%` that opens or closes no operator; a percent sign is `%%`")
+            }
+            TemplateProblem::Unknown(name) => write!(f, "no operator `%{name}%` is known"),
+            TemplateProblem::Parameters(name) => write!(f, "wrong parameters for the operator `%{name}%`"),
+        }
+    }
+}
+
+impl core::error::Error for TemplateError {}
+
+/// Reads an operator behind its opening `%`, and returns what follows the closing one.
+fn operator(text: &str) -> Result<(Operator, &str), TemplateProblem> {
+    let ends = |c: char| !(c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_');
+    let (name, mut rest) = text.split_at(text.find(ends).unwrap_or(text.len()));
+    if name.is_empty() {
+        return Err(TemplateProblem::Unbalanced);
+    }
+    let mut parameters = None;
+    if let Some(inner) = rest.strip_prefix('(') {
+        let (inside, after) = inner.split_once(')').ok_or(TemplateProblem::Unbalanced)?;
+        (parameters, rest) = (Some(inside), after);
+    }
+    let mut limit = None;
+    if let Some(after) = rest.strip_prefix(':') {
+        let digits = after.len() - after.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+        limit = Some(after[..digits].parse().map_err(|_| TemplateProblem::Parameters(name.to_string()))?);
+        rest = &after[digits..];
+    }
+    let rest = rest.strip_prefix('%').ok_or(TemplateProblem::Unbalanced)?;
+    Ok((named(name, parameters, limit)?, rest))
+}
+
+fn named(name: &str, parameters: Option<&str>, limit: Option<usize>) -> Result<Operator, TemplateProblem> {
+    let wrong = || TemplateProblem::Parameters(name.to_string());
+    match name {
+        "REQ" | "RESP" => {
+            let (header, alternative) = parameters.and_then(header_names).ok_or_else(wrong)?;
+            Ok(match name {
+                "REQ" => Operator::Request { name: header, alternative, limit },
+                _ => Operator::Response { name: header, alternative, limit },
+            })
+        }
+        "ENVIRONMENT" => match (parameters, limit) {
+            (Some(variable), None) if !variable.is_empty() => Ok(Operator::Environment(variable.into())),
+            _ => Err(wrong()),
+        },
+        _ => {
+            let plain = PLAIN.iter().find(|(known, _)| *known == name);
+            let (_, operator) = plain.ok_or_else(|| TemplateProblem::Unknown(name.to_string()))?;
+            if parameters.is_some() || limit.is_some() { Err(wrong()) } else { Ok(operator.clone()) }
+        }
+    }
+}
+
+/// `name` or `name?alternative`, in lower case.
+fn header_names(text: &str) -> Option<(Arc<str>, Option<Arc<str>>)> {
+    let lower = |name: &str| -> Option<Arc<str>> {
+        (!name.is_empty() && !name.contains('?')).then(|| name.to_ascii_lowercase().into())
+    };
+    match text.split_once('?') {
+        None => Some((lower(text)?, None)),
+        Some((name, alternative)) => Some((lower(name)?, Some(lower(alternative)?))),
+    }
+}
+
+/// The operators that take no parameters.
+static PLAIN: [(&str, Operator); 25] = [
+    ("DOWNSTREAM_REMOTE_ADDRESS", Operator::DownstreamRemoteAddress),
+    ("DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT", Operator::DownstreamRemoteAddressWithoutPort),
+    ("DOWNSTREAM_REMOTE_PORT", Operator::DownstreamRemotePort),
+    ("DOWNSTREAM_DIRECT_REMOTE_ADDRESS", Operator::DownstreamDirectRemoteAddress),
+    ("DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT", Operator::DownstreamDirectRemoteAddressWithoutPort),
+    ("DOWNSTREAM_LOCAL_ADDRESS", Operator::DownstreamLocalAddress),
+    ("DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT", Operator::DownstreamLocalAddressWithoutPort),
+    ("DOWNSTREAM_LOCAL_PORT", Operator::DownstreamLocalPort),
+    ("UPSTREAM_HOST", Operator::UpstreamHost),
+    ("UPSTREAM_REMOTE_ADDRESS", Operator::UpstreamHost),
+    ("UPSTREAM_CLUSTER", Operator::UpstreamCluster),
+    ("UPSTREAM_CLUSTER_RAW", Operator::UpstreamCluster),
+    ("UPSTREAM_REQUEST_ATTEMPT_COUNT", Operator::UpstreamRequestAttemptCount),
+    ("ROUTE_NAME", Operator::RouteName),
+    ("PROTOCOL", Operator::Protocol),
+    ("RESPONSE_CODE", Operator::ResponseCode),
+    ("RESPONSE_FLAGS", Operator::ResponseFlags),
+    ("RESPONSE_CODE_DETAILS", Operator::ResponseCodeDetails),
+    ("START_TIME", Operator::StartTime),
+    ("HOSTNAME", Operator::Hostname),
+    ("BYTES_RECEIVED", Operator::BytesReceived),
+    ("BYTES_SENT", Operator::BytesSent),
+    ("DURATION", Operator::Duration),
+    ("REQUESTED_SERVER_NAME", Operator::RequestedServerName),
+    ("STREAM_ID", Operator::StreamId),
+];

@@ -7,11 +7,15 @@ use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::AcqRel, Ordering::Acquire, Ordering::Relaxed};
 
-use crate::balance::{Algorithm, Field, Pick, RingSize, Weights};
-use crate::cluster::{Address, Cluster, ClusterId, Discovery, DnsSpec, EndpointSpec, Limits, Outlier};
+pub use crate::balance::Pick;
+use crate::balance::{Algorithm, Field, RingSize, Weights, hash_of};
+use crate::cluster::{
+    Address, Balancer, Cluster, ClusterId, Discovery, DnsSpec, EndpointSpec, HashKey, Limits, Outlier,
+};
 use crate::endpoints::{Endpoint, EndpointId, EndpointState};
 use crate::limits::{Counts, Limit, Slot};
 use crate::outlier::{Detector, OutlierEvent, OutlierKind, Score};
+use crate::request::{Caller, Head};
 use crate::snapshot::Snapshot;
 use crate::time::{Span, Time};
 
@@ -99,6 +103,7 @@ pub struct LiveCluster {
     endpoints: Vec<Arc<Endpoint>>,
     weights: Weights,
     algorithm: Algorithm,
+    hash_key: Option<HashKey>,
     state: Arc<ClusterState>,
 }
 
@@ -137,6 +142,10 @@ impl LiveCluster {
             panic_percent: cluster.panic_percent,
             weights: Weights::new(endpoints.iter().map(|e| e.weight())),
             algorithm: Algorithm::new(&cluster.balancer, &endpoints, previous.map(|p| &p.algorithm)),
+            hash_key: match &cluster.balancer {
+                Balancer::RingHash { key, .. } => Some(key.clone()),
+                Balancer::LeastRequest | Balancer::RoundRobin | Balancer::Random => None,
+            },
             endpoints,
             state: previous.map(|p| p.state.clone()).unwrap_or_default(),
         };
@@ -172,6 +181,11 @@ impl LiveCluster {
             Algorithm::RingHash(ring) => Some(ring.size()),
             _ => None,
         }
+    }
+
+    /// A request's consistent hash; `None` when the balancer does not hash or the request lacks what is hashed.
+    pub fn hash(&self, head: &impl Head, caller: Caller) -> Option<u64> {
+        hash_of(self.hash_key.as_ref()?, head, caller.ip)
     }
 
     /// An endpoint for an attempt; `None` when none is healthy. Envoy: `no_healthy_upstream`.

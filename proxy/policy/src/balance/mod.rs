@@ -1,5 +1,6 @@
 //! Choosing an endpoint: who may be chosen at all, and then one file per algorithm.
 
+mod hash;
 mod least_request;
 mod random;
 mod ring_hash;
@@ -8,11 +9,9 @@ mod weights;
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::net::IpAddr;
 use core::sync::atomic::AtomicU64;
 
-use xxhash_rust::xxh64::xxh64;
-
+pub use self::hash::hash_of;
 pub(crate) use self::ring_hash::Ring;
 pub use self::ring_hash::RingSize;
 pub(crate) use self::weights::Weights;
@@ -161,20 +160,4 @@ impl Among for Part<'_> {
     fn holds(&self, index: usize) -> bool {
         self.chosen.binary_search(&(index as u32)).is_ok()
     }
-}
-
-/// The consistent hash of a header's values, whatever their order; `None` when there are none. An empty value is one.
-pub fn hash_values(values: &mut [&str]) -> Option<u64> {
-    values.sort_unstable();
-    (!values.is_empty()).then(|| values.iter().fold(0, |seed, value| xxh64(value.as_bytes(), seed)))
-}
-
-/// The consistent hash of one text, such as a query parameter's first value.
-pub fn hash_text(text: &str) -> u64 {
-    xxh64(text.as_bytes(), 0)
-}
-
-/// The consistent hash of the caller's address, without its port.
-pub fn hash_ip(ip: IpAddr) -> u64 {
-    hash_text(&alloc::string::ToString::to_string(&ip))
 }
