@@ -94,3 +94,65 @@ impl fmt::Debug for Slot {
         write!(f, "Slot({:?})", self.limit)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec::Vec;
+
+    extern crate std;
+
+    #[test]
+    fn no_more_than_most_are_let_in() {
+        #[rustfmt::skip]
+        let table = [
+            // most, asked, let in, turned away
+            (None, 5, 5, 0),
+            (Some(0), 2, 0, 2),
+            (Some(1), 3, 1, 2),
+            (Some(3), 3, 3, 0),
+            (Some(3), 5, 3, 2),
+        ];
+        for (most, asked, held, overflows) in table {
+            for limit in Limit::ALL {
+                let counts = Arc::new(Counts::default());
+                let slots: Vec<_> = (0..asked).filter_map(|_| counts.take(limit, most)).collect();
+                assert_eq!(slots.len(), held, "{limit:?} {most:?}");
+                assert!(slots.iter().all(|slot| slot.limit() == limit));
+                assert_eq!(counts.overflows(limit), overflows, "{limit:?} {most:?}");
+                for other in Limit::ALL {
+                    assert_eq!(counts.current(other), if other == limit { held as u32 } else { 0 });
+                }
+                drop(slots);
+                assert_eq!(counts.current(limit), 0, "every place is given back");
+            }
+        }
+    }
+
+    #[test]
+    fn racing_threads_neither_overshoot_nor_leak() {
+        const THREADS: u64 = 8;
+        const TURNS: u64 = 5_000;
+        const MOST: u32 = 3;
+        let counts = Arc::new(Counts::default());
+        let held = AtomicU32::new(0);
+        let won = AtomicU64::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..THREADS {
+                scope.spawn(|| {
+                    for _ in 0..TURNS {
+                        if let Some(slot) = counts.take(Limit::Connections, Some(MOST)) {
+                            assert!(held.fetch_add(1, Relaxed) < MOST, "more than {MOST} hold a place");
+                            won.fetch_add(1, Relaxed);
+                            std::thread::yield_now();
+                            held.fetch_sub(1, Relaxed);
+                            drop(slot);
+                        }
+                    }
+                });
+            }
+        });
+        assert_eq!(counts.current(Limit::Connections), 0);
+        assert_eq!(won.into_inner() + counts.overflows(Limit::Connections), THREADS * TURNS);
+    }
+}

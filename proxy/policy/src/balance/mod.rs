@@ -13,7 +13,6 @@ use core::sync::atomic::AtomicU64;
 
 pub use self::hash::hash_of;
 pub(crate) use self::ring_hash::Ring;
-pub use self::ring_hash::RingSize;
 pub(crate) use self::weights::Weights;
 use crate::cluster;
 use crate::dice::Dice;

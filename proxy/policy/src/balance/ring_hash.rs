@@ -21,17 +21,6 @@ pub(crate) struct Ring {
     made_of: Vec<(Address, u32)>,
 }
 
-/// How many entries a ring has.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct RingSize {
-    /// All entries.
-    pub total: usize,
-    /// The fewest that one endpoint has.
-    pub fewest: usize,
-    /// The most that one endpoint has.
-    pub most: usize,
-}
-
 impl Ring {
     /// Envoy: the ring is scaled so that the lightest endpoint has a whole number of entries.
     pub(crate) fn new(endpoints: &[Arc<Endpoint>], minimum_size: u64) -> Self {
@@ -70,23 +59,110 @@ impl Ring {
         let (before, after) = self.entries.split_at(start);
         after.iter().chain(before).map(|(_, index)| *index as usize).find(|index| wanted(*index))
     }
-
-    /// How many entries it has.
-    pub(crate) fn size(&self) -> RingSize {
-        let mut each = alloc::vec![0; self.made_of.len()];
-        for (_, index) in &self.entries {
-            each[*index as usize] += 1;
-        }
-        RingSize {
-            total: self.entries.len(),
-            fewest: each.iter().copied().min().unwrap_or(0),
-            most: each.iter().copied().max().unwrap_or(0),
-        }
-    }
 }
 
 /// The least whole number not below a positive `x`; `core` has no `f64::ceil`.
 fn ceil(x: f64) -> f64 {
     let whole = x as u64 as f64;
     if whole < x { whole + 1.0 } else { whole }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::{Balancer, ClusterId, HashKey};
+    use crate::live::LiveCluster;
+    use crate::live::tests::{address, any, cluster, reload};
+    use crate::live::{Live, Pick};
+    use alloc::vec;
+
+    fn ring(weights: &[u32], minimum_size: u64) -> Live {
+        let balancer = Balancer::RingHash { key: HashKey::SourceIp, minimum_size };
+        reload(None, vec![cluster("a", balancer, weights)])
+    }
+
+    fn only(live: &Live) -> &LiveCluster {
+        live.cluster(ClusterId(0))
+    }
+
+    #[test]
+    fn sizes_are_envoys() {
+        #[rustfmt::skip]
+        let table: [(&[u32], u64, &[usize]); 6] = [
+            (&[1, 1, 1, 1], 1024, &[256, 256, 256, 256]),
+            (&[1, 2, 7], 1024, &[103, 206, 721]),
+            (&[1], 1024, &[1024]),
+            (&[1, 1, 1], 1024, &[342, 342, 342]),
+            (&[1, 1], 1, &[1, 1]),
+            (&[], 1024, &[]),
+        ];
+        for (weights, minimum, expected) in table {
+            let live = ring(weights, minimum);
+            let ring = Ring::new(only(&live).endpoints(), minimum);
+            let mut each = vec![0; weights.len()];
+            ring.entries.iter().for_each(|(_, index)| each[*index as usize] += 1);
+            assert_eq!(each, expected, "{weights:?} of at least {minimum}");
+        }
+    }
+
+    #[test]
+    fn a_hash_belongs_to_the_first_entry_at_or_after_it() {
+        let live = ring(&[1, 1, 1], 3);
+        let endpoints = only(&live).endpoints();
+        let ring = Ring::new(endpoints, 3);
+        for (n, (at, index)) in ring.entries.iter().enumerate() {
+            assert_eq!(xxh64(format!("{}_0", address(*index as u8 + 1)).as_bytes(), 0), *at);
+            let next = ring.entries[(n + 1) % ring.entries.len()].1 as usize;
+            assert_eq!(ring.find(*at, |_| true), Some(*index as usize));
+            assert_eq!(ring.find(*at + 1, |_| true), Some(next));
+            assert_eq!(ring.find(*at, |i| i != *index as usize), Some(next), "walks on past the unwanted");
+        }
+        assert_eq!(ring.find(7, |_| false), None);
+    }
+
+    #[test]
+    fn a_request_keeps_its_endpoint_and_shares_follow_weights() {
+        let live = ring(&[1, 2, 7], 1024);
+        let mut hits = [0u32; 3];
+        for n in 0..20_000u64 {
+            let hash = Some(xxh64(&n.to_le_bytes(), 0));
+            let first = only(&live).pick(&Pick { hash, ..any(n) }).expect("healthy");
+            let again = only(&live).pick(&Pick { hash, ..any(n + 1) }).expect("healthy");
+            assert_eq!(first.id(), again.id());
+            hits[usize::from(first.address() != &address(1)) + usize::from(first.address() == &address(3))] += 1;
+        }
+        for (share, expected) in hits.iter().zip([2_000u32, 4_000, 14_000]) {
+            assert!(share.abs_diff(expected) < expected / 4, "{hits:?}");
+        }
+    }
+
+    #[test]
+    fn without_an_endpoint_only_its_requests_move() {
+        let live = ring(&[1, 1, 1, 1], 1024);
+        let gone = only(&live).endpoints()[3].id();
+        let mut takers = [0; 3];
+        for n in 0..4_000u64 {
+            let ask = Pick { hash: Some(xxh64(&n.to_le_bytes(), 0)), ..any(n) };
+            let before = only(&live).pick(&ask).expect("healthy");
+            let after = only(&live).pick(&Pick { tried: &[gone], ..ask }).expect("healthy");
+            let same = only(&live).pick(&Pick { tried: &[gone], avoid_tried: false, ..ask }).expect("healthy");
+            assert_eq!(same.id(), before.id(), "unless asked to, a retry does not move");
+            if before.id() != gone {
+                assert_eq!(after.id(), before.id());
+                continue;
+            }
+            let taker = only(&live).endpoints().iter().position(|e| e.id() == after.id()).expect("one of them");
+            takers[taker] += 1;
+        }
+        assert!(takers.iter().all(|taken| *taken > 150), "the others share what it had: {takers:?}");
+    }
+
+    #[test]
+    fn the_same_endpoints_keep_their_ring() {
+        let live = ring(&[1, 2], 1024);
+        let ring = Ring::new(only(&live).endpoints(), 1024);
+        assert!(ring.fits(only(&live).endpoints(), 1024));
+        assert!(!ring.fits(only(&live).endpoints(), 1025));
+        assert!(!ring.fits(&only(&live).endpoints()[..1], 1024));
+    }
 }

@@ -67,8 +67,12 @@ impl Weights {
     /// The endpoint of the n-th turn of a round. Any `total` turns in a row visit every point once, so that shares are exact;
     /// steps of the golden section spread each endpoint's turns over the round.
     pub(crate) fn turn(&self, n: u64) -> usize {
-        let point = u128::from(n % self.total) * u128::from(self.stride) % u128::from(self.total);
-        self.at(point as u64)
+        let turn = n % self.total;
+        let point = match turn.checked_mul(self.stride) {
+            Some(far) => far % self.total,
+            None => (u128::from(turn) * u128::from(self.stride) % u128::from(self.total)) as u64,
+        };
+        self.at(point)
     }
 }
 
@@ -82,4 +86,63 @@ fn gcd(mut a: u64, mut b: u64) -> u64 {
         (a, b) = (b, a % b);
     }
     a
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn weights(list: &[u32]) -> Weights {
+        Weights::new(list.iter().copied())
+    }
+
+    #[test]
+    fn every_point_belongs_to_one_endpoint() {
+        for list in [&[1][..], &[1, 1], &[1, 2, 7], &[10, 20, 70], &[3, 3, 1, 3], &[100, 1]] {
+            let weights = weights(list);
+            let common = list.iter().fold(0, |a, b| gcd(a, u64::from(*b)));
+            let mut points = alloc::vec![0u64; list.len()];
+            (0..weights.total()).for_each(|point| points[weights.at(point)] += 1);
+            for (index, weight) in list.iter().enumerate() {
+                assert_eq!(points[index], u64::from(*weight) / common, "{list:?} {index}");
+                assert_eq!(weights.of(index), points[index], "{list:?} {index}");
+                assert_eq!(weights.at(weights.before(index)), index, "{list:?} {index}");
+            }
+        }
+    }
+
+    #[test]
+    fn any_whole_round_is_exact() {
+        for list in [&[1][..], &[1, 1, 1], &[1, 2, 7], &[30, 60, 210], &[5, 1], &[99, 1], &[1, 1, 1, 50]] {
+            let weights = weights(list);
+            for start in 0..weights.total() {
+                let mut turns = alloc::vec![0; list.len()];
+                (0..weights.total()).for_each(|n| turns[weights.turn(start + n)] += 1);
+                let shares: Vec<u64> = (0..list.len()).map(|i| weights.of(i)).collect();
+                assert_eq!(turns, shares, "{list:?} from {start}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_round_is_smooth() {
+        // How often in a row the heaviest comes at most: without interleaving it would be its whole share.
+        for (list, most) in [(&[1, 1][..], 1), (&[1, 2, 7], 3), (&[1, 1, 8], 6), (&[50, 50, 900], 12)] {
+            let weights = weights(list);
+            let (mut run, mut longest) = (0, 0);
+            for n in 0..2 * weights.total() {
+                run = if weights.turn(n) == list.len() - 1 { run + 1 } else { 0 };
+                longest = longest.max(run);
+            }
+            assert!(longest <= most, "{list:?}: {longest} in a row");
+        }
+    }
+
+    #[test]
+    fn the_largest_weights_neither_overflow_nor_lose_their_shares() {
+        let weights = weights(&[u32::MAX, u32::MAX - 1, 1]);
+        let mut turns = [0u32; 3];
+        (0..10_000).for_each(|n| turns[weights.turn(u64::MAX / 2 + n)] += 1);
+        assert!(turns[0].abs_diff(turns[1]) <= 3 && turns[2] <= 1, "{turns:?}");
+    }
 }
