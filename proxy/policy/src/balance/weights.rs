@@ -9,7 +9,7 @@ pub(crate) struct Weights {
     total: u64,
     /// Where each endpoint's stretch ends; empty when all weigh the same.
     ends: Vec<u64>,
-    /// The step of a weighted round: near the golden section of `total`, and with no factor in common.
+    /// The step of a weighted round.
     stride: u64,
 }
 
@@ -65,7 +65,7 @@ impl Weights {
     }
 
     /// The endpoint of the n-th turn of a round. Any `total` turns in a row visit every point once, so that shares are exact;
-    /// steps of the golden section spread each endpoint's turns over the round.
+    /// long steps spread each endpoint's turns over the round.
     pub(crate) fn turn(&self, n: u64) -> usize {
         let turn = n % self.total;
         let point = match turn.checked_mul(self.stride) {
@@ -76,9 +76,26 @@ impl Weights {
     }
 }
 
+/// A step without common factor with `total` that spreads neighbouring points far apart in time: one near the golden section
+/// whose continued fraction has no large part, since a large part is a step that nearly closes the circle too early.
 fn stride(total: u64) -> u64 {
     let golden = (u128::from(total) * 618_034 / 1_000_000) as u64;
-    (golden.max(1)..).find(|step| gcd(*step, total) == 1).unwrap_or(1)
+    let near = golden.saturating_sub(STRIDES)..golden.saturating_add(STRIDES);
+    let coprime = |step: &u64| gcd(*step, total) == 1;
+    let best = near.filter(coprime).min_by_key(|step| (largest_part(*step, total), step.abs_diff(golden)));
+    best.or_else(|| (golden..).find(coprime)).unwrap_or(1)
+}
+
+/// How many steps are tried on either side of the golden section.
+const STRIDES: u64 = 8;
+
+fn largest_part(mut a: u64, mut b: u64) -> u64 {
+    let mut largest = 0;
+    while a != 0 {
+        largest = largest.max(b / a);
+        (a, b) = (b % a, a);
+    }
+    largest
 }
 
 fn gcd(mut a: u64, mut b: u64) -> u64 {
@@ -127,7 +144,15 @@ mod tests {
     #[test]
     fn a_round_is_smooth() {
         // How often in a row the heaviest comes at most: without interleaving it would be its whole share.
-        for (list, most) in [(&[1, 1][..], 1), (&[1, 2, 7], 3), (&[1, 1, 8], 6), (&[50, 50, 900], 12)] {
+        for (list, most) in [
+            (&[1, 1][..], 1),
+            (&[1, 2, 7], 3),
+            (&[1, 1, 8], 6),
+            (&[50, 50, 900], 10),
+            (&[1, 99], 99),
+            (&[10, 90], 9),
+            (&[20, 30, 50], 2),
+        ] {
             let weights = weights(list);
             let (mut run, mut longest) = (0, 0);
             for n in 0..2 * weights.total() {
