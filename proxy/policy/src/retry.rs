@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 use crate::dice::{Dice, Purpose};
 use crate::time::Span;
+use crate::verdict::Failure;
 
 /// A route's retry policy. Istio: `retries`; Envoy: `retry_policy`.
 #[derive(Clone, PartialEq, Debug)]
@@ -129,5 +130,129 @@ impl RetryPolicy {
     }
 }
 
+/// What is looked at in a response's head to decide whether to try again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ResponseHead {
+    /// The status.
+    pub status: u16,
+    /// `grpc-status`, when it is among the headers (a trailers-only response).
+    pub grpc_status: Option<u16>,
+    /// Whether `x-envoy-ratelimited` is among the headers.
+    pub rate_limited: bool,
+}
+
+impl RetryPolicy {
+    /// Whether a response asks for another attempt. Envoy: a rate-limited one only under `envoy-ratelimited`.
+    pub fn wants_after(&self, response: ResponseHead) -> bool {
+        let status = response.status;
+        if response.rate_limited {
+            return self.on.any(RetryOn::RATE_LIMITED);
+        }
+        (status >= 500 && self.on.any(RetryOn::SERVER_ERROR))
+            || (matches!(status, 502..=504) && self.on.any(RetryOn::GATEWAY_ERROR))
+            || (status == 409 && self.on.any(RetryOn::RETRIABLE_4XX))
+            || (self.on.any(RetryOn::STATUS_CODES) && self.status_codes.contains(&status))
+            || response.grpc_status.and_then(grpc_condition).is_some_and(|condition| self.on.any(condition))
+    }
+
+    /// Whether a failure before response headers asks for another attempt. `written` tells that some of the request was
+    /// handed to a connection. Envoy: an overflow is never retried.
+    pub fn wants_after_failure(&self, failure: Failure, written: bool) -> bool {
+        let any_reset = RetryOn::RESET.with(RetryOn::SERVER_ERROR).with(RetryOn::GATEWAY_ERROR);
+        match failure {
+            Failure::Overflow => false,
+            Failure::ConnectRefused | Failure::ConnectTimeout | Failure::Dns => {
+                self.on.any(any_reset.with(RetryOn::CONNECT_FAILURE).with(RetryOn::RESET_BEFORE_REQUEST))
+            }
+            Failure::RefusedStream => self.on.any(any_reset.with(RetryOn::REFUSED_STREAM)),
+            Failure::Terminated | Failure::RemoteReset | Failure::Protocol | Failure::PerTryTimeout => {
+                self.on.any(any_reset) || (!written && self.on.any(RetryOn::RESET_BEFORE_REQUEST))
+            }
+        }
+    }
+}
+
+fn grpc_condition(status: u16) -> Option<RetryOn> {
+    match status {
+        1 => Some(RetryOn::GRPC_CANCELLED),
+        4 => Some(RetryOn::GRPC_DEADLINE_EXCEEDED),
+        8 => Some(RetryOn::GRPC_RESOURCE_EXHAUSTED),
+        13 => Some(RetryOn::GRPC_INTERNAL),
+        14 => Some(RetryOn::GRPC_UNAVAILABLE),
+        _ => None,
+    }
+}
+
 /// Envoy: 25 ms.
 pub const DEFAULT_BACKOFF: Span = Span::from_millis(25);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+
+    fn policy(on: &str, codes: Vec<u16>) -> RetryPolicy {
+        let on = on.split(',').map(|t| RetryOn::token(t).expect("a known token")).fold(RetryOn(0), RetryOn::with);
+        RetryPolicy { on, status_codes: codes, ..RetryPolicy::istio_default() }
+    }
+
+    #[test]
+    fn responses() {
+        let plain = |status| ResponseHead { status, grpc_status: None, rate_limited: false };
+        let limited = ResponseHead { rate_limited: true, ..plain(503) };
+        let grpc = |grpc| ResponseHead { grpc_status: Some(grpc), ..plain(200) };
+        #[rustfmt::skip]
+        let table = [
+            ("5xx", plain(500), true), ("5xx", plain(599), true), ("5xx", plain(499), false), ("5xx", limited, false),
+            ("gateway-error", plain(502), true), ("gateway-error", plain(504), true), ("gateway-error", plain(500), false),
+            ("retriable-4xx", plain(409), true), ("retriable-4xx", plain(404), false),
+            ("retriable-status-codes", plain(418), true), ("retriable-status-codes", plain(503), false),
+            ("reset,connect-failure,refused-stream", plain(503), false),
+            ("envoy-ratelimited", limited, true), ("envoy-ratelimited", plain(429), false),
+            ("cancelled", grpc(1), true), ("deadline-exceeded", grpc(4), true), ("resource-exhausted", grpc(8), true),
+            ("internal", grpc(13), true), ("unavailable", grpc(14), true), ("unavailable", grpc(0), false),
+            ("unavailable", grpc(13), false), ("retriable-headers,http3-post-connect-failure", plain(503), false),
+        ];
+        for (on, response, expected) in table {
+            assert_eq!(policy(on, vec![418]).wants_after(response), expected, "{on} after {response:?}");
+        }
+    }
+
+    #[test]
+    fn failures() {
+        use Failure::*;
+        #[rustfmt::skip]
+        let table: &[(&str, Failure, bool, bool)] = &[
+            ("connect-failure", ConnectRefused, false, true), ("connect-failure", ConnectTimeout, false, true),
+            ("connect-failure", Terminated, true, false), ("connect-failure", Terminated, false, false),
+            ("reset-before-request", ConnectRefused, false, true), ("reset-before-request", Terminated, false, true),
+            ("reset-before-request", Terminated, true, false), ("reset-before-request", RefusedStream, true, false),
+            ("refused-stream", RefusedStream, true, true), ("refused-stream", RemoteReset, true, false),
+            ("reset", Terminated, true, true), ("reset", PerTryTimeout, true, true), ("reset", ConnectRefused, false, true),
+            ("5xx", RemoteReset, true, true), ("5xx", RefusedStream, true, true), ("gateway-error", Protocol, true, true),
+            ("5xx", Overflow, false, false), ("reset", Overflow, false, false), ("retriable-4xx", Terminated, true, false),
+        ];
+        for (on, failure, written, expected) in table {
+            let wants = policy(on, vec![]).wants_after_failure(*failure, *written);
+            assert_eq!(wants, *expected, "{on} after {failure:?}, written {written}");
+        }
+    }
+
+    #[test]
+    fn istios_default_does_not_repeat_a_503() {
+        let default = RetryPolicy::istio_default();
+        assert!(!default.wants_after(ResponseHead { status: 503, grpc_status: None, rate_limited: false }));
+        assert!(default.wants_after_failure(Failure::ConnectRefused, false));
+        assert!(!default.wants_after_failure(Failure::Terminated, true));
+    }
+
+    #[test]
+    fn backoff_doubles_to_ten_times() {
+        for (retry, bound_ms) in [(1, 25), (2, 50), (3, 100), (4, 200), (5, 250), (6, 250), (90, 250)] {
+            let waits = Dice(3).sequence(2_000).into_iter().map(|d| RetryPolicy::istio_default().backoff(retry, d));
+            let longest = waits.max().expect("some waits").0;
+            let bound = Span::from_millis(bound_ms).0;
+            assert!(longest < bound && longest > bound * 9 / 10, "retry {retry}: {longest} of {bound}");
+        }
+    }
+}

@@ -1,15 +1,19 @@
 //! The compiled configuration: hosts, routes and clusters. It never changes; a reload makes a new one.
 
-use alloc::string::String;
+use alloc::borrow::Cow;
+use alloc::boxed::Box;
 use alloc::sync::Arc;
+use alloc::vec;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
 use hashbrown::HashMap;
 
 use crate::cluster::{Cluster, ClusterId, Workload};
+use crate::headers::HeaderOps;
 use crate::origin::Origin;
-use crate::route::Route;
+use crate::retry::RetryPolicy;
+use crate::route::{Action, Destination, Forward, Match, Route, Target};
 
 /// Everything a snapshot is made of, as the compiler hands it over.
 #[derive(Clone, Debug, Default)]
@@ -68,6 +72,18 @@ pub struct Snapshot {
     draft: Draft,
     ports: HashMap<u16, HostTable>,
     names: HashMap<Arc<str>, ClusterId>,
+    passthrough: Option<Route>,
+}
+
+/// Which rule of a snapshot an exchange fell under.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RuleId {
+    /// A route of an outbound virtual host, both by index.
+    Host(u32, u32),
+    /// The route of an inbound listener, by index.
+    Inbound(u32),
+    /// The route of hosts that nobody claims.
+    Passthrough,
 }
 
 #[derive(Debug, Default)]
@@ -92,16 +108,37 @@ impl Snapshot {
             table.suffixes.sort_by_key(|(suffix, _)| core::cmp::Reverse(suffix.len()));
         }
         let names = draft.clusters.iter().enumerate().map(|(i, c)| (c.name.clone(), ClusterId(i as u32))).collect();
-        Self { draft, ports, names }
+        let passthrough = match draft.unknown {
+            UnknownHosts::Allow(cluster) => Some(passthrough_route(cluster)),
+            UnknownHosts::Block => None,
+        };
+        Self { draft, ports, names, passthrough }
+    }
+
+    /// The index of the virtual host for a port and a host name in lower case without port.
+    /// Envoy: exact, then the longest suffix, then `*`.
+    pub fn find_host(&self, port: u16, host: &str) -> Option<usize> {
+        let table = self.ports.get(&port)?;
+        table.exact.get(host).copied().or_else(|| table.by_suffix(host)).or(table.any)
     }
 
     /// The virtual host for a port and a host name in lower case without port.
-    /// Envoy: exact, then the longest suffix, then `*`.
     pub fn host(&self, port: u16, host: &str) -> Option<&VirtualHost> {
-        let table = self.ports.get(&port)?;
-        let host = host.strip_suffix('.').filter(|_| !table.exact.contains_key(host)).unwrap_or(host);
-        let index = table.exact.get(host).copied().or_else(|| table.by_suffix(host)).or(table.any)?;
-        self.draft.hosts.get(index)
+        self.draft.hosts.get(self.find_host(port, host)?)
+    }
+
+    /// The route of hosts that nobody claims; `None` when they are blocked.
+    pub fn passthrough(&self) -> Option<&Route> {
+        self.passthrough.as_ref()
+    }
+
+    /// A rule by its place; `None` when the place is of another snapshot.
+    pub fn rule(&self, id: RuleId) -> Option<&Route> {
+        match id {
+            RuleId::Host(host, route) => self.draft.hosts.get(host as usize)?.routes.get(route as usize),
+            RuleId::Inbound(index) => Some(&self.draft.inbound.get(index as usize)?.route),
+            RuleId::Passthrough => self.passthrough(),
+        }
     }
 
     /// A cluster by its index.
@@ -169,13 +206,90 @@ impl HostTable {
     }
 }
 
-/// Splits an authority into host (lower case, without brackets' content changed) and port.
-pub fn split_authority(authority: &str) -> (String, Option<u16>) {
+/// Istio: the catch-all virtual host `allow_any`.
+fn passthrough_route(cluster: ClusterId) -> Route {
+    let destination = Destination {
+        cluster: Target::Cluster(cluster),
+        weight: 1,
+        authority: None,
+        request_headers: HeaderOps::default(),
+        response_headers: HeaderOps::default(),
+    };
+    let forward =
+        Forward { destinations: vec![destination], retry: Some(RetryPolicy::istio_default()), ..Forward::default() };
+    Route {
+        name: "allow_any".into(),
+        origin: Origin::built_in(),
+        when: Match::default(),
+        action: Action::Forward(Box::new(forward)),
+    }
+}
+
+/// Splits an authority into its host in lower case and its port, if it has one.
+pub fn split_authority(authority: &str) -> (Cow<'_, str>, Option<u16>) {
     let (host, port) = match authority.rsplit_once(':') {
-        Some((host, digits)) if !host.ends_with(':') && (!host.contains(':') || host.ends_with(']')) => {
-            (host, digits.parse().ok())
-        }
+        Some((host, digits)) if !host.contains(':') || host.ends_with(']') => match digits.parse() {
+            Ok(port) => (host, Some(port)),
+            Err(_) => (authority, None),
+        },
         _ => (authority, None),
     };
-    (host.to_ascii_lowercase(), port)
+    if host.bytes().any(|b| b.is_ascii_uppercase()) {
+        (Cow::Owned(host.to_ascii_lowercase()), port)
+    } else {
+        (Cow::Borrowed(host), port)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn authorities_fall_into_host_and_port() {
+        for (authority, host, port) in [
+            ("A.b", "a.b", None),
+            ("a:80", "a", Some(80)),
+            ("[::1]:8080", "[::1]", Some(8080)),
+            ("[::1]", "[::1]", None),
+            ("::1", "::1", None),
+            ("a:", "a:", None),
+            ("a:99999", "a:99999", None),
+        ] {
+            assert_eq!(split_authority(authority), (host.into(), port), "{authority}");
+        }
+    }
+
+    #[test]
+    fn the_most_specific_domain_wins() {
+        let host = |name: &str, port, domains: &[&str]| VirtualHost {
+            name: name.into(),
+            port,
+            domains: domains.iter().map(|d| (*d).into()).collect(),
+            routes: Vec::new(),
+            origin: Origin::built_in(),
+        };
+        let hosts = vec![
+            host("any", 80, &["*"]),
+            host("wide", 80, &["*.com"]),
+            host("narrow", 80, &["*.foo.com"]),
+            host("exact", 80, &["a.foo.com", "a.foo.com."]),
+            host("late", 80, &["a.foo.com", "b.foo.com"]),
+            host("other", 81, &["c"]),
+        ];
+        let snapshot = Snapshot::new(Draft { hosts, ..Draft::default() });
+        for (port, name, found) in [
+            (80, "a.foo.com", Some("exact")),
+            (80, "a.foo.com.", Some("exact")),
+            (80, "b.foo.com", Some("late")),
+            (80, "x.y.foo.com", Some("narrow")),
+            (80, "foo.com", Some("wide")),
+            (80, ".foo.com", Some("wide")),
+            (80, "org", Some("any")),
+            (81, "org", None),
+            (82, "c", None),
+        ] {
+            assert_eq!(snapshot.host(port, name).map(|h| &*h.name), found, "{name}:{port}");
+        }
+    }
 }

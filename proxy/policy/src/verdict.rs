@@ -205,8 +205,6 @@ pub enum Verdict {
     Direct(u16),
     /// The route sends the caller elsewhere with this status.
     Redirect(u16),
-    /// The body outgrew the replay buffer while a retry was waiting.
-    ReplayOverflow,
     /// The request cannot be served.
     Bad(BadRequest),
 }
@@ -261,13 +259,6 @@ impl Verdict {
             }
             Verdict::Direct(status) => (status, Flags::NONE, "direct_response".into(), "".into(), "direct-response"),
             Verdict::Redirect(status) => (status, Flags::NONE, "direct_response".into(), "".into(), "redirect"),
-            Verdict::ReplayOverflow => (
-                507,
-                Flags::NONE,
-                "request_payload_exceeded_retry_buffer_limit".into(),
-                "exceeded request buffer limit while retrying upstream".into(),
-                "replay-overflow",
-            ),
             Verdict::Bad(bad) => return bad_request(bad),
         };
         Answer { status, flags, details, body, reason, overloaded: false }

@@ -1,0 +1,443 @@
+//! The life of a request, as decisions: what is done first, and what after each thing that happens.
+//!
+//! *listener → host → route → redirect/direct → fault → split → mirror → limits → pick → deadlines.*
+
+mod view;
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use crate::balance::{Pick, hash_of};
+use crate::cluster::{Balancer, ClusterId, Discovery};
+use crate::dice::Dice;
+use crate::endpoints::{Active, Endpoint, EndpointId};
+use crate::fault::{self, Abortion};
+use crate::limits::{Limit, Slot};
+use crate::live::Live;
+use crate::matching::first_match;
+use crate::outlier::{OutlierEvent, Score, grpc_to_http};
+use crate::request::{Caller, Entrance, Head};
+use crate::retry::ResponseHead;
+use crate::route::{Action, Destination, Direct, Forward, Redirect, Target};
+use crate::snapshot::{RuleId, split_authority};
+use crate::split;
+use crate::step::{Attempt, End, Outcome, Reply, Retries, RetryEnd, Step};
+use crate::time::{Span, Time};
+use crate::verdict::{Failure, Flags, Verdict};
+
+/// A request's whole life. Dropping it gives back whatever it holds.
+#[derive(Debug)]
+pub struct Exchange {
+    live: Arc<Live>,
+    rule: Option<RuleId>,
+    destination: usize,
+    cluster: Option<ClusterId>,
+    dice: Dice,
+    grpc: bool,
+    idempotent: bool,
+    hash: Option<u64>,
+    /// The whole time allowed from `received`.
+    timeout: Option<Span>,
+    /// When the request was complete; the route's clock starts then, or after an injected delay.
+    received: Option<Time>,
+    /// When the first attempt was decided.
+    routed: Option<Time>,
+    abortion: Option<Abortion>,
+    phase: Phase,
+    attempts: u32,
+    retries_left: u32,
+    retries: Retries,
+    running: Option<Running>,
+    tried: Vec<EndpointId>,
+    retry_slot: Option<Slot>,
+    flags: Flags,
+    event: Option<OutlierEvent>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Phase {
+    Delaying(Time),
+    Trying,
+    BackingOff(Time),
+    Responding,
+    Over,
+}
+
+/// What an attempt under way holds.
+#[derive(Debug)]
+struct Running {
+    endpoint: Option<Arc<Endpoint>>,
+    connected: Option<Time>,
+    stale_before: bool,
+    /// Whether the endpoint's part in this attempt has been judged.
+    scored: bool,
+    _active: Option<Active>,
+    _slot: Slot,
+}
+
+impl Exchange {
+    /// Decides what is done first with a request.
+    pub fn begin(
+        live: &Arc<Live>,
+        entrance: Entrance,
+        head: &impl Head,
+        caller: Caller,
+        dice: Dice,
+        now: Time,
+    ) -> (Self, Step) {
+        let mut exchange = Self::new(live.clone(), head, dice);
+        let live = live.clone();
+        let rule = match find_rule(&live, entrance, head) {
+            Ok(rule) => rule,
+            Err(verdict) => {
+                let step = exchange.reply(verdict);
+                return (exchange, step);
+            }
+        };
+        exchange.rule = Some(rule);
+        let step = match live.snapshot().rule(rule).map(|route| &route.action) {
+            None => exchange.reply(Verdict::NoRoute),
+            Some(Action::Redirect(redirect)) => exchange.redirect(redirect, head),
+            Some(Action::Direct(direct)) => exchange.direct(direct),
+            Some(Action::Forward(forward)) => exchange.forward(forward, head, caller, now),
+        };
+        (exchange, step)
+    }
+
+    fn new(live: Arc<Live>, head: &impl Head, dice: Dice) -> Self {
+        Self {
+            live,
+            rule: None,
+            destination: 0,
+            cluster: None,
+            dice,
+            grpc: head.is_grpc(),
+            idempotent: matches!(head.method(), "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PUT" | "DELETE"),
+            hash: None,
+            timeout: None,
+            received: None,
+            routed: None,
+            abortion: None,
+            phase: Phase::Trying,
+            attempts: 0,
+            retries_left: 0,
+            retries: Retries::default(),
+            running: None,
+            tried: Vec::new(),
+            retry_slot: None,
+            flags: Flags::NONE,
+            event: None,
+        }
+    }
+
+    fn redirect(&mut self, redirect: &Redirect, head: &impl Head) -> Step {
+        let Step::Reply(reply) = self.reply(Verdict::Redirect(redirect.status)) else { return Step::Forward };
+        Step::Reply(Reply { location: Some(redirect.location(head)), ..reply })
+    }
+
+    fn direct(&mut self, direct: &Direct) -> Step {
+        let Step::Reply(reply) = self.reply(Verdict::Direct(direct.status)) else { return Step::Forward };
+        Step::Reply(Reply { body: Some(direct.body.clone()), ..reply })
+    }
+
+    fn forward(&mut self, forward: &Forward, head: &impl Head, caller: Caller, now: Time) -> Step {
+        let trouble = fault::draw(forward.fault.as_ref(), self.dice);
+        self.abortion = trouble.abortion;
+        self.destination = split::draw(&forward.destinations, self.dice);
+        self.timeout = self.allowed_time(forward, head);
+        self.retries_left = forward.retry.as_ref().map_or(0, |policy| policy.attempts);
+        if let Some(Destination { cluster: Target::Cluster(id), .. }) = forward.destinations.get(self.destination) {
+            self.cluster = Some(*id);
+            if let Balancer::RingHash { key, .. } = &self.live.snapshot().cluster(*id).balancer {
+                self.hash = hash_of(key, head, caller.ip);
+            }
+        }
+        match trouble.delay {
+            Some(delay) => {
+                self.flags = self.flags.with(Flags::DELAY_INJECTED);
+                self.wait(Phase::Delaying(now + delay))
+            }
+            None => self.depart(now),
+        }
+    }
+
+    /// Istio: a gRPC request is allowed what it asks for, at most the route's timeout; any other the route's timeout.
+    fn allowed_time(&self, forward: &Forward, head: &impl Head) -> Option<Span> {
+        if !self.grpc {
+            return forward.timeout;
+        }
+        match (head.grpc_timeout(), forward.timeout) {
+            (Some(asked), Some(most)) => Some(asked.min(most)),
+            (asked, most) => asked.or(most),
+        }
+    }
+
+    /// After any injected delay: the abort, or the first attempt.
+    fn depart(&mut self, now: Time) -> Step {
+        if let Some(abortion) = self.abortion {
+            return self.reply(abortion.verdict());
+        }
+        if self.cluster.is_none() {
+            return self.reply(Verdict::NoCluster);
+        }
+        self.routed = Some(now);
+        self.attempt()
+    }
+
+    fn attempt(&mut self) -> Step {
+        let Some(id) = self.cluster else { return self.reply(Verdict::NoCluster) };
+        let cluster = self.live.cluster(id).clone();
+        let Some(slot) = cluster.take(Limit::Requests) else { return self.reply(Verdict::Failed(Failure::Overflow)) };
+        let endpoint = match self.live.snapshot().cluster(id).discovery {
+            Discovery::Original => None,
+            _ => match cluster.pick(&self.pick()) {
+                None => return self.reply(Verdict::NoEndpoint),
+                endpoint => endpoint,
+            },
+        };
+        self.attempts += 1;
+        self.running = Some(Running {
+            connected: None,
+            stale_before: false,
+            scored: false,
+            _active: endpoint.as_deref().map(Endpoint::enter),
+            _slot: slot,
+            endpoint: endpoint.clone(),
+        });
+        self.phase = Phase::Trying;
+        Step::Try(Attempt { endpoint, number: self.attempts, fresh: false })
+    }
+
+    fn pick(&self) -> Pick<'_> {
+        let avoid_tried = self.retry_policy().is_some_and(|policy| policy.avoid_tried);
+        Pick { hash: self.hash, tried: &self.tried, avoid_tried, dice: self.dice, turn: self.attempts }
+    }
+
+    /// Says that the last byte of the request has come. The route's timeout begins here.
+    pub fn received(&mut self, now: Time) {
+        self.received.get_or_insert(now);
+    }
+
+    /// Says that the attempt under way has a connection. The timeout of an attempt begins here, or when the request is received.
+    pub fn connected(&mut self, now: Time) {
+        if let Some(running) = &mut self.running {
+            running.connected.get_or_insert(now);
+        }
+    }
+
+    /// When to call [`Exchange::woke`] at the latest, and what for.
+    pub fn next_tick(&self) -> Option<(Time, &'static str)> {
+        let own = match self.phase {
+            Phase::Delaying(until) => return Some((until, "injected delay")),
+            Phase::BackingOff(until) => Some((until, "back-off")),
+            Phase::Trying => self.attempt_deadline().map(|at| (at, "timeout of the attempt")),
+            Phase::Responding => None,
+            Phase::Over => return None,
+        };
+        let whole = self.deadline().map(|at| (at, "timeout of the route"));
+        own.into_iter().chain(whole).min_by_key(|(at, _)| *at)
+    }
+
+    /// When the route's timeout is over, once it runs.
+    pub fn deadline(&self) -> Option<Time> {
+        Some(self.clock_start()? + self.timeout?)
+    }
+
+    fn clock_start(&self) -> Option<Time> {
+        Some(self.received?.max(self.routed?))
+    }
+
+    /// Envoy: an attempt's timeout that is no shorter than the route's is ignored.
+    fn attempt_deadline(&self) -> Option<Time> {
+        let allowed = self.retry_policy()?.per_try_timeout?;
+        if self.timeout.is_some_and(|whole| allowed >= whole) {
+            return None;
+        }
+        Some(self.running.as_ref()?.connected?.max(self.clock_start()?) + allowed)
+    }
+
+    /// Decides what is done at a tick. During an attempt this ends it: the driver drops what it was doing.
+    pub fn woke(&mut self, now: Time) -> Step {
+        match self.phase {
+            Phase::Delaying(_) => self.depart(now),
+            _ if self.deadline().is_some_and(|deadline| now >= deadline) => {
+                self.score(Score::Timeout, now);
+                self.reply(Verdict::Timeout)
+            }
+            Phase::BackingOff(_) => self.attempt(),
+            Phase::Trying | Phase::Responding | Phase::Over => {
+                let failure = Failure::PerTryTimeout;
+                self.after(Outcome::Failed { failure, reused: false, written: true }, true, now)
+            }
+        }
+    }
+
+    /// Decides what is done after an attempt. `replayable` tells whether all of the request that has been read can be sent again.
+    pub fn after(&mut self, outcome: Outcome, replayable: bool, now: Time) -> Step {
+        match outcome {
+            Outcome::Response(head) => self.after_response(head, replayable, now),
+            Outcome::Failed { failure, reused, written } => {
+                if replayable && self.was_stale(failure, reused, written) {
+                    return self.replay();
+                }
+                if let Some(score) = score_of(failure) {
+                    self.score(score, now);
+                }
+                let wanted = self.retry_policy().is_some_and(|policy| policy.wants_after_failure(failure, written));
+                match self.retry(wanted, replayable, now) {
+                    Some(step) => step,
+                    None => self.reply(Verdict::Failed(failure)),
+                }
+            }
+        }
+    }
+
+    fn after_response(&mut self, head: ResponseHead, replayable: bool, now: Time) -> Step {
+        let status = match head.grpc_status {
+            Some(grpc) if self.grpc => grpc_to_http(grpc.into()),
+            _ => head.status,
+        };
+        let wanted = self.retry_policy().is_some_and(|policy| policy.wants_after(head));
+        if wanted || status >= 400 {
+            self.score(Score::Status(status), now);
+        }
+        if let Some(step) = self.retry(wanted, replayable, now) {
+            return step;
+        }
+        if self.retries.made > 0 && !wanted {
+            self.retries.end = Some(RetryEnd::Success);
+        }
+        self.retry_slot = None;
+        self.phase = Phase::Responding;
+        Step::Forward
+    }
+
+    /// A used connection may end just as a request is written to it. RFC 9110 §9.2.2 and RFC 9113 §8.7 say when the
+    /// request may be sent again without being asked to: nothing was written, the peer says it did nothing, or the
+    /// method is idempotent.
+    fn was_stale(&self, failure: Failure, reused: bool, written: bool) -> bool {
+        let once = self.running.as_ref().is_some_and(|running| !running.stale_before);
+        let harmless = match failure {
+            Failure::RefusedStream => true,
+            Failure::Terminated => reused && (!written || self.idempotent),
+            _ => false,
+        };
+        once && harmless
+    }
+
+    fn replay(&mut self) -> Step {
+        let Some(running) = &mut self.running else { return self.reply(Verdict::Failed(Failure::Terminated)) };
+        running.stale_before = true;
+        running.connected = None;
+        Step::Try(Attempt { endpoint: running.endpoint.clone(), number: self.attempts, fresh: true })
+    }
+
+    /// Schedules another attempt if one is wanted and allowed.
+    fn retry(&mut self, wanted: bool, replayable: bool, now: Time) -> Option<Step> {
+        if !wanted {
+            return None;
+        }
+        self.retry_slot = None;
+        if !replayable {
+            self.retries.end = Some(RetryEnd::NotReplayable);
+            return None;
+        }
+        if self.retries_left == 0 {
+            self.flags = self.flags.with(Flags::RETRY_LIMIT);
+            self.retries.end = Some(RetryEnd::LimitExceeded);
+            return None;
+        }
+        self.retries_left -= 1;
+        let Some(slot) = self.cluster.and_then(|id| self.live.cluster(id).take(Limit::Retries)) else {
+            self.flags = self.flags.with(Flags::OVERFLOW);
+            self.retries.end = Some(RetryEnd::Overflow);
+            return None;
+        };
+        self.retry_slot = Some(slot);
+        self.retries.made += 1;
+        if let Some(endpoint) = self.running.take().and_then(|running| running.endpoint) {
+            self.tried.push(endpoint.id());
+        }
+        let pause = self.retry_policy().map_or(Span(0), |policy| policy.backoff(self.retries.made, self.dice));
+        Some(self.wait(Phase::BackingOff(now + pause)))
+    }
+
+    fn wait(&mut self, phase: Phase) -> Step {
+        self.phase = phase;
+        match (phase, self.deadline()) {
+            (Phase::BackingOff(until), Some(deadline)) => Step::Wait(until.min(deadline)),
+            (Phase::BackingOff(until) | Phase::Delaying(until), _) => Step::Wait(until),
+            (Phase::Trying | Phase::Responding | Phase::Over, _) => Step::Forward,
+        }
+    }
+
+    /// Says how a response that was passed on ended.
+    pub fn ended(&mut self, end: End, now: Time) {
+        if self.phase != Phase::Responding {
+            return;
+        }
+        match end {
+            End::Complete { grpc_status } => {
+                let status = grpc_status.filter(|_| self.grpc).map_or(200, |grpc| grpc_to_http(grpc.into()));
+                self.score(Score::Status(status), now);
+            }
+            End::Broken(failure) => {
+                self.flags = self.flags.with(Verdict::Failed(failure).answer(false).flags);
+                self.score(Score::LateReset, now);
+            }
+            End::TimedOut => {
+                self.flags = self.flags.with(Flags::UPSTREAM_TIMEOUT);
+                self.score(Score::Timeout, now);
+            }
+            End::CallerGone => self.flags = self.flags.with(Flags::DOWNSTREAM_TERMINATED),
+        }
+        self.finish();
+    }
+
+    /// Judges the endpoint of the attempt under way, once.
+    fn score(&mut self, score: Score, now: Time) {
+        let (Some(running), Some(id)) = (&mut self.running, self.cluster) else { return };
+        let Some(endpoint) = running.endpoint.as_ref().filter(|_| !running.scored) else { return };
+        running.scored = true;
+        self.event = self.live.cluster(id).score(endpoint, score, now).or(self.event.take());
+    }
+
+    fn reply(&mut self, verdict: Verdict) -> Step {
+        let retried = self.attempts > 1;
+        let answer = verdict.answer(retried);
+        self.flags = self.flags.with(answer.flags);
+        let grpc_status = self.grpc.then(|| verdict.grpc_status(answer.status));
+        self.finish();
+        Step::Reply(Reply { verdict, answer, body: None, location: None, grpc_status })
+    }
+
+    fn finish(&mut self) {
+        self.phase = Phase::Over;
+        self.retry_slot = None;
+    }
+}
+
+fn score_of(failure: Failure) -> Option<Score> {
+    match failure {
+        Failure::ConnectRefused | Failure::ConnectTimeout | Failure::Dns => Some(Score::ConnectFailure),
+        Failure::Terminated | Failure::RemoteReset | Failure::RefusedStream | Failure::Protocol => Some(Score::Reset),
+        Failure::PerTryTimeout => Some(Score::Timeout),
+        Failure::Overflow => None,
+    }
+}
+
+fn find_rule(live: &Live, entrance: Entrance, head: &impl Head) -> Result<RuleId, Verdict> {
+    let snapshot = live.snapshot();
+    let listener_port = match entrance {
+        Entrance::Inbound(index) => return Ok(RuleId::Inbound(index as u32)),
+        Entrance::Outbound { port } => port,
+    };
+    let (host, authority_port) = split_authority(head.authority());
+    let port = listener_port.or(authority_port).unwrap_or(80);
+    let Some(index) = snapshot.find_host(port, &host) else {
+        return if snapshot.passthrough().is_some() { Ok(RuleId::Passthrough) } else { Err(Verdict::UnknownHost) };
+    };
+    let routes = snapshot.hosts().get(index).map_or(&[][..], |host| &host.routes);
+    let (route, _) = first_match(routes, head).ok_or(Verdict::NoRoute)?;
+    Ok(RuleId::Host(index as u32, route as u32))
+}

@@ -1,0 +1,143 @@
+//! What a driver may ask an exchange: where it goes, what it has come to, and how heads change on the way.
+
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use super::Exchange;
+use crate::dice::{Dice, Purpose};
+use crate::endpoints::Endpoint;
+use crate::headers::{self, Facts, HeaderEdit, HeaderOps};
+use crate::live::{Live, LiveCluster};
+use crate::mirror::{self, Copy};
+use crate::outlier::OutlierEvent;
+use crate::retry::RetryPolicy;
+use crate::route::{Action, Destination, Forward, Route};
+use crate::step::Retries;
+use crate::time::{Span, Time};
+use crate::verdict::Flags;
+
+impl Exchange {
+    /// The rule it fell under.
+    pub fn route(&self) -> Option<&Route> {
+        self.live.snapshot().rule(self.rule?)
+    }
+
+    pub(super) fn forwarding(&self) -> Option<&Forward> {
+        match &self.route()?.action {
+            Action::Forward(forward) => Some(forward),
+            Action::Redirect(_) | Action::Direct(_) => None,
+        }
+    }
+
+    pub(super) fn chosen(&self) -> Option<&Destination> {
+        self.forwarding()?.destinations.get(self.destination)
+    }
+
+    /// The retry policy of its route.
+    pub fn retry_policy(&self) -> Option<&RetryPolicy> {
+        self.forwarding()?.retry.as_ref()
+    }
+
+    /// The destination's cluster, when there is one.
+    pub fn cluster(&self) -> Option<&Arc<LiveCluster>> {
+        Some(self.live.cluster(self.cluster?))
+    }
+
+    /// The endpoint of the latest attempt.
+    pub fn endpoint(&self) -> Option<&Arc<Endpoint>> {
+        self.running.as_ref()?.endpoint.as_ref()
+    }
+
+    /// The live state and snapshot it began with and keeps.
+    pub fn live(&self) -> &Arc<Live> {
+        &self.live
+    }
+
+    /// Attempts so far.
+    pub fn attempts(&self) -> u32 {
+        self.attempts
+    }
+
+    /// Envoy's response flags so far.
+    pub fn flags(&self) -> Flags {
+        self.flags
+    }
+
+    /// Whether the request is gRPC's.
+    pub fn is_grpc(&self) -> bool {
+        self.grpc
+    }
+
+    /// How its retries went so far.
+    pub fn retries(&self) -> Retries {
+        self.retries
+    }
+
+    /// An ejection (or one that a cap prevented) that this exchange brought about, once.
+    pub fn take_event(&mut self) -> Option<OutlierEvent> {
+        self.event.take()
+    }
+
+    /// When the request's response is due upstream, for `x-envoy-expected-rq-timeout-ms` and `grpc-timeout`; `None` is never.
+    pub fn expected(&self, now: Time) -> Option<Span> {
+        let whole = self.timeout.map(|all| {
+            let spent = self.clock_start().map_or(Span(0), |start| now - start);
+            Span(all.0.saturating_sub(spent.0))
+        });
+        let try_of = self.retry_policy().and_then(|policy| policy.per_try_timeout);
+        [whole, try_of].into_iter().flatten().min()
+    }
+
+    /// Whether a retry may still be asked for, so that the request's body is worth keeping.
+    pub fn may_retry(&self) -> bool {
+        self.retries_left > 0
+    }
+
+    /// The path and query that are sent on, when they differ from the caller's.
+    pub fn path(&self, path_and_query: &str) -> Option<String> {
+        Some(self.forwarding()?.rewrite.as_ref()?.apply(path_and_query))
+    }
+
+    /// The authority that is sent on, when it differs from the caller's.
+    pub fn authority(&self, facts: &impl Facts) -> Option<String> {
+        let template = self.forwarding()?.authority.as_ref().or(self.chosen()?.authority.as_ref())?;
+        let mut text = String::new();
+        template.render(facts, &mut text);
+        Some(text)
+    }
+
+    /// Makes the route's and the destination's changes to the request's headers.
+    pub fn edit_request(&self, message: &mut (impl Facts + HeaderEdit + ?Sized)) {
+        if let (Some(forward), Some(destination)) = (self.forwarding(), self.chosen()) {
+            let several = forward.destinations.len() > 1;
+            headers::apply(&forward.request_headers, &destination.request_headers, several, message);
+        }
+    }
+
+    /// Makes the route's and the destination's changes to the response's headers, whoever made the response.
+    pub fn edit_response(&self, message: &mut (impl Facts + HeaderEdit + ?Sized)) {
+        const NONE: &HeaderOps = &HeaderOps { remove: Vec::new(), set: Vec::new(), add: Vec::new() };
+        match self.route().map(|route| &route.action) {
+            Some(Action::Forward(forward)) => {
+                let several = forward.destinations.len() > 1;
+                let destination = self.chosen().map_or(NONE, |chosen| &chosen.response_headers);
+                headers::apply(&forward.response_headers, destination, several, message);
+            }
+            Some(Action::Redirect(redirect)) => headers::apply(&redirect.response_headers, NONE, false, message),
+            Some(Action::Direct(direct)) => headers::apply(&direct.response_headers, NONE, false, message),
+            None => {}
+        }
+    }
+
+    /// The copies of the request that are sent to mirrors, each with its places taken. Asked once, with the first attempt.
+    pub fn copies(&self) -> Vec<Copy> {
+        let mirrors = self.forwarding().map_or(&[][..], |forward| &forward.mirrors);
+        mirror::draw(mirrors, &self.live, self.hash, self.timeout, self.dice)
+    }
+
+    /// A fresh request id's bits.
+    pub fn request_id(dice: Dice) -> u128 {
+        u128::from(dice.roll(Purpose::RequestId, 0)) << 64 | u128::from(dice.roll(Purpose::RequestId, 1))
+    }
+}

@@ -1,0 +1,102 @@
+//! What a driver and an exchange say to each other.
+
+use alloc::string::String;
+use alloc::sync::Arc;
+
+use crate::endpoints::Endpoint;
+use crate::retry::ResponseHead;
+use crate::time::Time;
+use crate::verdict::{Answer, Failure, Verdict};
+
+/// What the driver must do next.
+#[derive(Debug)]
+pub enum Step {
+    /// Nothing until this time; then [`Exchange::woke`].
+    Wait(Time),
+    /// Send the request; then [`Exchange::after`].
+    Try(Attempt),
+    /// Pass the response on; then [`Exchange::ended`].
+    Forward,
+    /// Give this answer; the exchange is over.
+    Reply(Reply),
+}
+
+/// One sending of the request.
+#[derive(Clone, Debug)]
+pub struct Attempt {
+    /// Where to; `None` is wherever the caller was going.
+    pub endpoint: Option<Arc<Endpoint>>,
+    /// Which attempt, from 1.
+    pub number: u32,
+    /// Whether a connection that was used before must not be used: one just turned out to be stale.
+    pub fresh: bool,
+}
+
+/// What happened to an attempt.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// Response headers came.
+    Response(ResponseHead),
+    /// None did.
+    Failed {
+        /// How it failed.
+        failure: Failure,
+        /// Whether the connection had served a request before.
+        reused: bool,
+        /// Whether a byte of the request was handed to the connection.
+        written: bool,
+    },
+}
+
+/// How an exchange ended after its response was passed on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum End {
+    /// All of it was passed on; the gRPC status if one came in the trailers.
+    Complete {
+        /// `grpc-status` of the trailers.
+        grpc_status: Option<u16>,
+    },
+    /// The endpoint broke off.
+    Broken(Failure),
+    /// The route's timeout was over.
+    TimedOut,
+    /// The caller left.
+    CallerGone,
+}
+
+/// What the proxy answers by itself.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Reply {
+    /// Why.
+    pub verdict: Verdict,
+    /// Status, flags, details and words.
+    pub answer: Answer,
+    /// The body of a direct response, instead of the answer's words.
+    pub body: Option<Arc<[u8]>>,
+    /// `location` of a redirect.
+    pub location: Option<String>,
+    /// For gRPC callers: the status of a trailers-only answer with HTTP 200.
+    pub grpc_status: Option<u16>,
+}
+
+/// How the retries of an exchange went, for metrics.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Retries {
+    /// How many were made.
+    pub made: u32,
+    /// How they ended, if any were made or wanted.
+    pub end: Option<RetryEnd>,
+}
+
+/// How retrying ended.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum RetryEnd {
+    /// A retry brought an answer that asks for no other.
+    Success,
+    /// There was none left.
+    LimitExceeded,
+    /// The cluster's retries were all taken.
+    Overflow,
+    /// The body was too long to be sent again.
+    NotReplayable,
+}
