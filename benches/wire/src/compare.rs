@@ -23,10 +23,7 @@ pub(crate) struct Measured {
 impl Measured {
     /// The figure of every round.
     pub(crate) fn values(&self, key: &str) -> Vec<Option<f64>> {
-        self.rounds
-            .iter()
-            .map(|round| round.as_ref()?.get(key).copied())
-            .collect()
+        self.rounds.iter().map(|round| round.as_ref()?.get(key).copied()).collect()
     }
 
     /// The median over the rounds that have the figure.
@@ -52,11 +49,7 @@ pub(crate) struct Comparison {
 impl Comparison {
     /// Looks for every wanted peer.
     pub(crate) fn of(suite: &'static Suite, wanted: &[&'static Peer], places: &Places) -> Self {
-        let mut comparison = Self {
-            suite,
-            measured: Vec::new(),
-            skipped: Vec::new(),
-        };
+        let mut comparison = Self { suite, measured: Vec::new(), skipped: Vec::new() };
         for &peer in wanted {
             match (peer.locate)(places) {
                 Some(binary) => comparison.measured.push(Measured {
@@ -105,9 +98,7 @@ impl Comparison {
 
     /// The peer of that name, if it was measured.
     pub(crate) fn base(&self, name: &str) -> Option<&Measured> {
-        self.measured
-            .iter()
-            .find(|entry| entry.peer.name == name && entry.rounds.iter().any(Option::is_some))
+        self.measured.iter().find(|entry| entry.peer.name == name && entry.rounds.iter().any(Option::is_some))
     }
 }
 

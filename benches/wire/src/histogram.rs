@@ -20,11 +20,7 @@ pub(crate) struct Histogram {
 impl Histogram {
     /// An empty histogram.
     pub(crate) fn new() -> Self {
-        Self {
-            counts: vec![0; BUCKETS],
-            total: 0,
-            largest: 0,
-        }
+        Self { counts: vec![0; BUCKETS], total: 0, largest: 0 }
     }
 
     /// Adds one duration.
@@ -105,10 +101,7 @@ mod tests {
         for nanos in [128, 1_000, 55_123, 1_000_000, 999_999_999, 30_000_000_000] {
             let edge = upper_edge(bucket(nanos));
             assert!(edge >= nanos);
-            assert!(
-                (edge - nanos) as f64 <= nanos as f64 * 0.01,
-                "{nanos} {edge}"
-            );
+            assert!((edge - nanos) as f64 <= nanos as f64 * 0.01, "{nanos} {edge}");
         }
     }
 
@@ -118,13 +111,7 @@ mod tests {
         for micros in 1..=1000 {
             histogram.record(Duration::from_micros(micros));
         }
-        for (share, expected) in [
-            (0.0, 1.0),
-            (0.5, 500.0),
-            (0.99, 990.0),
-            (0.999, 999.0),
-            (1.0, 1000.0),
-        ] {
+        for (share, expected) in [(0.0, 1.0), (0.5, 500.0), (0.99, 990.0), (0.999, 999.0), (1.0, 1000.0)] {
             let got = histogram.quantile_us(share).expect("not empty");
             assert!((got - expected).abs() <= expected * 0.01, "{share}: {got}");
         }

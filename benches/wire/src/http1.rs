@@ -28,23 +28,12 @@ const LONGEST_HEAD: usize = 8 * 1024;
 /// Reads the head at the start of `bytes`; `Ok(None)` while it is incomplete.
 pub(crate) fn head(bytes: &[u8]) -> Result<Option<Head>, Malformed> {
     let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else {
-        return if bytes.len() > LONGEST_HEAD {
-            Err(Malformed::TooLong)
-        } else {
-            Ok(None)
-        };
+        return if bytes.len() > LONGEST_HEAD { Err(Malformed::TooLong) } else { Ok(None) };
     };
-    let mut head = Head {
-        length: end + 4,
-        body: 0,
-        close: false,
-    };
+    let mut head = Head { length: end + 4, body: 0, close: false };
     for line in bytes[..end].split(|&byte| byte == b'\n').skip(1) {
         if let Some(value) = value_of(line, b"content-length:") {
-            head.body = std::str::from_utf8(value)
-                .ok()
-                .and_then(|text| text.parse().ok())
-                .ok_or(Malformed::Length)?;
+            head.body = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok()).ok_or(Malformed::Length)?;
         } else if let Some(value) = value_of(line, b"connection:") {
             head.close = value.eq_ignore_ascii_case(b"close");
         } else if value_of(line, b"transfer-encoding:").is_some() {
@@ -72,36 +61,15 @@ mod tests {
 
     #[test]
     fn heads() {
-        let plain = |length, body, close| {
-            Ok(Some(Head {
-                length,
-                body,
-                close,
-            }))
-        };
+        let plain = |length, body, close| Ok(Some(Head { length, body, close }));
         let cases: [(&str, Result<Option<Head>, Malformed>); 7] = [
             ("", Ok(None)),
             ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n", Ok(None)),
-            (
-                "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello",
-                plain(38, 5, false),
-            ),
-            (
-                "GET / HTTP/1.1\r\nHost: a\r\n\r\nGET /",
-                plain(27, 0, false),
-            ),
-            (
-                "HTTP/1.1 200 OK\r\nConnection: Close\r\n\r\n",
-                plain(38, 0, true),
-            ),
-            (
-                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
-                Err(Malformed::Chunked),
-            ),
-            (
-                "HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n",
-                Err(Malformed::Length),
-            ),
+            ("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello", plain(38, 5, false)),
+            ("GET / HTTP/1.1\r\nHost: a\r\n\r\nGET /", plain(27, 0, false)),
+            ("HTTP/1.1 200 OK\r\nConnection: Close\r\n\r\n", plain(38, 0, true)),
+            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", Err(Malformed::Chunked)),
+            ("HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n", Err(Malformed::Length)),
         ];
         for (bytes, expected) in cases {
             assert_eq!(head(bytes.as_bytes()), expected, "{bytes:?}");

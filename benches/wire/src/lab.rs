@@ -67,22 +67,11 @@ impl Lab {
     /// Starts the upstream.
     pub(crate) fn open(plan: Plan, cores: Cores, interrupt: Interrupt) -> Result<Self, Trouble> {
         let scratch = Scratch::new()?;
-        let args = [
-            "upstream".to_owned(),
-            "--body".into(),
-            plan.body.to_string(),
-        ];
+        let args = ["upstream".to_owned(), "--body".into(), plan.body.to_string()];
         let command = CommandLine::new(&std::env::current_exe()?, args);
         let mut upstream = Child::start("upstream", cores.upstream, &command, scratch.path())?;
         let upstream_address = announced(&interrupt, &mut upstream, "upstream")?;
-        Ok(Self {
-            plan,
-            cores,
-            interrupt,
-            upstream_address,
-            upstream,
-            scratch,
-        })
+        Ok(Self { plan, cores, interrupt, upstream_address, upstream, scratch })
     }
 
     /// Raised by Ctrl-C.
@@ -93,11 +82,7 @@ impl Lab {
     /// Starts a peer afresh and waits until it answers.
     pub(crate) fn start(&self, peer: &Peer, binary: &Path) -> Result<Running, Trouble> {
         let dir = self.fresh_folder(peer.name)?;
-        let site = Site {
-            binary,
-            dir: &dir,
-            upstream: self.upstream_address,
-        };
+        let site = Site { binary, dir: &dir, upstream: self.upstream_address };
         let launch = (peer.prepare)(&site)?;
         let begin = Instant::now();
         let (address, mut child) = match launch {
@@ -117,27 +102,12 @@ impl Lab {
             Some(child) => Some(procfs::usage_of_tree(child.pid())?.rss_kib),
             None => None,
         };
-        Ok(Running {
-            child,
-            address,
-            start_ms,
-            idle_rss_kib,
-        })
+        Ok(Running { child, address, start_ms, idle_rss_kib })
     }
 
     /// Makes load against a running peer: closed loop, or open loop at `rate`.
-    pub(crate) fn load(
-        &self,
-        peer: &mut Running,
-        rate: Option<f64>,
-    ) -> Result<LoadReport, Trouble> {
-        let Plan {
-            connections,
-            seconds,
-            warmup,
-            body,
-            ..
-        } = self.plan;
+    pub(crate) fn load(&self, peer: &mut Running, rate: Option<f64>) -> Result<LoadReport, Trouble> {
+        let Plan { connections, seconds, warmup, body, .. } = self.plan;
         let (target, upstream) = (peer.address, self.upstream.pid());
         let mut line = format!(
             "load --target {target} --host {HOST}:{SERVICE_PORT} --path {PATH} --body {body} --connections {connections} \
@@ -161,9 +131,7 @@ impl Lab {
                     && let Some(status) = child.ended()?
                 {
                     let complaint = child.complaint();
-                    return Err(Trouble::Failed(format!(
-                        "it ended under load ({status}): {complaint}"
-                    )));
+                    return Err(Trouble::Failed(format!("it ended under load ({status}): {complaint}")));
                 }
                 Ok(load.ended()?)
             })?
@@ -172,8 +140,7 @@ impl Lab {
             return Err(Trouble::Failed(format!("load: {}", load.complaint())));
         }
         let text = fs::read_to_string(dir.join("load.stdout"))?;
-        serde_json::from_str(&text)
-            .map_err(|error| Trouble::Failed(format!("load report: {error}")))
+        serde_json::from_str(&text).map_err(|error| Trouble::Failed(format!("load report: {error}")))
     }
 
     fn fresh_folder(&self, name: &str) -> Result<PathBuf, Trouble> {
@@ -185,11 +152,7 @@ impl Lab {
         Ok(dir)
     }
 
-    fn await_answer(
-        &self,
-        address: SocketAddr,
-        mut child: Option<&mut Child>,
-    ) -> Result<(), Trouble> {
+    fn await_answer(&self, address: SocketAddr, mut child: Option<&mut Child>) -> Result<(), Trouble> {
         let mut last = "no answer".to_owned();
         let answered = self.interrupt.poll(READY_STEP, READY_LIMIT, || {
             if let Some(child) = child.as_deref_mut() {
@@ -205,9 +168,7 @@ impl Lab {
         })?;
         answered.ok_or_else(|| {
             let complaint = child.map(|child| child.complaint()).unwrap_or_default();
-            Trouble::Failed(format!(
-                "not ready after {READY_LIMIT:?}: {last}; {complaint}"
-            ))
+            Trouble::Failed(format!("not ready after {READY_LIMIT:?}: {last}; {complaint}"))
         })
     }
 }
@@ -221,21 +182,14 @@ fn announced(interrupt: &Interrupt, child: &mut Child, kind: &str) -> Result<Soc
         }
         Ok(address)
     })?;
-    found.ok_or_else(|| {
-        Trouble::Failed(format!(
-            "it did not announce its {kind} address: {}",
-            child.complaint()
-        ))
-    })
+    found.ok_or_else(|| Trouble::Failed(format!("it did not announce its {kind} address: {}", child.complaint())))
 }
 
 fn fail_if_ended(child: &mut Child) -> Result<(), Trouble> {
     match child.ended()? {
         Some(status) => {
             let complaint = child.complaint();
-            Err(Trouble::Failed(format!(
-                "it ended at start ({status}): {complaint}"
-            )))
+            Err(Trouble::Failed(format!("it ended at start ({status}): {complaint}")))
         }
         None => Ok(()),
     }
@@ -245,8 +199,7 @@ fn fail_if_ended(child: &mut Child) -> Result<(), Trouble> {
 fn ask(address: SocketAddr, body: usize) -> Result<(), Trouble> {
     let mut stream = TcpStream::connect_timeout(&address, PROBE_LIMIT)?;
     stream.set_read_timeout(Some(PROBE_LIMIT))?;
-    let request =
-        format!("GET {PATH} HTTP/1.1\r\nHost: {HOST}:{SERVICE_PORT}\r\nConnection: close\r\n\r\n");
+    let request = format!("GET {PATH} HTTP/1.1\r\nHost: {HOST}:{SERVICE_PORT}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes())?;
     let mut bytes = Vec::new();
     let mut chunk = [0; 4096];
@@ -256,10 +209,7 @@ fn ask(address: SocketAddr, body: usize) -> Result<(), Trouble> {
         {
             return match http1::status(&bytes) {
                 Some(200) if head.body == body => Ok(()),
-                status => Err(Trouble::Failed(format!(
-                    "status {status:?}, {} bytes",
-                    head.body
-                ))),
+                status => Err(Trouble::Failed(format!("status {status:?}, {} bytes", head.body))),
             };
         }
         match stream.read(&mut chunk)? {

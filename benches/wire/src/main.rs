@@ -71,17 +71,14 @@ fn compare(options: &Options) -> Result<bool, Trouble> {
     writeln!(
         out,
         "{}, {} cores, Linux {}, load average {}; proxy on core {}, load on {}, upstream on {}\n",
-        machine.cpu,
-        machine.cores,
-        machine.kernel,
-        machine.load_average,
-        cores.proxy,
-        cores.load,
-        cores.upstream
+        machine.cpu, machine.cores, machine.kernel, machine.load_average, cores.proxy, cores.load, cores.upstream
     )?;
     for entry in &comparison.measured {
-        let about = entry.peer.about;
-        writeln!(out, "{}: {about} [{}]", entry.peer.name, entry.version)?;
+        let (about, binary) = (entry.peer.about, entry.binary.display());
+        writeln!(out, "{}: {about}", entry.peer.name)?;
+        if !entry.peer.version.is_empty() {
+            writeln!(out, "  {} at {binary}", entry.version)?;
+        }
     }
     out.flush()?;
 
@@ -93,8 +90,5 @@ fn compare(options: &Options) -> Result<bool, Trouble> {
         let document = report::json(&comparison, &machine, &plan);
         fs::write(path, format!("{document:#}\n"))?;
     }
-    Ok(comparison
-        .measured
-        .iter()
-        .all(|entry| entry.failure.is_none()))
+    Ok(comparison.measured.iter().all(|entry| entry.failure.is_none()))
 }

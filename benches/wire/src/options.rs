@@ -12,11 +12,7 @@ use crate::role::Role;
 
 /// Compares Leeboard with other proxies on one machine, in one run.
 #[derive(Parser)]
-#[command(
-    name = "leeboard-wire",
-    version,
-    args_conflicts_with_subcommands = true
-)]
+#[command(name = "leeboard-wire", version, args_conflicts_with_subcommands = true)]
 pub(crate) struct Command {
     #[command(flatten)]
     pub(crate) options: Options,
@@ -86,12 +82,7 @@ impl Options {
         }
         let names = || PEERS.iter().map(|peer| peer.name).collect::<Vec<_>>();
         let find = |name: &String| {
-            peers::find(name).ok_or_else(|| {
-                format!(
-                    "there is no peer `{name}`; there are: {}",
-                    names().join(", ")
-                )
-            })
+            peers::find(name).ok_or_else(|| format!("there is no peer `{name}`; there are: {}", names().join(", ")))
         };
         self.peers.iter().map(find).collect()
     }
@@ -102,20 +93,13 @@ impl Options {
             ("--rounds", self.rounds as f64, 1.0, 1000.0),
             ("--seconds", self.seconds, 0.1, LONGEST_WINDOW),
             ("--warmup", self.warmup, 0.0, LONGEST_WINDOW),
-            (
-                "--connections",
-                self.connections as f64,
-                1.0,
-                MOST_CONNECTIONS as f64,
-            ),
+            ("--connections", self.connections as f64, 1.0, MOST_CONNECTIONS as f64),
             ("--rate", self.rate, 1.0, MOST_REQUESTS_PER_SECOND),
             ("--body", self.body as f64, 0.0, LONGEST_BODY as f64),
         ];
         for (name, value, least, most) in bounds {
             if !(least..=most).contains(&value) {
-                return Err(format!(
-                    "{name} must be between {least} and {most}, not {value}"
-                ));
+                return Err(format!("{name} must be between {least} and {most}, not {value}"));
             }
         }
         Ok(Plan {
@@ -129,27 +113,11 @@ impl Options {
 
     /// Who runs where.
     pub(crate) fn cores(&self) -> Result<Cores, String> {
-        let cores = if self.cores.is_empty() {
-            usable_cores()?
-        } else {
-            self.cores.clone()
-        };
+        let cores = if self.cores.is_empty() { usable_cores()? } else { self.cores.clone() };
         match cores[..] {
-            [only] => Ok(Cores {
-                proxy: only,
-                load: only,
-                upstream: only,
-            }),
-            [proxy, load] => Ok(Cores {
-                proxy,
-                load,
-                upstream: load,
-            }),
-            [proxy, load, upstream] => Ok(Cores {
-                proxy,
-                load,
-                upstream,
-            }),
+            [only] => Ok(Cores { proxy: only, load: only, upstream: only }),
+            [proxy, load] => Ok(Cores { proxy, load, upstream: load }),
+            [proxy, load, upstream] => Ok(Cores { proxy, load, upstream }),
             _ => Err("--cores takes one to three core numbers".into()),
         }
     }
@@ -167,8 +135,7 @@ impl Options {
 
 /// The first two cores of this process's affinity; one if there is only one.
 fn usable_cores() -> Result<Vec<usize>, String> {
-    let allowed =
-        sched_getaffinity(Pid::from_raw(0)).map_err(|error| format!("affinity: {error}"))?;
+    let allowed = sched_getaffinity(Pid::from_raw(0)).map_err(|error| format!("affinity: {error}"))?;
     let is_allowed = |&core: &usize| allowed.is_set(core).unwrap_or(false);
     Ok((0..CpuSet::count()).filter(is_allowed).take(2).collect())
 }
@@ -179,9 +146,7 @@ mod tests {
 
     fn options(line: &str) -> Options {
         let words = ["leeboard-wire"].into_iter().chain(line.split_whitespace());
-        Command::try_parse_from(words)
-            .expect("a valid line")
-            .options
+        Command::try_parse_from(words).expect("a valid line").options
     }
 
     #[test]
@@ -196,47 +161,23 @@ mod tests {
     #[test]
     fn peers_keep_the_order_asked_for() {
         let wanted = options("--peers envoy,relay").peers().expect("known");
-        assert_eq!(
-            wanted.iter().map(|peer| peer.name).collect::<Vec<_>>(),
-            ["envoy", "relay"]
-        );
-        let error = options("--peers relay,squid")
-            .peers()
-            .err()
-            .expect("unknown");
-        assert!(
-            error.starts_with("there is no peer `squid`; there are: direct, relay,"),
-            "{error}"
-        );
+        assert_eq!(wanted.iter().map(|peer| peer.name).collect::<Vec<_>>(), ["envoy", "relay"]);
+        let error = options("--peers relay,squid").peers().err().expect("unknown");
+        assert!(error.starts_with("there is no peer `squid`; there are: direct, relay,"), "{error}");
     }
 
     #[test]
     fn load_is_bounded() {
-        for line in [
-            "--rounds 0",
-            "--seconds 0",
-            "--seconds nan",
-            "--connections 10001",
-            "--rate 0",
-            "--body 40000",
-        ] {
+        for line in ["--rounds 0", "--seconds 0", "--seconds nan", "--connections 10001", "--rate 0", "--body 40000"] {
             assert!(options(line).plan().is_err(), "{line}");
         }
     }
 
     #[test]
     fn cores_are_those_asked_for() {
-        for (line, expected) in [
-            ("--cores 3", (3, 3, 3)),
-            ("--cores 0,1", (0, 1, 1)),
-            ("--cores 4,2,0", (4, 2, 0)),
-        ] {
+        for (line, expected) in [("--cores 3", (3, 3, 3)), ("--cores 0,1", (0, 1, 1)), ("--cores 4,2,0", (4, 2, 0))] {
             let cores = options(line).cores().expect("one to three");
-            assert_eq!(
-                (cores.proxy, cores.load, cores.upstream),
-                expected,
-                "{line}"
-            );
+            assert_eq!((cores.proxy, cores.load, cores.upstream), expected, "{line}");
         }
         assert!(options("--cores 0,1,2,3").cores().is_err());
     }

@@ -26,14 +26,8 @@ pub(crate) struct CommandLine {
 
 impl CommandLine {
     /// A command line from anything that turns into arguments.
-    pub(crate) fn new<A: Into<OsString>>(
-        program: &Path,
-        args: impl IntoIterator<Item = A>,
-    ) -> Self {
-        Self {
-            program: program.to_path_buf(),
-            args: args.into_iter().map(Into::into).collect(),
-        }
+    pub(crate) fn new<A: Into<OsString>>(program: &Path, args: impl IntoIterator<Item = A>) -> Self {
+        Self { program: program.to_path_buf(), args: args.into_iter().map(Into::into).collect() }
     }
 }
 
@@ -46,12 +40,7 @@ pub(crate) struct Child {
 impl Child {
     /// Starts a program pinned to `core`, its output in `dir/name.stdout` and `dir/name.stderr`. It is in a process group of its
     /// own, so that a terminal's Ctrl-C reaches the harness alone, and the kernel ends it when the harness dies.
-    pub(crate) fn start(
-        name: &str,
-        core: usize,
-        command: &CommandLine,
-        dir: &Path,
-    ) -> io::Result<Self> {
+    pub(crate) fn start(name: &str, core: usize, command: &CommandLine, dir: &Path) -> io::Result<Self> {
         let stderr = dir.join(format!("{name}.stderr"));
         let inner = Command::new(std::env::current_exe()?)
             .args(["launch", "--core", &core.to_string(), "--"])
@@ -85,10 +74,7 @@ impl Child {
     pub(crate) fn complaint(&self) -> String {
         let text = fs::read(&self.stderr).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
-        let lines: Vec<&str> = text
-            .lines()
-            .filter(|line| !line.trim().is_empty())
-            .collect();
+        let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
         lines[lines.len().saturating_sub(4)..].join(" | ")
     }
 
@@ -166,9 +152,6 @@ mod tests {
         assert_eq!(announced_in(log, "outbound"), "127.0.0.1:4242".parse().ok());
         assert_eq!(announced_in(log, "inbound"), "127.0.0.1:1".parse().ok());
         assert_eq!(announced_in(log, "out"), None);
-        assert_eq!(
-            announced_in("listening kind=outbound address=127.0.0", "outbound"),
-            None
-        );
+        assert_eq!(announced_in("listening kind=outbound address=127.0.0", "outbound"), None);
     }
 }

@@ -43,10 +43,8 @@ pub(crate) fn usage_of_tree(root: u32) -> io::Result<Usage> {
         if let Some(stat) = stats.get(&pid) {
             usage.cpu_seconds += stat.ticks as f64 / TICKS_PER_SECOND;
         }
-        usage.rss_kib += fs::read_to_string(format!("/proc/{pid}/status"))
-            .ok()
-            .and_then(|status| parse_rss(&status))
-            .unwrap_or(0);
+        usage.rss_kib +=
+            fs::read_to_string(format!("/proc/{pid}/status")).ok().and_then(|status| parse_rss(&status)).unwrap_or(0);
     }
     Ok(usage)
 }
@@ -68,26 +66,18 @@ fn parse_stat(text: &str) -> Option<Stat> {
     let fields: Vec<&str> = rest.split_whitespace().collect();
     let user: u64 = fields.get(11)?.parse().ok()?;
     let system: u64 = fields.get(12)?.parse().ok()?;
-    Some(Stat {
-        parent: fields.get(1)?.parse().ok()?,
-        ticks: user + system,
-    })
+    Some(Stat { parent: fields.get(1)?.parse().ok()?, ticks: user + system })
 }
 
 fn parse_rss(status: &str) -> Option<u64> {
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     line.split_whitespace().next()?.parse().ok()
 }
 
 /// Sums the first line of `/proc/stat` without idle and iowait; guest time is part of user time.
 fn parse_busy(stat: &str) -> Option<f64> {
     let line = stat.lines().find_map(|line| line.strip_prefix("cpu "))?;
-    let fields: Vec<u64> = line
-        .split_whitespace()
-        .map_while(|field| field.parse().ok())
-        .collect();
+    let fields: Vec<u64> = line.split_whitespace().map_while(|field| field.parse().ok()).collect();
     if fields.len() < 8 {
         return None;
     }
@@ -117,23 +107,14 @@ mod tests {
     #[test]
     fn stat_fields_behind_an_awkward_name() {
         let line = "4687 (a (b) c) S 4683 4683 3311 0 -1 4194304 100 0 0 0 250 75 9 9 20 0 4 0 62317 3133440 360";
-        assert_eq!(
-            parse_stat(line),
-            Some(Stat {
-                parent: 4683,
-                ticks: 325
-            })
-        );
+        assert_eq!(parse_stat(line), Some(Stat { parent: 4683, ticks: 325 }));
         assert_eq!(parse_stat("4687 (cat) R 1"), None);
         assert_eq!(parse_stat("garbage"), None);
     }
 
     #[test]
     fn rss_is_read_in_kib() {
-        assert_eq!(
-            parse_rss("Name:\tx\nVmRSS:\t    1234 kB\nThreads:\t1\n"),
-            Some(1234)
-        );
+        assert_eq!(parse_rss("Name:\tx\nVmRSS:\t    1234 kB\nThreads:\t1\n"), Some(1234));
         assert_eq!(parse_rss("Name:\tkthreadd\n"), None);
     }
 

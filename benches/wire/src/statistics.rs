@@ -19,9 +19,7 @@ pub(crate) fn spread(values: &[f64]) -> Option<f64> {
     }
     let low = values.iter().copied().fold(f64::INFINITY, f64::min);
     let high = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    median(values)
-        .filter(|&middle| middle > 0.0)
-        .map(|middle| (high - low) / middle)
+    median(values).filter(|&middle| middle > 0.0).map(|middle| (high - low) / middle)
 }
 
 /// The median of `value / base` round by round. A round that lacks either, or whose base is 0, is left out: what disturbed
@@ -44,12 +42,9 @@ mod tests {
 
     #[test]
     fn medians() {
-        for (values, expected) in [
-            (&[][..], None),
-            (&[3.0], Some(3.0)),
-            (&[9.0, 1.0, 4.0], Some(4.0)),
-            (&[8.0, 2.0, 4.0, 100.0], Some(6.0)),
-        ] {
+        for (values, expected) in
+            [(&[][..], None), (&[3.0], Some(3.0)), (&[9.0, 1.0, 4.0], Some(4.0)), (&[8.0, 2.0, 4.0, 100.0], Some(6.0))]
+        {
             assert_eq!(median(values), expected, "{values:?}");
         }
     }
@@ -67,10 +62,7 @@ mod tests {
         let ours = [Some(10.0), Some(30.0), Some(11.0)];
         let theirs = [Some(20.0), Some(60.0), Some(20.0)];
         assert_eq!(paired_ratio(&ours, &theirs), Some(0.5));
-        assert_eq!(
-            paired_ratio(&[None, Some(4.0)], &[Some(1.0), Some(2.0)]),
-            Some(2.0)
-        );
+        assert_eq!(paired_ratio(&[None, Some(4.0)], &[Some(1.0), Some(2.0)]), Some(2.0));
         assert_eq!(paired_ratio(&[Some(1.0)], &[Some(0.0)]), None);
         assert_eq!(paired_ratio(&[], &[]), None);
     }

@@ -47,11 +47,7 @@ impl Interrupt {
 
     /// `Err(Interrupted)` once a signal arrived.
     pub(crate) fn check(&self) -> Result<(), Trouble> {
-        if self.0.load(Ordering::Relaxed) {
-            Err(Trouble::Interrupted)
-        } else {
-            Ok(())
-        }
+        if self.0.load(Ordering::Relaxed) { Err(Trouble::Interrupted) } else { Ok(()) }
     }
 
     /// Calls `probe` every `step` until it returns something. `Ok(None)` after `limit`.

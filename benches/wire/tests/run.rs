@@ -12,10 +12,7 @@ use serde_json::Value;
 const WIRE: &str = env!("CARGO_BIN_EXE_leeboard-wire");
 
 fn wire(line: &str) -> Output {
-    Command::new(WIRE)
-        .args(line.split_whitespace())
-        .output()
-        .expect("the harness starts")
+    Command::new(WIRE).args(line.split_whitespace()).output().expect("the harness starts")
 }
 
 /// The folder of a harness with this process id.
@@ -63,10 +60,7 @@ fn a_short_run_measures_the_built_in_peers() {
 fn what_is_unknown_is_refused_with_the_list() {
     for (line, message) in [
         ("--suite h9", "there is no suite `h9`; there are: h1"),
-        (
-            "--peers squid",
-            "there is no peer `squid`; there are: direct, relay, leeboard,",
-        ),
+        ("--peers squid", "there is no peer `squid`; there are: direct, relay, leeboard,"),
         ("--rate 1e9", "--rate must be between 1 and 200000"),
     ] {
         let output = wire(line);
@@ -79,16 +73,7 @@ fn what_is_unknown_is_refused_with_the_list() {
 #[test]
 fn ctrl_c_leaves_nothing_running() {
     let mut harness = Command::new(WIRE)
-        .args([
-            "--peers",
-            "relay",
-            "--rounds",
-            "1000",
-            "--seconds",
-            "0.1",
-            "--warmup",
-            "0",
-        ])
+        .args(["--peers", "relay", "--rounds", "1000", "--seconds", "0.1", "--warmup", "0"])
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()

@@ -20,9 +20,6 @@ pub(super) const RELAY: Peer = Peer {
     version: &[],
     prepare: |site| {
         let args = ["relay".to_owned(), "--to".into(), site.upstream.to_string()];
-        Ok(Launch::Announced(
-            "relay",
-            CommandLine::new(site.binary, args),
-        ))
+        Ok(Launch::Announced("relay", CommandLine::new(site.binary, args)))
     },
 };

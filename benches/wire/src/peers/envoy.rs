@@ -34,10 +34,7 @@ fn prepare(site: &Site<'_>) -> io::Result<Launch> {
     let path = site.dir.join("envoy.json");
     fs::write(&path, config.to_string())?;
     let options = "--concurrency 1 --disable-hot-restart --log-level error -c";
-    let args = options
-        .split_whitespace()
-        .map(OsString::from)
-        .chain([path.into_os_string()]);
+    let args = options.split_whitespace().map(OsString::from).chain([path.into_os_string()]);
     Ok(Launch::At(address, CommandLine::new(site.binary, args)))
 }
 
@@ -148,10 +145,6 @@ mod tests {
         let routes = routes();
         assert_eq!(routes.len(), 10);
         assert_eq!(routes[9]["match"], json!({"prefix": "/"}));
-        assert!(
-            routes[..9]
-                .iter()
-                .all(|route| route["match"] != json!({"prefix": "/"}))
-        );
+        assert!(routes[..9].iter().all(|route| route["match"] != json!({"prefix": "/"})));
     }
 }

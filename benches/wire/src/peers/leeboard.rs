@@ -46,10 +46,7 @@ fn prepare(site: &Site<'_>, config: &str) -> io::Result<Launch> {
     let args = ["run".into(), "--config".into(), folder.into_os_string()]
         .into_iter()
         .chain(options.split_whitespace().map(OsString::from));
-    Ok(Launch::Announced(
-        "outbound",
-        CommandLine::new(site.binary, args),
-    ))
+    Ok(Launch::Announced("outbound", CommandLine::new(site.binary, args)))
 }
 
 fn service(site: &Site<'_>) -> String {

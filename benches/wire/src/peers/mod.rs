@@ -38,15 +38,8 @@ pub(crate) struct Peer {
 }
 
 /// All peers, in the order of the tables.
-pub(crate) const PEERS: &[Peer] = &[
-    bare::DIRECT,
-    bare::RELAY,
-    leeboard::PLAIN,
-    leeboard::MESH,
-    haproxy::PEER,
-    nginx::PEER,
-    envoy::PEER,
-];
+pub(crate) const PEERS: &[Peer] =
+    &[bare::DIRECT, bare::RELAY, leeboard::PLAIN, leeboard::MESH, haproxy::PEER, nginx::PEER, envoy::PEER];
 
 /// Where the command line says that programs are; the others are looked for.
 #[derive(Default)]
@@ -90,6 +83,9 @@ pub(crate) fn version(peer: &Peer, binary: &Path) -> String {
     let Ok(output) = Command::new(binary).args(peer.version).output() else {
         return String::new();
     };
+    if !output.status.success() {
+        return String::new();
+    }
     let text = [output.stdout, output.stderr].concat();
     String::from_utf8_lossy(&text)
         .lines()
@@ -107,9 +103,7 @@ fn free_address() -> io::Result<SocketAddr> {
 /// The given path if it is a program, else the first of that name in `PATH` or the system's folders.
 fn program(given: Option<&PathBuf>, name: &str) -> Option<PathBuf> {
     if let Some(path) = given {
-        return std::path::absolute(path)
-            .ok()
-            .filter(|path| executable(path));
+        return std::path::absolute(path).ok().filter(|path| executable(path));
     }
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)
@@ -119,8 +113,7 @@ fn program(given: Option<&PathBuf>, name: &str) -> Option<PathBuf> {
 }
 
 fn executable(path: &Path) -> bool {
-    path.metadata()
-        .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+    path.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }
 
 #[cfg(test)]

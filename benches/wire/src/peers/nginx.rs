@@ -57,13 +57,6 @@ http {{
     // A prefix ends with a slash; the log of before the configuration is read would else be the system's.
     let mut prefix = site.dir.as_os_str().to_os_string();
     prefix.push("/");
-    let args: [OsString; 6] = [
-        "-e".into(),
-        "stderr".into(),
-        "-p".into(),
-        prefix,
-        "-c".into(),
-        path.into_os_string(),
-    ];
+    let args: [OsString; 6] = ["-e".into(), "stderr".into(), "-p".into(), prefix, "-c".into(), path.into_os_string()];
     Ok(Launch::At(address, CommandLine::new(site.binary, args)))
 }

@@ -58,9 +58,7 @@ fn ratios(comparison: &Comparison, base: &Measured) -> Value {
         .iter()
         .map(|entry| {
             let row: Map<String, Value> = compared()
-                .filter_map(|metric| {
-                    Some((metric.key.to_owned(), json!(entry.ratio(base, metric)?)))
-                })
+                .filter_map(|metric| Some((metric.key.to_owned(), json!(entry.ratio(base, metric)?))))
                 .collect();
             (entry.peer.name.to_owned(), Value::Object(row))
         })
@@ -75,13 +73,7 @@ mod tests {
 
     #[test]
     fn the_document_holds_every_round() {
-        let plan = Plan {
-            connections: 32,
-            rate: 5000.0,
-            seconds: 3.0,
-            warmup: 0.5,
-            body: 128,
-        };
+        let plan = Plan { connections: 32, rate: 5000.0, seconds: 3.0, warmup: 0.5, body: 128 };
         let document = json(&sample(), &Machine::look(), &plan);
         assert_eq!(document["suite"], "h1");
         assert_eq!(document["peers"][0]["rounds"][1]["cpu_us"], 12.0);

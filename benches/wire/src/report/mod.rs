@@ -37,9 +37,7 @@ fn model(cpuinfo: &str) -> String {
     cpuinfo
         .lines()
         .find_map(|line| line.strip_prefix("model name"))
-        .map_or("unknown CPU", |rest| {
-            rest.trim_start_matches([' ', '\t', ':'])
-        })
+        .map_or("unknown CPU", |rest| rest.trim_start_matches([' ', '\t', ':']))
         .to_owned()
 }
 
@@ -57,9 +55,7 @@ mod tests {
             peer: peers::find(name).expect("a peer"),
             binary: PathBuf::from("/bin/true"),
             version: format!("{name} 1"),
-            rounds: cpu
-                .map(|cpu| Some(Figures::from([("cpu_us", cpu), ("errors", 0.0)])))
-                .into(),
+            rounds: cpu.map(|cpu| Some(Figures::from([("cpu_us", cpu), ("errors", 0.0)]))).into(),
             failure: None,
         };
         let mut failed = measured("nginx", [1.0, 1.0]);
@@ -67,21 +63,14 @@ mod tests {
         failed.failure = Some("no port".into());
         Comparison {
             suite: suites::find("h1").expect("a suite"),
-            measured: vec![
-                measured("leeboard", [10.0, 12.0]),
-                measured("haproxy", [20.0, 24.0]),
-                failed,
-            ],
+            measured: vec![measured("leeboard", [10.0, 12.0]), measured("haproxy", [20.0, 24.0]), failed],
             skipped: vec![peers::find("envoy").expect("a peer")],
         }
     }
 
     #[test]
     fn the_cpu_model() {
-        assert_eq!(
-            model("processor\t: 0\nmodel name\t: AMD EPYC\n"),
-            "AMD EPYC"
-        );
+        assert_eq!(model("processor\t: 0\nmodel name\t: AMD EPYC\n"), "AMD EPYC");
         assert_eq!(model(""), "unknown CPU");
     }
 }

@@ -62,10 +62,7 @@ fn launch(core: usize, command: &[OsString]) -> io::Result<()> {
         return Err(io::Error::other("no program to launch"));
     };
     let error = Command::new(program).args(args).exec();
-    Err(io::Error::new(
-        error.kind(),
-        format!("{}: {error}", program.display()),
-    ))
+    Err(io::Error::new(error.kind(), format!("{}: {error}", program.display())))
 }
 
 /// A non-blocking listener on a free port, announced on standard error.

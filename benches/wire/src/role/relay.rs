@@ -49,39 +49,21 @@ struct Pair {
 impl Pair {
     fn open(client: TcpStream, upstream: SocketAddr, epoll: &Epoll, id: u64) -> io::Result<Self> {
         let server = TcpStream::connect(upstream)?;
-        let interest = EpollFlags::EPOLLIN
-            | EpollFlags::EPOLLOUT
-            | EpollFlags::EPOLLRDHUP
-            | EpollFlags::EPOLLET;
+        let interest = EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT | EpollFlags::EPOLLRDHUP | EpollFlags::EPOLLET;
         for (stream, side) in [(&client, 0), (&server, 1)] {
             stream.set_nonblocking(true)?;
             stream.set_nodelay(true)?;
             epoll.add(stream, EpollEvent::new(interest, id << 1 | side))?;
         }
-        Ok(Self {
-            client,
-            server,
-            up: Flow::new(),
-            down: Flow::new(),
-        })
+        Ok(Self { client, server, up: Flow::new(), down: Flow::new() })
     }
 
     /// Moves what one side's event allows: bytes from it, and bytes that were waiting for room on it.
     fn turn(&mut self, from_server: bool, events: EpollFlags) -> io::Result<()> {
         let (near, far, onward, back) = if from_server {
-            (
-                &mut self.server,
-                &mut self.client,
-                &mut self.down,
-                &mut self.up,
-            )
+            (&mut self.server, &mut self.client, &mut self.down, &mut self.up)
         } else {
-            (
-                &mut self.client,
-                &mut self.server,
-                &mut self.up,
-                &mut self.down,
-            )
+            (&mut self.client, &mut self.server, &mut self.up, &mut self.down)
         };
         let ending = EpollFlags::EPOLLRDHUP | EpollFlags::EPOLLHUP | EpollFlags::EPOLLERR;
         if events.intersects(EpollFlags::EPOLLIN | ending) {
@@ -111,13 +93,7 @@ struct Flow {
 
 impl Flow {
     fn new() -> Self {
-        Self {
-            buffer: Box::new([0; BUFFER]),
-            begin: 0,
-            end: 0,
-            ending: false,
-            closed: false,
-        }
+        Self { buffer: Box::new([0; BUFFER]), begin: 0, end: 0, ending: false, closed: false }
     }
 
     fn waits(&self) -> bool {

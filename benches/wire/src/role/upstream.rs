@@ -54,8 +54,7 @@ pub(super) fn serve(body: usize) -> io::Result<()> {
 }
 
 fn answer(body: usize) -> Vec<u8> {
-    let head =
-        format!("HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: {body}\r\n\r\n");
+    let head = format!("HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: {body}\r\n\r\n");
     let mut answer = head.into_bytes();
     answer.resize(answer.len() + body, b'x');
     answer
@@ -72,13 +71,7 @@ struct Client {
 
 impl Client {
     fn new(stream: TcpStream) -> Self {
-        Self {
-            stream,
-            inbox: Vec::new(),
-            outbox: Vec::new(),
-            skip: 0,
-            watches_write: false,
-        }
+        Self { stream, inbox: Vec::new(), outbox: Vec::new(), skip: 0, watches_write: false }
     }
 
     fn wants_write(&self) -> bool {
@@ -144,14 +137,7 @@ mod tests {
             (&["GET / HTTP/1.1\r\n\r\n"], 1),
             (&["GET / HTTP/1.1\r\n", "\r\n"], 1),
             (&["GET / HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\n\r\nGET /"], 2),
-            (
-                &[
-                    "POST / HTTP/1.1\r\ncontent-length: 6\r\n\r\nabc",
-                    "def",
-                    "GET / HTTP/1.1\r\n\r\n",
-                ],
-                2,
-            ),
+            (&["POST / HTTP/1.1\r\ncontent-length: 6\r\n\r\nabc", "def", "GET / HTTP/1.1\r\n\r\n"], 2),
             (&["GET / HTTP/1.1\r\n"], 0),
         ];
         for (parts, answers) in cases {

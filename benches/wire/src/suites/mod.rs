@@ -35,6 +35,8 @@ pub(crate) struct Metric {
     pub(crate) decimals: usize,
     /// Which table it belongs to.
     pub(crate) table: Table,
+    /// A round above this is pointed out below the tables; infinite when no value is suspicious.
+    pub(crate) limit: f64,
 }
 
 /// The table that a column belongs to.
@@ -53,16 +55,10 @@ pub(crate) const SUITES: &[Suite] = &[h1::SUITE];
 
 /// The suite of that name, or a message that lists those there are.
 pub(crate) fn find(name: &str) -> Result<&'static Suite, String> {
-    SUITES
-        .iter()
-        .find(|suite| suite.name == name)
-        .ok_or_else(|| {
-            let names: Vec<&str> = SUITES.iter().map(|suite| suite.name).collect();
-            format!(
-                "there is no suite `{name}`; there are: {}",
-                names.join(", ")
-            )
-        })
+    SUITES.iter().find(|suite| suite.name == name).ok_or_else(|| {
+        let names: Vec<&str> = SUITES.iter().map(|suite| suite.name).collect();
+        format!("there is no suite `{name}`; there are: {}", names.join(", "))
+    })
 }
 
 #[cfg(test)]
@@ -73,10 +69,7 @@ mod tests {
     fn an_unknown_suite_is_refused_with_the_list() {
         assert_eq!(find("h1").map(|suite| suite.name), Ok("h1"));
         let refusal = find("h9").map(|suite| suite.name);
-        assert_eq!(
-            refusal,
-            Err("there is no suite `h9`; there are: h1".to_owned())
-        );
+        assert_eq!(refusal, Err("there is no suite `h9`; there are: h1".to_owned()));
     }
 
     #[test]

@@ -43,13 +43,7 @@ impl Fleet {
         let connections = (0..args.connections)
             .map(|index| Connection::open(args.target, &epoll, index))
             .collect::<io::Result<_>>()?;
-        Ok(Self {
-            epoll,
-            connections,
-            target: args.target,
-            request: super::request(args),
-            body: args.body,
-        })
+        Ok(Self { epoll, connections, target: args.target, request: super::request(args), body: args.body })
     }
 
     /// How many connections there are.
@@ -74,13 +68,11 @@ impl Fleet {
         let free = connection.due.is_none();
         match connection.receive(self.body) {
             Err(_) if free => {
-                self.renew(index)
-                    .map_err(|error| Fault(format!("reconnect: {error}")))?;
+                self.renew(index).map_err(|error| Fault(format!("reconnect: {error}")))?;
                 Ok(Received::Renewed)
             }
             Ok(Some(due)) if connection.closing => {
-                self.renew(index)
-                    .map_err(|error| Fault(format!("reconnect: {error}")))?;
+                self.renew(index).map_err(|error| Fault(format!("reconnect: {error}")))?;
                 Ok(Received::Answer { due })
             }
             Ok(Some(due)) => Ok(Received::Answer { due }),
@@ -91,9 +83,7 @@ impl Fleet {
 
     /// When each request still under way was due.
     pub(super) fn unanswered(&self) -> impl Iterator<Item = Instant> {
-        self.connections
-            .iter()
-            .filter_map(|connection| connection.due)
+        self.connections.iter().filter_map(|connection| connection.due)
     }
 
     /// Replaces a connection by a new one.
@@ -129,13 +119,7 @@ impl Connection {
         stream.set_nonblocking(true)?;
         stream.set_nodelay(true)?;
         epoll.add(&stream, EpollEvent::new(EpollFlags::EPOLLIN, index as u64))?;
-        Ok(Self {
-            stream,
-            inbox: vec![0; INBOX].into_boxed_slice(),
-            filled: 0,
-            due: None,
-            closing: false,
-        })
+        Ok(Self { stream, inbox: vec![0; INBOX].into_boxed_slice(), filled: 0, due: None, closing: false })
     }
 
     /// `Some` when the answer to the request under way is whole.
@@ -184,18 +168,9 @@ mod tests {
         let good = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello";
         let cases = [
             (good, None),
-            (
-                "HTTP/1.1 503 No\r\ncontent-length: 5\r\n\r\nhello",
-                Some("status 503"),
-            ),
-            (
-                "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nhell",
-                Some("a body of 4 bytes, not 5"),
-            ),
-            (
-                "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello!",
-                Some("more bytes than one answer"),
-            ),
+            ("HTTP/1.1 503 No\r\ncontent-length: 5\r\n\r\nhello", Some("status 503")),
+            ("HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nhell", Some("a body of 4 bytes, not 5")),
+            ("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello!", Some("more bytes than one answer")),
             ("SSH-2.0\r\n\r\n", Some("no status line")),
             ("", Some("the connection was closed")),
         ];
@@ -208,9 +183,7 @@ mod tests {
             let due = Instant::now();
             fleet.send(0, due).expect("loopback");
             server.write_all(answer.as_bytes()).expect("loopback");
-            server
-                .shutdown(std::net::Shutdown::Write)
-                .expect("loopback");
+            server.shutdown(std::net::Shutdown::Write).expect("loopback");
             let mut events = [EpollEvent::empty()];
             fleet.epoll.wait(&mut events, 5000_u16).expect("readable");
             let expected = match fault {

@@ -148,9 +148,7 @@ impl<'a> Tally<'a> {
         self.errors += 1;
         let first = self.first_error.get_or_insert(reason);
         if self.errors > TOO_MANY_ERRORS {
-            return Err(io::Error::other(format!(
-                "more than {TOO_MANY_ERRORS} failed requests; the first: {first}"
-            )));
+            return Err(io::Error::other(format!("more than {TOO_MANY_ERRORS} failed requests; the first: {first}")));
         }
         Ok(())
     }
@@ -160,11 +158,7 @@ impl<'a> Tally<'a> {
             return Err(io::Error::other("the load ended before its window"));
         };
         let cpu = |of: fn(&Accounts) -> f64| of(&after) - of(&before);
-        let (proxy_cpu, upstream_cpu, load_cpu) = (
-            cpu(|a| a.proxy.cpu_seconds),
-            cpu(|a| a.upstream),
-            cpu(|a| a.load),
-        );
+        let (proxy_cpu, upstream_cpu, load_cpu) = (cpu(|a| a.proxy.cpu_seconds), cpu(|a| a.upstream), cpu(|a| a.load));
         Ok(LoadReport {
             answered: self.answered,
             seconds: (end - begin).as_secs_f64(),
@@ -196,11 +190,7 @@ struct Accounts {
 impl Accounts {
     fn read(args: &LoadArgs) -> io::Result<Self> {
         Ok(Self {
-            proxy: args
-                .proxy
-                .map(procfs::usage_of_tree)
-                .transpose()?
-                .unwrap_or_default(),
+            proxy: args.proxy.map(procfs::usage_of_tree).transpose()?.unwrap_or_default(),
             upstream: procfs::usage_of_tree(args.upstream)?.cpu_seconds,
             load: procfs::usage_of_tree(std::process::id())?.cpu_seconds,
             machine: procfs::machine_busy_seconds()?,
@@ -210,11 +200,8 @@ impl Accounts {
 
 /// The bytes of the request, the same for every peer.
 fn request(args: &LoadArgs) -> Vec<u8> {
-    format!(
-        "GET {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: leeboard-wire\r\nAccept: */*\r\n\r\n",
-        args.path, args.host
-    )
-    .into_bytes()
+    format!("GET {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: leeboard-wire\r\nAccept: */*\r\n\r\n", args.path, args.host)
+        .into_bytes()
 }
 
 fn seconds(value: f64) -> Duration {

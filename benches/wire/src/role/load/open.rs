@@ -20,25 +20,14 @@ const SETTLE: Duration = Duration::from_millis(50);
 const DRAIN: Duration = Duration::from_secs(2);
 
 /// Loads at `rate` requests per second until all that was due is answered, or the drain time is over.
-pub(super) fn drive(
-    args: &LoadArgs,
-    rate: f64,
-    fleet: &mut Fleet,
-    tally: &mut Tally<'_>,
-) -> io::Result<()> {
+pub(super) fn drive(args: &LoadArgs, rate: f64, fleet: &mut Fleet, tally: &mut Tally<'_>) -> io::Result<()> {
     let schedule = Schedule::new(rate, Instant::now(), args);
     let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_NONBLOCK)?;
     let tick = Expiration::Interval(TimeSpec::from_duration(schedule.interval));
     timer.set(tick, TimerSetTimeFlags::empty())?;
-    fleet
-        .epoll
-        .add(&timer, EpollEvent::new(EpollFlags::EPOLLIN, TIMER))?;
+    fleet.epoll.add(&timer, EpollEvent::new(EpollFlags::EPOLLIN, TIMER))?;
 
-    let mut run = Run {
-        free: (0..fleet.size()).collect(),
-        next: 0,
-        schedule,
-    };
+    let mut run = Run { free: (0..fleet.size()).collect(), next: 0, schedule };
     let mut events = vec![EpollEvent::empty(); fleet.size() + 1];
     loop {
         let ready = fleet.epoll.wait(&mut events, IDLE_MS)?;
@@ -103,12 +92,7 @@ struct Run {
 }
 
 impl Run {
-    fn receive(
-        &mut self,
-        index: usize,
-        fleet: &mut Fleet,
-        tally: &mut Tally<'_>,
-    ) -> io::Result<()> {
+    fn receive(&mut self, index: usize, fleet: &mut Fleet, tally: &mut Tally<'_>) -> io::Result<()> {
         match fleet.receive(index) {
             Ok(Received::Partial | Received::Renewed) => {}
             Ok(Received::Answer { due }) => {
@@ -128,12 +112,7 @@ impl Run {
     }
 
     /// Sends every request that is due, as long as connections are free; the others stay due.
-    fn send_due(
-        &mut self,
-        now: Instant,
-        fleet: &mut Fleet,
-        tally: &mut Tally<'_>,
-    ) -> io::Result<()> {
+    fn send_due(&mut self, now: Instant, fleet: &mut Fleet, tally: &mut Tally<'_>) -> io::Result<()> {
         while self.next < self.schedule.count {
             let due = self.schedule.due(self.next);
             if due > now {
@@ -224,18 +203,10 @@ mod tests {
         let mut fleet = Fleet::open(&args).expect("loopback");
         let mut tally = Tally::new(&args);
         let begin = Instant::now();
-        let mut run = Run {
-            free: (0..fleet.size()).collect(),
-            next: 0,
-            schedule: Schedule::new(500.0, begin, &args),
-        };
+        let mut run = Run { free: (0..fleet.size()).collect(), next: 0, schedule: Schedule::new(500.0, begin, &args) };
         let end = run.schedule.end;
         run.send_due(end, &mut fleet, &mut tally).expect("loopback");
-        assert_eq!(
-            (run.next, run.free.len()),
-            (3, 0),
-            "one request per connection"
-        );
+        assert_eq!((run.next, run.free.len()), (3, 0), "one request per connection");
         run.give_up(end + DRAIN, &fleet, &mut tally);
         assert_eq!((tally.unserved, tally.latency.total()), (125, 100));
         let least = tally.latency.quantile_us(0.0).expect("recorded");
