@@ -3,6 +3,7 @@
 //! Pure: no I/O, no clock. Whoever has the text gets the resources and the complaints.
 
 pub mod codes;
+pub mod compile;
 pub mod diagnostic;
 pub mod resources;
 pub mod source;

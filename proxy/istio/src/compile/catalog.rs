@@ -1,0 +1,198 @@
+//! The services that a workload sees, whatever kind of document they come from.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use leeboard_policy::cluster::{Discovery, DnsSpec, EndpointSpec};
+use leeboard_policy::origin::Origin;
+
+use super::protocol::PortProtocol;
+use super::workloads::Workloads;
+use super::{Site, age, entries, kubernetes};
+use crate::diagnostic::Diagnostic;
+use crate::resources::{Labels, Resources, Service as KubernetesService, ServiceEntry};
+
+/// A service, ready to be given clusters and virtual hosts.
+pub(crate) struct Service {
+    /// Its full name in lower case; a ServiceEntry's may be a wildcard.
+    pub(crate) host: Arc<str>,
+    /// What metrics call it.
+    pub(crate) name: Arc<str>,
+    /// The namespace of the document it comes from.
+    pub(crate) namespace: Arc<str>,
+    /// Where it is written.
+    pub(crate) origin: Origin,
+    /// Whether it lies outside the mesh.
+    pub(crate) external: bool,
+    /// Whether callers see its pods by name.
+    pub(crate) headless: bool,
+    /// Its virtual addresses, as domains.
+    pub(crate) addresses: Vec<Arc<str>>,
+    /// Names of ExternalName services that stand for it.
+    pub(crate) aliases: Vec<Arc<str>>,
+    /// Pods of its namespace that belong to it; empty when unknown.
+    pub(crate) selector: Labels,
+    /// Its ports, by number.
+    pub(crate) ports: Vec<Port>,
+}
+
+/// A port of a service.
+pub(crate) struct Port {
+    pub(crate) number: u16,
+    pub(crate) protocol: PortProtocol,
+    /// The port at the workloads, when it is a number.
+    pub(crate) target: Option<u16>,
+    pub(crate) backends: Backends,
+}
+
+/// Where the endpoints of a port come from.
+pub(crate) enum Backends {
+    Written(Vec<EndpointSpec>),
+    Names(Vec<DnsSpec>),
+    FirstName(Vec<DnsSpec>),
+    Original,
+}
+
+impl Backends {
+    /// Those that carry a subset's labels.
+    pub(crate) fn subset(&self, labels: &Labels) -> Discovery {
+        let names = |all: &[DnsSpec]| -> Vec<DnsSpec> {
+            all.iter().filter(|spec| super::selects(labels, &spec.workload.labels)).cloned().collect()
+        };
+        match self {
+            Backends::Written(all) => {
+                let chosen = all.iter().filter(|spec| super::selects(labels, &spec.workload.labels));
+                Discovery::Static(chosen.cloned().collect())
+            }
+            Backends::Names(all) => Discovery::Dns(names(all)),
+            Backends::FirstName(all) => match names(all).into_iter().next() {
+                Some(spec) => Discovery::DnsFirst(spec),
+                None => Discovery::Static(Vec::new()),
+            },
+            Backends::Original => Discovery::Original,
+        }
+    }
+}
+
+impl Service {
+    /// A port by the number that callers use.
+    pub(crate) fn port(&self, number: u16) -> Option<&Port> {
+        self.ports.iter().find(|port| port.number == number)
+    }
+}
+
+/// All services that a workload sees, one per host, the oldest first.
+pub(crate) struct Catalog {
+    services: Vec<Service>,
+    by_host: HashMap<Arc<str>, usize>,
+    aliases: HashMap<Arc<str>, Arc<str>>,
+}
+
+impl Catalog {
+    pub(crate) fn services(&self) -> &[Service] {
+        &self.services
+    }
+
+    pub(crate) fn service(&self, index: usize) -> &Service {
+        &self.services[index]
+    }
+
+    /// The position of the service of a host.
+    pub(crate) fn position(&self, host: &str) -> Option<usize> {
+        self.by_host.get(host).copied()
+    }
+
+    /// The service of a host; an ExternalName stands for what it names.
+    pub(crate) fn find(&self, host: &str) -> Option<&Service> {
+        self.position(self.resolve(host)).map(|index| &self.services[index])
+    }
+
+    /// What an ExternalName stands for, or the host itself. Istio: one level.
+    pub(crate) fn resolve<'h>(&'h self, host: &'h str) -> &'h str {
+        self.aliases.get(host).map_or(host, |target| target)
+    }
+}
+
+/// A document that describes the service of a host.
+#[derive(Clone, Copy)]
+pub(crate) enum Document<'r> {
+    Kubernetes(&'r KubernetesService),
+    Entry(&'r ServiceEntry),
+}
+
+impl<'r> Document<'r> {
+    fn meta(self) -> &'r crate::resources::Meta {
+        match self {
+            Document::Kubernetes(service) => &service.meta,
+            Document::Entry(entry) => &entry.meta,
+        }
+    }
+}
+
+/// Gathers the services that are visible from the workload's namespace.
+pub(crate) fn gather(resources: &Resources, site: &Site, diagnostics: &mut Vec<Diagnostic>) -> Catalog {
+    let workloads = Workloads::gather(resources);
+    let slices = kubernetes::Listings::gather(resources);
+    let mut by_host: BTreeMap<Arc<str>, Vec<Document<'_>>> = BTreeMap::new();
+    for service in kubernetes::visible(resources, site) {
+        by_host.entry(kubernetes::host(service, site)).or_default().push(Document::Kubernetes(service));
+    }
+    for (host, entry) in entries::visible(resources, site) {
+        by_host.entry(host).or_default().push(Document::Entry(entry));
+    }
+    let mut aged = Vec::new();
+    let mut aliases = Vec::new();
+    for (host, documents) in by_host {
+        let chosen = choose(documents, site);
+        match chosen[0] {
+            Document::Kubernetes(service) => {
+                entries::report_shadowed(&host, &chosen, diagnostics);
+                if let Some(target) = &service.external_name {
+                    aliases.push((host, Arc::from(target.to_ascii_lowercase()), service));
+                } else {
+                    aged.push((age(&service.meta), kubernetes::service(host, service, &slices, &workloads)));
+                }
+            }
+            Document::Entry(oldest) => {
+                let service = entries::service(host, &chosen, &workloads, site, diagnostics);
+                aged.push((age(&oldest.meta), service));
+            }
+        }
+    }
+    link(aged, aliases)
+}
+
+/// The documents that make up a host's service, the one that gives its attributes first, all of one namespace.
+/// Istio: the client's own namespace, else Kubernetes', else the oldest's; there a Kubernetes Service before ServiceEntries,
+/// and the oldest of these.
+fn choose<'r>(mut documents: Vec<Document<'r>>, site: &Site) -> Vec<Document<'r>> {
+    documents.sort_by_cached_key(|document| {
+        let own = document.meta().namespace() == &site.workload.namespace;
+        (!own, matches!(document, Document::Entry(_)), age(document.meta()))
+    });
+    let namespace = documents[0].meta().namespace();
+    documents.retain(|document| document.meta().namespace() == namespace);
+    documents
+}
+
+/// Sorts services by age and lets each ExternalName stand for the service it names, if that is known.
+/// Istio: if it is not, the name is resolved by DNS.
+fn link(mut aged: Vec<(impl Ord + Clone, Service)>, aliases: Vec<(Arc<str>, Arc<str>, &KubernetesService)>) -> Catalog {
+    aged.sort_by(|a, b| a.0.cmp(&b.0));
+    let mut services: Vec<Service> = aged.into_iter().map(|(_, service)| service).collect();
+    let mut by_host: HashMap<_, _> = services.iter().enumerate().map(|(i, s)| (s.host.clone(), i)).collect();
+    let mut standing = HashMap::new();
+    for (host, target, document) in aliases {
+        let target: Arc<str> = target.strip_suffix('.').map_or(target.clone(), Arc::from);
+        if let Some(&index) = by_host.get(&target) {
+            services[index].aliases.push(host.clone());
+            standing.insert(host, target);
+        } else {
+            services.push(kubernetes::external(host, &target, document));
+        }
+    }
+    for (index, service) in services.iter().enumerate() {
+        by_host.entry(service.host.clone()).or_insert(index);
+    }
+    Catalog { services, by_host, aliases: standing }
+}

@@ -1,0 +1,153 @@
+//! Clusters: one per service port, and one per subset of it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use leeboard_policy::cluster::{
+    Balancer, Cluster, ClusterId, Connection, Discovery, Limits, Protocol, Service as Named,
+};
+use leeboard_policy::origin::Origin;
+use leeboard_policy::route::Target;
+use leeboard_policy::time::Span;
+
+use super::catalog::{Catalog, Port, Service};
+use super::effective::Effective;
+use super::policy::{Policies, Rule};
+use super::protocol::PortProtocol;
+use super::traffic;
+use crate::resources::destination_rule::Subset;
+
+/// Envoy: the idle timeout of connections to hosts that nobody has described.
+const PASSTHROUGH_IDLE: Span = Span::from_secs(300);
+
+/// The clusters made so far, by name.
+#[derive(Default)]
+pub(crate) struct Clusters {
+    list: Vec<Cluster>,
+    by_name: HashMap<Arc<str>, ClusterId>,
+}
+
+impl Clusters {
+    /// Adds a cluster; of two of one name the first stays.
+    pub(crate) fn add(&mut self, cluster: Cluster) -> ClusterId {
+        let next = ClusterId(u32::try_from(self.list.len()).expect("fewer than 2^32 clusters fit into memory"));
+        let id = *self.by_name.entry(cluster.name.clone()).or_insert(next);
+        if id == next {
+            self.list.push(cluster);
+        }
+        id
+    }
+
+    /// The cluster of a host, port and subset, or its name when there is none.
+    pub(crate) fn target(&self, host: &str, port: u16, subset: &str) -> Target {
+        let name = outbound_name(host, port, subset);
+        match self.by_name.get(&*name) {
+            Some(id) => Target::Cluster(*id),
+            None => Target::Unknown(name.into()),
+        }
+    }
+
+    pub(crate) fn is_taken(&self, name: &str) -> bool {
+        self.by_name.contains_key(name)
+    }
+
+    /// Whether endpoints of a destination are chosen by a consistent hash.
+    pub(crate) fn is_hashed(&self, target: &Target) -> bool {
+        match target {
+            Target::Cluster(id) => matches!(self.list[id.0 as usize].balancer, Balancer::RingHash { .. }),
+            Target::Unknown(_) => false,
+        }
+    }
+
+    pub(crate) fn into_list(self) -> Vec<Cluster> {
+        self.list
+    }
+}
+
+/// Istio: `outbound|port|subset|host`.
+fn outbound_name(host: &str, port: u16, subset: &str) -> String {
+    format!("outbound|{port}|{subset}|{host}")
+}
+
+/// Makes the clusters of every service in the catalog.
+pub(crate) fn compile(catalog: &Catalog, policies: &Policies<'_>) -> Clusters {
+    let mut clusters = Clusters::default();
+    let no_subset: Arc<str> = "".into();
+    for service in catalog.services() {
+        let rule = policies.outbound(&service.host, &service.namespace);
+        for port in service.ports.iter().filter(|port| port.protocol != PortProtocol::Udp) {
+            clusters.add(outbound(service, port, rule, None, &no_subset));
+            for subset in rule.map_or(&[][..], |rule| &rule.subsets) {
+                clusters.add(outbound(service, port, rule, Some(subset), &subset.name.value));
+            }
+        }
+    }
+    clusters
+}
+
+fn outbound(
+    service: &Service,
+    port: &Port,
+    rule: Option<&Rule<'_>>,
+    subset: Option<&Subset>,
+    subset_name: &Arc<str>,
+) -> Cluster {
+    let policy = Effective::of(rule, port.number, subset);
+    let protocol = traffic::protocol(port.protocol, policy.connection_pool);
+    let (outlier, panic_percent) = traffic::outlier(policy.outlier_detection);
+    let everything = crate::resources::Labels::new();
+    let labels = subset.map_or(&everything, |subset| &subset.labels);
+    Cluster {
+        name: outbound_name(&service.host, port.number, subset_name).into(),
+        service: named(service, port.number, subset_name),
+        discovery: match traffic::is_passthrough(policy.load_balancer) {
+            true => Discovery::Original,
+            false => port.backends.subset(labels),
+        },
+        protocol,
+        balancer: traffic::balancer(policy.load_balancer),
+        limits: traffic::limits(policy.connection_pool),
+        connection: traffic::connection(policy.connection_pool, protocol),
+        outlier,
+        panic_percent,
+        origin: service.origin.clone(),
+        policy_origin: rule.map(|rule| rule.document.meta.origin(&rule.document.meta.spot)),
+    }
+}
+
+/// How metrics name a service. Istio: the namespace of what lies outside the mesh is unknown.
+pub(crate) fn named(service: &Service, port: u16, subset: &Arc<str>) -> Named {
+    Named {
+        host: service.host.clone(),
+        name: service.name.clone(),
+        namespace: if service.external { "unknown".into() } else { service.namespace.clone() },
+        port,
+        subset: subset.clone(),
+        external: service.external,
+    }
+}
+
+/// The cluster of hosts that nobody has described.
+pub(crate) fn passthrough() -> Cluster {
+    let name: Arc<str> = "PassthroughCluster".into();
+    Cluster {
+        service: Named {
+            host: name.clone(),
+            name: name.clone(),
+            namespace: "unknown".into(),
+            port: 0,
+            subset: "".into(),
+            external: true,
+        },
+        name,
+        discovery: Discovery::Original,
+        protocol: Protocol::Client,
+        balancer: Balancer::LeastRequest,
+        limits: Limits::default(),
+        connection: Connection { idle_timeout: Some(PASSTHROUGH_IDLE), ..Connection::default() },
+        outlier: None,
+        panic_percent: traffic::DEFAULT_PANIC_PERCENT,
+        origin: Origin::built_in(),
+        policy_origin: None,
+    }
+}

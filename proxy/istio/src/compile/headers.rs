@@ -1,0 +1,59 @@
+//! `headers`: operations with their values parsed, and the Host among them taken out.
+
+use std::sync::Arc;
+
+use leeboard_policy::headers::{HeaderOps, Part, Template};
+
+use super::routes::Report;
+use crate::codes;
+use crate::resources::virtual_service::HeaderOperations;
+
+/// Operations on a request: those on Host become a rewrite of it. Istio: `set` goes before `add`, and the value is literal.
+pub(crate) fn request(written: &HeaderOperations, report: &mut Report<'_>) -> (HeaderOps, Option<Template>) {
+    let host = [&written.set, &written.add].into_iter().find_map(|list| {
+        let found = list.iter().find(|(name, _)| is_host(name));
+        found.map(|(_, value)| literal(value))
+    });
+    (operations(written, report), host)
+}
+
+/// Operations on a response.
+pub(crate) fn response(written: &HeaderOperations, report: &mut Report<'_>) -> HeaderOps {
+    operations(written, report)
+}
+
+/// A value without operators.
+pub(crate) fn literal(value: &Arc<str>) -> Template {
+    Template(vec![Part::Literal(value.clone())])
+}
+
+fn is_host(name: &str) -> bool {
+    name.eq_ignore_ascii_case("host") || name.eq_ignore_ascii_case(":authority")
+}
+
+/// Istio: other names with a colon are dropped. Envoy: an empty value is not added.
+fn operations(written: &HeaderOperations, report: &mut Report<'_>) -> HeaderOps {
+    let mut values = |list: &[(Arc<str>, Arc<str>)]| {
+        let plain = list.iter().filter(|(name, value)| !is_host(name) && !name.starts_with(':') && !value.is_empty());
+        plain.filter_map(|(name, value)| Some((lower(name), parsed(name, value, report)?))).collect()
+    };
+    HeaderOps {
+        set: values(&written.set),
+        add: values(&written.add),
+        remove: written.remove.iter().map(lower).collect(),
+    }
+}
+
+fn lower(name: &Arc<str>) -> Arc<str> {
+    if name.bytes().any(|b| b.is_ascii_uppercase()) { name.to_ascii_lowercase().into() } else { name.clone() }
+}
+
+fn parsed(name: &str, value: &str, report: &mut Report<'_>) -> Option<Template> {
+    match Template::parse(value) {
+        Ok(template) => Some(template),
+        Err(error) => {
+            report.error(codes::BAD_VALUE, format!("header {name}: {error}"));
+            None
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! Virtual hosts: each port's domains and their routes.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use leeboard_policy::origin::Origin;
+use leeboard_policy::route::Route;
+use leeboard_policy::snapshot::VirtualHost;
+
+use super::catalog::{Catalog, Service};
+use super::clusters::Clusters;
+use super::kubernetes::address_domain;
+use super::names::domains;
+use super::owners::{Claim, claims};
+use super::routes::{Scope, default_route, translate};
+use super::{Site, names};
+use crate::codes;
+use crate::diagnostic::Diagnostic;
+use crate::resources::{Resources, VirtualService};
+
+/// Makes the virtual hosts of all ports. Istio: on each, VirtualServices in their order, then services without one.
+pub(crate) fn compile(
+    resources: &Resources,
+    catalog: &Catalog,
+    clusters: &Clusters,
+    site: &Site,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Vec<VirtualHost> {
+    let mut claims = claims(resources, catalog, site);
+    let mut services: BTreeMap<u16, Vec<usize>> = BTreeMap::new();
+    for (position, service) in catalog.services().iter().enumerate() {
+        for port in service.ports.iter().filter(|port| port.protocol.is_routed()) {
+            services.entry(port.number).or_default().push(position);
+        }
+    }
+    let ports: BTreeSet<u16> = services.keys().chain(claims.keys()).copied().collect();
+    let answered: Vec<_> = catalog.services().iter().map(|service| service_domains(service, site)).collect();
+    let mut hosts = Vec::new();
+    let mut conflicts = Conflicts::default();
+    for port in ports {
+        let mut table =
+            Table { port, answered: &answered, taken: HashMap::new(), claimed: HashSet::new(), hosts: Vec::new() };
+        for claim in claims.remove(&port).unwrap_or_default() {
+            let scope = Scope {
+                catalog,
+                clusters,
+                site,
+                namespace: claim.document.meta.namespace(),
+                port,
+                serves: !claim.services.is_empty(),
+            };
+            let routes = translate(claim.document, &scope, diagnostics);
+            if !routes.is_empty() {
+                table.add(&claim, routes, catalog, &mut conflicts, diagnostics);
+            }
+        }
+        for position in services.remove(&port).unwrap_or_default() {
+            table.add_default(position, catalog.service(position), clusters);
+        }
+        hosts.append(&mut table.hosts);
+    }
+    hosts
+}
+
+/// The domains of a service: its own names, its addresses, then the names of what stands for it.
+fn service_domains(service: &Service, site: &Site) -> Vec<Arc<str>> {
+    let names = |host: &str| domains(host, &site.workload.namespace, &site.cluster_domain, service.headless);
+    let own = names(&service.host).into_iter().map(Arc::from);
+    let aliases = service.aliases.iter().flat_map(|alias| names(alias)).map(Arc::from);
+    own.chain(service.addresses.iter().cloned()).chain(aliases).collect()
+}
+
+/// The virtual hosts of one port.
+struct Table<'r, 'c> {
+    port: u16,
+    answered: &'c [Vec<Arc<str>>],
+    /// Names of virtual hosts, with the VirtualService that they are of.
+    taken: HashMap<Arc<str>, Option<&'r VirtualService>>,
+    claimed: HashSet<Arc<str>>,
+    hosts: Vec<VirtualHost>,
+}
+
+/// The hosts that a VirtualService has been told it does not get.
+type Conflicts = HashSet<(Arc<str>, Arc<str>)>;
+
+impl<'r> Table<'r, '_> {
+    /// Adds what a VirtualService claims, save for hosts that an earlier one has. Istio: rules for one host are not merged.
+    fn add(
+        &mut self,
+        claim: &Claim<'r>,
+        routes: Vec<Route>,
+        catalog: &Catalog,
+        conflicts: &mut Conflicts,
+        diagnostics: &mut Vec<Diagnostic>,
+    ) {
+        let services = claim
+            .services
+            .iter()
+            .map(|&position| (catalog.service(position).host.clone(), self.answered[position].clone()));
+        let named = claim.names.iter().map(|host| (host.clone(), vec![name_domain(host)]));
+        let mut open = Vec::new();
+        for (host, domains) in services.chain(named).collect::<Vec<_>>() {
+            match self.taken.get(&host) {
+                None => open.push((host, domains)),
+                Some(Some(winner)) if !std::ptr::eq(*winner, claim.document) => {
+                    if conflicts.insert((claim.document.meta.resource.clone(), host.clone())) {
+                        diagnostics.push(conflict(&host, claim.document, winner));
+                    }
+                }
+                Some(_) => {}
+            }
+        }
+        let origin = claim.document.meta.origin(&claim.document.meta.spot);
+        let mut routes = routes;
+        let last = open.len().saturating_sub(1);
+        for (place, (host, domains)) in open.into_iter().enumerate() {
+            self.taken.insert(host.clone(), Some(claim.document));
+            let routes = if place == last { std::mem::take(&mut routes) } else { routes.clone() };
+            self.push(&host, domains, routes, origin.clone());
+        }
+    }
+
+    /// Adds a service that no VirtualService has claimed.
+    fn add_default(&mut self, position: usize, service: &Service, clusters: &Clusters) {
+        if !self.taken.contains_key(&service.host) {
+            self.taken.insert(service.host.clone(), None);
+            let routes = vec![default_route(service, self.port, clusters)];
+            self.push(&service.host, self.answered[position].clone(), routes, service.origin.clone());
+        }
+    }
+
+    /// Istio: a domain that an earlier virtual host has is left out of later ones.
+    fn push(&mut self, host: &str, mut domains: Vec<Arc<str>>, routes: Vec<Route>, origin: Origin) {
+        domains.retain(|domain| self.claimed.insert(domain.clone()));
+        let name = format!("{host}:{}", self.port).into();
+        self.hosts.push(VirtualHost { name, port: self.port, domains, routes, origin });
+    }
+}
+
+/// The domain of a host that is no service's.
+fn name_domain(host: &Arc<str>) -> Arc<str> {
+    if names::is_wildcard(host) {
+        return host.clone();
+    }
+    host.parse::<IpAddr>().map_or_else(|_| host.clone(), address_domain)
+}
+
+fn conflict(host: &str, loser: &VirtualService, winner: &VirtualService) -> Diagnostic {
+    let message = format!(
+        "host {host} is routed by {}, which comes first; these rules are not used for it",
+        winner.meta.resource
+    );
+    Diagnostic::warning(codes::HOST_CONFLICT, &loser.meta.resource, &loser.meta.spot, message)
+        .ist("IST0109")
+        .label(&winner.meta.spot, "this one is used")
+        .help("put all rules for the host into one VirtualService")
+}

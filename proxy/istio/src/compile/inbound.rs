@@ -1,0 +1,148 @@
+//! The application's own ports.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use leeboard_policy::cluster::{Address, Balancer, Cluster, Discovery, EndpointSpec, Protocol, Service as Named};
+use leeboard_policy::origin::Origin;
+use leeboard_policy::retry::RetryPolicy;
+use leeboard_policy::route::{Action, Forward, Match, Route, Target};
+use leeboard_policy::snapshot::Inbound;
+
+use super::catalog::{Backends, Catalog, Port, Service};
+use super::clusters::{Clusters, named};
+use super::effective::Effective;
+use super::policy::Policies;
+use super::protocol::PortProtocol;
+use super::routes::only;
+use super::{Site, selects, traffic};
+
+/// Makes a route and a cluster for each of the application's ports, and finds out which service it serves.
+pub(crate) fn compile(
+    catalog: &Catalog,
+    policies: &Policies<'_>,
+    clusters: &mut Clusters,
+    site: &Site,
+) -> Vec<Inbound> {
+    site.inbound.iter().map(|&(listen, app)| one(listen, app, catalog, policies, clusters, site)).collect()
+}
+
+fn one(
+    listen: SocketAddr,
+    app: SocketAddr,
+    catalog: &Catalog,
+    policies: &Policies<'_>,
+    clusters: &mut Clusters,
+    site: &Site,
+) -> Inbound {
+    let served = served(listen, app, catalog, site);
+    let rule = served.and_then(|(service, _)| policies.inbound(&service.host, &service.namespace));
+    let pool = served.and_then(|(_, port)| Effective::of(rule, port.number, None).connection_pool);
+    let protocol = served.map_or(PortProtocol::Auto, |(_, port)| port.protocol);
+    let upstream = if protocol.is_routed() { protocol.upstream() } else { Protocol::Client };
+    let origin = served.map_or_else(Origin::built_in, |(service, _)| service.origin.clone());
+    let cluster = clusters.add(Cluster {
+        name: cluster_name(app, clusters),
+        service: served
+            .map_or_else(|| unknown(app.port(), site), |(service, port)| named(service, port.number, &"".into())),
+        discovery: Discovery::Static(vec![EndpointSpec {
+            address: Address::Socket(app),
+            weight: 1,
+            workload: Arc::new(site.workload.clone()),
+        }]),
+        protocol: upstream,
+        balancer: Balancer::LeastRequest,
+        limits: traffic::limits(pool),
+        connection: traffic::connection(pool, upstream),
+        outlier: None,
+        panic_percent: traffic::DEFAULT_PANIC_PERCENT,
+        origin: origin.clone(),
+        policy_origin: rule.map(|rule| rule.document.meta.origin(&rule.document.meta.spot)),
+    });
+    let forward = Forward {
+        destinations: vec![only(Target::Cluster(cluster))],
+        // Istio: gRPC callers are left to their own retries.
+        retry: (!protocol.is_grpc()).then(RetryPolicy::istio_inbound),
+        ..Forward::default()
+    };
+    let action = Action::Forward(Box::new(forward));
+    Inbound { listen, route: Route { name: "default".into(), origin, when: Match::default(), action } }
+}
+
+/// Istio: `inbound|port||`, by the application's port. Two ports of one number on different addresses are told apart.
+fn cluster_name(app: SocketAddr, clusters: &Clusters) -> Arc<str> {
+    let name = format!("inbound|{}||", app.port());
+    if clusters.is_taken(&name) { format!("{name}{}", app.ip()).into() } else { name.into() }
+}
+
+/// The service that is served here: one with an endpoint at the very address, else one of this workload's with an endpoint
+/// of the port, else one that selects the workload and sends to the port.
+fn served<'c>(
+    listen: SocketAddr,
+    app: SocketAddr,
+    catalog: &'c Catalog,
+    site: &Site,
+) -> Option<(&'c Service, &'c Port)> {
+    let find = |fits: &dyn Fn(&Service, &Port) -> bool| {
+        let all = catalog.services().iter().flat_map(|service| service.ports.iter().map(move |port| (service, port)));
+        all.into_iter().find(|(service, port)| fits(service, port))
+    };
+    let at = |address: SocketAddr| {
+        find(&|_, port: &Port| endpoints(port).any(|spec| spec.address == Address::Socket(address)))
+    };
+    let ours = |number: u16| {
+        find(&|_, port: &Port| {
+            endpoints(port).any(|spec| port_of(&spec.address) == Some(number) && is_ours(spec, site))
+        })
+    };
+    let selecting = |number: u16| {
+        find(&|service: &Service, port: &Port| {
+            let chosen = !service.selector.is_empty() && selects(&service.selector, &site.workload.labels);
+            chosen && service.namespace == site.workload.namespace && port.target == Some(number)
+        })
+    };
+    at(listen)
+        .or_else(|| ours(listen.port()))
+        .or_else(|| ours(app.port()))
+        .or_else(|| selecting(listen.port()))
+        .or_else(|| selecting(app.port()))
+}
+
+fn endpoints(port: &Port) -> impl Iterator<Item = &EndpointSpec> {
+    match &port.backends {
+        Backends::Written(all) => all.iter(),
+        Backends::Names(_) | Backends::FirstName(_) | Backends::Original => [].iter(),
+    }
+}
+
+fn port_of(address: &Address) -> Option<u16> {
+    match address {
+        Address::Socket(address) => Some(address.port()),
+        Address::Unix(_) => None,
+    }
+}
+
+/// Whether an endpoint is of this workload, as far as labels tell: what it carries the workload carries too.
+fn is_ours(spec: &EndpointSpec, site: &Site) -> bool {
+    let ours = &site.workload;
+    spec.workload.namespace == ours.namespace
+        && !spec.workload.labels.is_empty()
+        && selects(&spec.workload.labels, &ours.labels)
+}
+
+/// A port that no service is known to have: it goes by the workload's name.
+fn unknown(port: u16, site: &Site) -> Named {
+    let workload = &site.workload;
+    let host = match workload.name.is_empty() {
+        true => "unknown".into(),
+        false => Arc::from(format!("{}.{}.svc.{}", workload.name, workload.namespace, site.cluster_domain)),
+    };
+    Named {
+        name: if workload.name.is_empty() { "unknown".into() } else { workload.name.clone() },
+        namespace: workload.namespace.clone(),
+        host,
+        port,
+        subset: "".into(),
+        external: false,
+    }
+}

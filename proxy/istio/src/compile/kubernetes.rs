@@ -1,0 +1,194 @@
+//! Services of Kubernetes: Service, with its endpoints from EndpointSlice or Endpoints.
+
+use std::collections::{BTreeSet, HashMap};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use leeboard_policy::cluster::{Address, DnsSpec, EndpointSpec, Workload};
+
+use super::Site;
+use super::catalog::{Backends, Port, Service};
+use super::protocol::PortProtocol;
+use super::visibility::{annotated, reach};
+use super::workloads::Workloads;
+use crate::resources::kubernetes::{EndpointAddress, EndpointPort};
+use crate::resources::service_entry::{ServicePort, TargetPort, WorkloadAddress};
+use crate::resources::{EndpointSlice, Endpoints, Resources, Service as Document};
+
+/// The Services that the workload's namespace sees. Istio: annotation `networking.istio.io/exportTo`.
+pub(crate) fn visible<'r>(resources: &'r Resources, site: &'r Site) -> impl Iterator<Item = &'r Document> {
+    resources.services.iter().map(|service| &**service).filter(|service| {
+        let export_to = annotated(service.meta.annotations.get("networking.istio.io/exportTo"));
+        reach(&export_to, service.meta.namespace(), &site.workload.namespace).is_some()
+    })
+}
+
+/// The full name of a Service.
+pub(crate) fn host(service: &Document, site: &Site) -> Arc<str> {
+    format!("{}.{}.svc.{}", service.meta.name(), service.meta.namespace(), site.cluster_domain).into()
+}
+
+/// The lists of endpoints, by namespace and service.
+pub(crate) struct Listings<'r> {
+    slices: HashMap<(&'r str, &'r str), Vec<&'r EndpointSlice>>,
+    endpoints: HashMap<(&'r str, &'r str), &'r Endpoints>,
+}
+
+impl<'r> Listings<'r> {
+    pub(crate) fn gather(resources: &'r Resources) -> Self {
+        let mut slices: HashMap<_, Vec<_>> = HashMap::new();
+        for slice in resources.endpoint_slices.iter().filter(|slice| !slice.fqdn) {
+            slices.entry((&**slice.meta.namespace(), &*slice.service)).or_default().push(&**slice);
+        }
+        let endpoints = resources.endpoints.iter();
+        let endpoints = endpoints.map(|e| ((&**e.meta.namespace(), &**e.meta.name()), &**e)).collect();
+        Self { slices, endpoints }
+    }
+
+    /// The addresses that serve a port, and their port number: of the slices if there are any, else of the Endpoints.
+    fn of(&self, service: &Document, port: &ServicePort) -> Vec<(&'r EndpointAddress, u16)> {
+        let key = (&**service.meta.namespace(), &**service.meta.name());
+        let number = |ports: &[EndpointPort]| {
+            let named = ports.iter().find(|listed| listed.name == port.name);
+            let only = || (ports.len() == 1 && service.ports.len() == 1).then(|| &ports[0]);
+            named.or_else(only).map(|listed| listed.number)
+        };
+        let mut found = Vec::new();
+        if let Some(slices) = self.slices.get(&key) {
+            for slice in slices {
+                let Some(number) = number(&slice.ports) else { continue };
+                let ready = slice.endpoints.iter().filter(|e| !e.terminating && (e.ready || service.publish_not_ready));
+                found.extend(ready.map(|endpoint| (&endpoint.address, number)));
+            }
+        } else if let Some(listing) = self.endpoints.get(&key) {
+            for subset in &listing.subsets {
+                let Some(number) = number(&subset.ports) else { continue };
+                let unready = subset.not_ready.iter().filter(|_| service.publish_not_ready);
+                found.extend(subset.addresses.iter().chain(unready).map(|address| (address, number)));
+            }
+        }
+        found
+    }
+}
+
+/// A Service with its endpoints.
+pub(crate) fn service(
+    host: Arc<str>,
+    document: &Document,
+    listings: &Listings<'_>,
+    workloads: &Workloads<'_>,
+) -> Service {
+    let ports = document.ports.iter().map(|port| {
+        // Istio: callers of a headless service dial the pod that they resolved.
+        let backends = if document.headless {
+            Backends::Original
+        } else {
+            Backends::Written(endpoints(document, port, listings, workloads))
+        };
+        Port { number: port.number, protocol: protocol(port), target: target_number(port), backends }
+    });
+    Service {
+        host,
+        name: document.meta.name().clone(),
+        namespace: document.meta.namespace().clone(),
+        origin: document.meta.origin(&document.meta.spot),
+        external: false,
+        headless: document.headless,
+        addresses: document.cluster_ips.iter().map(|ip| address_domain(*ip)).collect(),
+        aliases: Vec::new(),
+        selector: document.selector.clone(),
+        ports: ports.collect(),
+    }
+}
+
+/// An ExternalName that stands for no service known here. Istio: it is resolved by DNS, and lies outside the mesh.
+pub(crate) fn external(host: Arc<str>, target: &Arc<str>, document: &Document) -> Service {
+    let workload = Arc::new(Workload::default());
+    let ports = document.ports.iter().map(|port| {
+        let spec = DnsSpec { name: target.clone(), port: port.number, weight: 1, workload: workload.clone() };
+        let protocol = protocol(port);
+        Port { number: port.number, protocol, target: Some(port.number), backends: Backends::Names(vec![spec]) }
+    });
+    Service {
+        host,
+        name: document.meta.name().clone(),
+        namespace: document.meta.namespace().clone(),
+        origin: document.meta.origin(&document.meta.spot),
+        external: true,
+        headless: false,
+        addresses: Vec::new(),
+        aliases: Vec::new(),
+        selector: crate::resources::Labels::new(),
+        ports: ports.collect(),
+    }
+}
+
+/// Endpoints that are listed, then WorkloadEntries that the Service selects beside its pods.
+fn endpoints(
+    document: &Document,
+    port: &ServicePort,
+    listings: &Listings<'_>,
+    workloads: &Workloads<'_>,
+) -> Vec<EndpointSpec> {
+    let namespace = document.meta.namespace();
+    let mut seen = BTreeSet::new();
+    let mut found = Vec::new();
+    for (listed, number) in listings.of(document, port) {
+        let address = Address::Socket(SocketAddr::new(listed.ip, number));
+        if seen.insert(address.clone()) {
+            found.push(EndpointSpec { address, weight: 1, workload: behind(listed, namespace, workloads) });
+        }
+    }
+    for selected in workloads.entries(namespace, &document.selector) {
+        let spec = &selected.entry.spec;
+        let target = target_number(port);
+        let number = spec.ports.get(&port.name).copied().or(target).unwrap_or(port.number);
+        if let Some(WorkloadAddress::Ip(ip)) = spec.address {
+            let address = Address::Socket(SocketAddr::new(ip, number));
+            if seen.insert(address.clone()) {
+                found.push(EndpointSpec { address, weight: spec.weight.max(1), workload: selected.workload.clone() });
+            }
+        }
+    }
+    found
+}
+
+/// What is known of the workload at a listed address.
+fn behind(listed: &EndpointAddress, namespace: &Arc<str>, workloads: &Workloads<'_>) -> Arc<Workload> {
+    let mut workload = match workloads.pod(namespace, listed.pod.as_deref(), listed.ip) {
+        Some(pod) if listed.zone.is_empty() || !pod.workload.locality.is_empty() => return pod.workload.clone(),
+        Some(pod) => Workload::clone(&pod.workload),
+        None => Workload {
+            name: listed.pod.clone().unwrap_or_default(),
+            namespace: namespace.clone(),
+            ..Workload::default()
+        },
+    };
+    if !listed.zone.is_empty() {
+        // The region is a label of the node, which is not among the documents that are read.
+        workload.locality = format!("/{}", listed.zone).into();
+    }
+    Arc::new(workload)
+}
+
+fn protocol(port: &ServicePort) -> PortProtocol {
+    let transport = if port.tcp { "TCP" } else { "UDP" };
+    PortProtocol::of_service_port(transport, port.protocol.as_deref(), &port.name, port.number)
+}
+
+/// Kubernetes: `targetPort` is the port's own number when absent; a name is looked up in each pod.
+fn target_number(port: &ServicePort) -> Option<u16> {
+    match &port.target {
+        Some(TargetPort::Number(number)) => Some(*number),
+        Some(TargetPort::Name(_)) => None,
+        None => Some(port.number),
+    }
+}
+
+/// An IP address as a domain: callers write IPv6 in brackets.
+pub(crate) fn address_domain(ip: IpAddr) -> Arc<str> {
+    match ip {
+        IpAddr::V4(ip) => ip.to_string().into(),
+        IpAddr::V6(ip) => format!("[{ip}]").into(),
+    }
+}

@@ -1,0 +1,75 @@
+//! `match`: whether it can hold for this proxy at all, and what a request must look like.
+
+use std::sync::Arc;
+
+use leeboard_policy::pattern::{HeaderMatch, PathMatch, Pattern, QueryMatch};
+use leeboard_policy::route::Match;
+
+use super::{Site, selects};
+use crate::resources::virtual_service::{HttpMatch, StringMatch};
+
+/// Whether a match can hold for the workload on a port. Istio: when `gateways` is written it alone decides, and labels and
+/// namespace are not looked at.
+pub(crate) fn is_for(rule: &HttpMatch, port: u16, site: &Site) -> bool {
+    if rule.port.is_some_and(|wanted| wanted != port) {
+        return false;
+    }
+    if !rule.gateways.is_empty() {
+        return rule.gateways.iter().any(|gateway| &**gateway == "mesh");
+    }
+    selects(&rule.source_labels, &site.workload.labels)
+        && rule.source_namespace.as_ref().is_none_or(|namespace| *namespace == site.workload.namespace)
+}
+
+/// Translates a match.
+pub(crate) fn translate(rule: &HttpMatch) -> Match {
+    Match {
+        path: path(rule.uri.as_ref(), rule.ignore_uri_case),
+        method: rule.method.as_ref().map(pattern),
+        scheme: rule.scheme.as_ref().map(pattern),
+        authority: rule.authority.as_ref().map(pattern),
+        headers: headers(&rule.headers),
+        without_headers: headers(&rule.without_headers),
+        query: rule
+            .query_params
+            .iter()
+            .map(|(name, value)| QueryMatch { name: name.clone(), value: pattern(value) })
+            .collect(),
+    }
+}
+
+/// Whether nothing behind a match can be reached. Istio: prefix `/`, or regex `.*`, and no other condition.
+pub(crate) fn is_catch_all(when: &Match) -> bool {
+    let path = match &when.path {
+        PathMatch::Any => true,
+        PathMatch::Prefix(prefix) | PathMatch::PrefixIgnoreCase(prefix) => &**prefix == "/",
+        PathMatch::Regex(regex) => regex.as_str() == "^(?:.*)$",
+        PathMatch::Exact(_) | PathMatch::ExactIgnoreCase(_) => false,
+    };
+    let plain = when.method.is_none() && when.scheme.is_none() && when.authority.is_none();
+    path && plain && when.headers.is_empty() && when.without_headers.is_empty() && when.query.is_empty()
+}
+
+fn path(uri: Option<&StringMatch>, ignore_case: bool) -> PathMatch {
+    match uri {
+        None | Some(StringMatch::Present) => PathMatch::Any,
+        Some(StringMatch::Exact(text)) if ignore_case => PathMatch::ExactIgnoreCase(text.clone()),
+        Some(StringMatch::Exact(text)) => PathMatch::Exact(text.clone()),
+        Some(StringMatch::Prefix(text)) if ignore_case => PathMatch::PrefixIgnoreCase(text.clone()),
+        Some(StringMatch::Prefix(text)) => PathMatch::Prefix(text.clone()),
+        Some(StringMatch::Regex(regex)) => PathMatch::Regex(regex.clone()),
+    }
+}
+
+fn pattern(text: &StringMatch) -> Pattern {
+    match text {
+        StringMatch::Present => Pattern::Present,
+        StringMatch::Exact(text) => Pattern::Exact(text.clone()),
+        StringMatch::Prefix(text) => Pattern::Prefix(text.clone()),
+        StringMatch::Regex(regex) => Pattern::Regex(regex.clone()),
+    }
+}
+
+fn headers(wanted: &[(Arc<str>, StringMatch)]) -> Vec<HeaderMatch> {
+    wanted.iter().map(|(name, value)| HeaderMatch { name: name.clone(), value: pattern(value) }).collect()
+}

@@ -1,0 +1,123 @@
+//! Resources → snapshot: what one proxy, beside one workload, does with each request.
+//!
+//! `catalog` gathers the services that the workload sees, `clusters` makes a destination of each port and subset with the
+//! policy that `policy` finds for it, `hosts` decides which VirtualService owns which host, `routes` translates its rules.
+
+mod actions;
+mod catalog;
+mod clusters;
+mod effective;
+mod entries;
+mod headers;
+mod hosts;
+mod inbound;
+mod kubernetes;
+mod matches;
+mod names;
+mod owners;
+mod policy;
+mod protocol;
+mod references;
+mod retries;
+mod routes;
+mod traffic;
+mod visibility;
+mod workloads;
+
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use leeboard_policy::cluster::Workload;
+use leeboard_policy::snapshot::{Draft, Snapshot, UnknownHosts};
+
+use crate::diagnostic::Diagnostic;
+use crate::resources::sidecar::OutboundTrafficPolicy;
+use crate::resources::{Labels, Meta, Resources, Sidecar};
+
+/// Where a proxy stands: what the configuration itself does not say.
+#[derive(Clone, Debug)]
+pub struct Site {
+    /// The workload beside it. Its namespace decides what it sees, its labels which rules are for it.
+    pub workload: Workload,
+    /// The application's ports: where the proxy listens, and where the application does.
+    pub inbound: Vec<(SocketAddr, SocketAddr)>,
+    /// The end of every cluster service's name; default `cluster.local`.
+    pub cluster_domain: Arc<str>,
+    /// The namespace whose objects are for the whole mesh; default `istio-system`.
+    pub root_namespace: Arc<str>,
+    /// What is done with unknown hosts unless a Sidecar says otherwise; default [`OutboundTrafficPolicy::AllowAny`].
+    pub unknown: OutboundTrafficPolicy,
+    /// What the snapshot calls itself in `/config_dump` and metrics.
+    pub version: Arc<str>,
+}
+
+impl Default for Site {
+    fn default() -> Self {
+        Self {
+            workload: Workload { namespace: "default".into(), ..Workload::default() },
+            inbound: Vec::new(),
+            cluster_domain: "cluster.local".into(),
+            root_namespace: "istio-system".into(),
+            unknown: OutboundTrafficPolicy::AllowAny,
+            version: "".into(),
+        }
+    }
+}
+
+/// Compiles what a proxy at `site` needs of `resources`.
+///
+/// Never fails and never stops early: what cannot be done as it is written is left out or answered with an error at run
+/// time, as Istio does, and said in a diagnostic. The same input always gives the same snapshot.
+pub fn compile(resources: &Resources, site: &Site) -> (Snapshot, Vec<Diagnostic>) {
+    let mut diagnostics = Vec::new();
+    let catalog = catalog::gather(resources, site, &mut diagnostics);
+    let policies = policy::gather(resources, site);
+    let mut clusters = clusters::compile(&catalog, &policies);
+    references::check(resources, &catalog, &policies, site, &mut diagnostics);
+    let hosts = hosts::compile(resources, &catalog, &clusters, site, &mut diagnostics);
+    let inbound = inbound::compile(&catalog, &policies, &mut clusters, site);
+    let unknown = match outbound_policy(resources, site) {
+        OutboundTrafficPolicy::AllowAny => UnknownHosts::Allow(clusters.add(clusters::passthrough())),
+        OutboundTrafficPolicy::RegistryOnly => UnknownHosts::Block,
+    };
+    let draft = Draft {
+        version: site.version.clone(),
+        workload: site.workload.clone(),
+        hosts,
+        unknown,
+        inbound,
+        clusters: clusters.into_list(),
+    };
+    (Snapshot::new(draft), diagnostics)
+}
+
+/// Istio: a Sidecar that selects the workload, else the namespace's own, else the root namespace's; the oldest of several.
+fn outbound_policy(resources: &Resources, site: &Site) -> OutboundTrafficPolicy {
+    let rank = |sidecar: &Sidecar| {
+        let local = *sidecar.meta.namespace() == site.workload.namespace;
+        match &sidecar.workload_selector {
+            Some(selector) if local && selects(selector, &site.workload.labels) => Some(0),
+            None if local => Some(1),
+            None if *sidecar.meta.namespace() == site.root_namespace => Some(2),
+            _ => None,
+        }
+    };
+    let ranked = resources.sidecars.iter().filter_map(|sidecar| Some((rank(sidecar)?, age(&sidecar.meta), sidecar)));
+    let chosen = ranked.min_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
+    chosen.and_then(|(_, _, sidecar)| sidecar.outbound_traffic_policy).unwrap_or(site.unknown)
+}
+
+/// Whether labels carry everything that a selector asks for.
+fn selects(selector: &Labels, labels: &Labels) -> bool {
+    selector.iter().all(|(key, value)| labels.get(key) == Some(value))
+}
+
+/// Sorts objects oldest first. Istio: by creation time, then name, then namespace; those without a time, as files usually
+/// are, come first and in the order they are written in.
+fn age(meta: &Meta) -> (Option<Arc<str>>, u32, Arc<str>, Arc<str>) {
+    let order = if meta.created.stamp.is_none() { meta.created.order } else { 0 };
+    (meta.created.stamp.clone(), order, meta.name().clone(), meta.namespace().clone())
+}

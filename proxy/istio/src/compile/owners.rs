@@ -1,0 +1,135 @@
+//! Which VirtualServices claim which hosts, port by port.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use super::catalog::{Catalog, Service};
+use super::names::{by_specificity, complete, is_wildcard, within};
+use super::visibility::reach;
+use super::{Site, age};
+use crate::resources::{Resources, VirtualService};
+
+/// Istio: on this port a host of a VirtualService is routed even if no service of the port bears it.
+const ALWAYS_ROUTED: u16 = 80;
+
+/// What one VirtualService claims on one port.
+pub(crate) struct Claim<'r> {
+    pub(crate) document: &'r VirtualService,
+    /// Positions of services in the catalog.
+    pub(crate) services: Vec<usize>,
+    /// Hosts that no service of the port bears.
+    pub(crate) names: Vec<Arc<str>>,
+}
+
+/// A VirtualService that the workload sees, with its hosts completed.
+struct Candidate<'r> {
+    document: &'r VirtualService,
+    hosts: Vec<Arc<str>>,
+}
+
+/// All claims by port, those of a port in the order in which they are tried.
+pub(crate) fn claims<'r>(resources: &'r Resources, catalog: &Catalog, site: &Site) -> BTreeMap<u16, Vec<Claim<'r>>> {
+    let candidates = candidates(resources, site);
+    let index = HostIndex::of(&candidates);
+    let mut claims: BTreeMap<u16, Vec<Claim<'r>>> = BTreeMap::new();
+    for (order, candidate) in candidates.iter().enumerate() {
+        for (port, claim) in of_candidate(order, candidate, &index, catalog) {
+            claims.entry(port).or_default().push(claim);
+        }
+    }
+    claims
+}
+
+/// Istio: those private to the namespace, then those that name it, then the public; in each group the oldest first.
+fn candidates<'r>(resources: &'r Resources, site: &Site) -> Vec<Candidate<'r>> {
+    let mut seen: Vec<_> = resources
+        .virtual_services
+        .iter()
+        .filter(|document| document.applies_to_mesh())
+        .filter_map(|document| {
+            let namespace = document.meta.namespace();
+            let reach = reach(&document.export_to, namespace, &site.workload.namespace)?;
+            Some((reach, age(&document.meta), &**document))
+        })
+        .collect();
+    seen.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
+    let complete = |document: &'r VirtualService| {
+        let namespace = document.meta.namespace();
+        let hosts = document.hosts.iter().map(|host| complete(&host.value, namespace, &site.cluster_domain));
+        Candidate { document, hosts: hosts.map(|host| Arc::from(&*host)).collect() }
+    };
+    seen.into_iter().map(|(_, _, document)| complete(document)).collect()
+}
+
+/// The hosts of all candidates: which is the most specific for a service.
+struct HostIndex {
+    exact: HashMap<Arc<str>, usize>,
+    /// The most specific first; of equal ones the candidate that comes first.
+    wildcard: Vec<(Arc<str>, usize)>,
+}
+
+impl HostIndex {
+    fn of(candidates: &[Candidate<'_>]) -> Self {
+        let mut index = Self { exact: HashMap::new(), wildcard: Vec::new() };
+        for (order, candidate) in candidates.iter().enumerate() {
+            for host in &candidate.hosts {
+                if is_wildcard(host) {
+                    index.wildcard.push((host.clone(), order));
+                } else {
+                    index.exact.entry(host.clone()).or_insert(order);
+                }
+            }
+        }
+        index.wildcard.sort_by(|a, b| by_specificity(&a.0, &b.0).then(a.1.cmp(&b.1)));
+        index
+    }
+
+    fn most_specific(&self, host: &str) -> Option<usize> {
+        let exact = self.exact.get(host).copied();
+        exact.or_else(|| self.wildcard.iter().find(|(pattern, _)| within(host, pattern)).map(|(_, order)| *order))
+    }
+}
+
+/// Istio: an exact host claims its service; a wildcard claims each service it covers, if it is the most specific of all
+/// hosts that do. On every port where it claims a service, and on port 80 always, its other hosts are claimed as names.
+fn of_candidate<'r>(
+    order: usize,
+    candidate: &Candidate<'r>,
+    index: &HostIndex,
+    catalog: &Catalog,
+) -> Vec<(u16, Claim<'r>)> {
+    let mut services: BTreeMap<u16, Vec<usize>> = BTreeMap::from([(ALWAYS_ROUTED, Vec::new())]);
+    let mut borne: Vec<BTreeSet<u16>> = vec![BTreeSet::new(); candidate.hosts.len()];
+    let mut claim = |position: usize, owned: bool, borne: &mut BTreeSet<u16>| {
+        for port in routed_ports(catalog.service(position)) {
+            borne.insert(port);
+            let claimed = services.entry(port).or_default();
+            if owned && !claimed.contains(&position) {
+                claimed.push(position);
+            }
+        }
+    };
+    for (host, borne) in candidate.hosts.iter().zip(&mut borne).filter(|(host, _)| !is_wildcard(host)) {
+        if let Some(position) = catalog.position(host) {
+            claim(position, true, borne);
+        }
+    }
+    for (host, borne) in candidate.hosts.iter().zip(&mut borne).filter(|(host, _)| is_wildcard(host)) {
+        for (position, service) in catalog.services().iter().enumerate() {
+            if within(&service.host, host) {
+                claim(position, index.most_specific(&service.host) == Some(order), borne);
+            }
+        }
+    }
+    let claim = |(port, services): (u16, Vec<usize>)| {
+        let open = candidate.hosts.iter().zip(&borne).filter(|(_, borne)| !borne.contains(&port));
+        let names: Vec<_> = open.map(|(host, _)| host.clone()).collect();
+        let stands = !services.is_empty() || (port == ALWAYS_ROUTED && !names.is_empty());
+        stands.then_some((port, Claim { document: candidate.document, services, names }))
+    };
+    services.into_iter().filter_map(claim).collect()
+}
+
+fn routed_ports(service: &Service) -> impl Iterator<Item = u16> {
+    service.ports.iter().filter(|port| port.protocol.is_routed()).map(|port| port.number)
+}

@@ -1,0 +1,145 @@
+//! The rules of a VirtualService, or of a service without one, on one port.
+
+use std::sync::Arc;
+
+use leeboard_policy::headers::HeaderOps;
+use leeboard_policy::route::{Action, Destination, Forward, Match, Route, Target};
+
+use super::catalog::{Catalog, Service};
+use super::clusters::Clusters;
+use super::names::complete;
+use super::{Site, actions, matches, retries};
+use crate::codes::{self, Code};
+use crate::diagnostic::Diagnostic;
+use crate::resources::virtual_service::{Destination as Written, HttpRoute};
+use crate::resources::{Meta, VirtualService};
+use crate::source::Spot;
+
+/// Where rules are translated for.
+pub(crate) struct Scope<'c> {
+    pub(crate) catalog: &'c Catalog,
+    pub(crate) clusters: &'c Clusters,
+    pub(crate) site: &'c Site,
+    /// The namespace of the VirtualService: it completes short names.
+    pub(crate) namespace: &'c str,
+    /// The port that callers address.
+    pub(crate) port: u16,
+    /// Whether a service of this port is routed, rather than a mere host name.
+    pub(crate) serves: bool,
+}
+
+/// Where complaints about one rule go. One that is made twice, for two ports or two matches, is told once.
+pub(crate) struct Report<'d> {
+    meta: &'d Meta,
+    spot: &'d Spot,
+    diagnostics: &'d mut Vec<Diagnostic>,
+}
+
+impl Report<'_> {
+    pub(crate) fn error(&mut self, code: Code, message: String) {
+        self.tell(Diagnostic::error(code, &self.meta.resource, self.spot, message));
+    }
+
+    fn tell(&mut self, complaint: Diagnostic) {
+        if !self.diagnostics.contains(&complaint) {
+            self.diagnostics.push(complaint);
+        }
+    }
+}
+
+impl Scope<'_> {
+    /// The cluster of a destination. Istio: without a port it is the one that the caller addresses, as a sidecar looks
+    /// only among services that have it.
+    pub(crate) fn target(&self, destination: &Written, report: &mut Report<'_>) -> Target {
+        let host = complete(&destination.host.value, self.namespace, &self.site.cluster_domain);
+        let host = self.catalog.resolve(&host);
+        let port = destination.port.as_ref().map_or(self.port, |port| port.value);
+        let subset = destination.subset.as_ref().map_or("", |subset| &subset.value);
+        if destination.port.is_none() && self.serves {
+            self.report_inferred(host, destination, report);
+        }
+        self.clusters.target(host, port, subset)
+    }
+
+    fn report_inferred(&self, host: &str, destination: &Written, report: &mut Report<'_>) {
+        let lacking = self.catalog.find(host).filter(|service| service.port(self.port).is_none());
+        let Some(service) = lacking else { return };
+        let message = format!("no port is named, and {host} has no port {}, the one that is called", self.port);
+        let spot = &destination.host.spot;
+        let mut complaint = Diagnostic::warning(codes::UNKNOWN_PORT, &report.meta.resource, spot, message);
+        if let Some(port) = service.ports.first() {
+            complaint = complaint.help(format!("add `port: {{number: {}}}`", port.number));
+        }
+        report.tell(complaint);
+    }
+}
+
+/// Translates a VirtualService for one port: a route for each match of each entry, in order, up to the first that leaves
+/// nothing to those behind it. Matches that cannot hold for this workload are left out; so none may remain.
+pub(crate) fn translate(document: &VirtualService, scope: &Scope<'_>, diagnostics: &mut Vec<Diagnostic>) -> Vec<Route> {
+    let mut routes = Vec::new();
+    for entry in &document.http {
+        if entry.matches.is_empty() {
+            let route = route(document, entry, None, Match::default(), scope, diagnostics);
+            let last = route.is_some();
+            routes.extend(route);
+            if last {
+                return routes;
+            }
+        }
+        for rule in entry.matches.iter().filter(|rule| matches::is_for(rule, scope.port, scope.site)) {
+            let when = matches::translate(rule);
+            let last = matches::is_catch_all(&when);
+            let found = route(document, entry, Some(&rule.name), when, scope, diagnostics);
+            let made = found.is_some();
+            routes.extend(found);
+            if last && made {
+                return routes;
+            }
+        }
+    }
+    routes
+}
+
+fn route(
+    document: &VirtualService,
+    entry: &HttpRoute,
+    match_name: Option<&Arc<str>>,
+    when: Match,
+    scope: &Scope<'_>,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Option<Route> {
+    let mut report = Report { meta: &document.meta, spot: &entry.spot, diagnostics };
+    let action = actions::translate(entry, &when.path, scope, &mut report)?;
+    let name = match match_name.filter(|name| !name.is_empty()) {
+        Some(own) => format!("{}.{own}", entry.name).into(),
+        None => entry.name.clone(),
+    };
+    Some(Route { name, origin: document.meta.origin(&entry.spot), when, action })
+}
+
+/// The route of a service that no VirtualService claims. Istio: it is named `default`, has no timeout, and the default
+/// retries.
+pub(crate) fn default_route(service: &Service, port: u16, clusters: &Clusters) -> Route {
+    let cluster = clusters.target(&service.host, port, "");
+    let hashes = clusters.is_hashed(&cluster);
+    let retry = retries::policy(None, hashes);
+    let forward = Forward { destinations: vec![only(cluster)], retry, ..Forward::default() };
+    Route {
+        name: "default".into(),
+        origin: service.origin.clone(),
+        when: Match::default(),
+        action: Action::Forward(Box::new(forward)),
+    }
+}
+
+/// The single destination of a generated route.
+pub(crate) fn only(cluster: Target) -> Destination {
+    Destination {
+        cluster,
+        weight: 1,
+        authority: None,
+        request_headers: HeaderOps::default(),
+        response_headers: HeaderOps::default(),
+    }
+}
