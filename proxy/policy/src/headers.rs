@@ -360,3 +360,6 @@ static PLAIN: [(&str, Operator); 25] = [
     ("REQUESTED_SERVER_NAME", Operator::RequestedServerName),
     ("STREAM_ID", Operator::StreamId),
 ];
+
+#[cfg(test)]
+mod tests;

@@ -352,7 +352,7 @@ pub(crate) mod tests {
 
     fn fail(cluster: &LiveCluster, index: usize, times: usize, now: Time) -> Option<OutlierEvent> {
         let endpoint = &cluster.endpoints()[index];
-        (0..times).filter_map(|_| cluster.score(endpoint, Score::Status(500), now)).last()
+        (0..times).fold(None, |_, _| cluster.score(endpoint, Score::Status(500), now))
     }
 
     fn standing(cluster: &LiveCluster) -> Vec<(String, bool)> {

@@ -220,3 +220,6 @@ fn row(count: &AtomicU32, threshold: u32) -> bool {
     }
     full
 }
+
+#[cfg(test)]
+mod tests;

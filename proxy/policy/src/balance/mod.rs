@@ -160,3 +160,6 @@ impl Among for Part<'_> {
         self.chosen.binary_search(&(index as u32)).is_ok()
     }
 }
+
+#[cfg(test)]
+mod tests;
