@@ -17,6 +17,9 @@ use crate::trouble::{Interrupt, Trouble};
 const READY_LIMIT: Duration = Duration::from_secs(20);
 const READY_STEP: Duration = Duration::from_millis(2);
 const PROBE_LIMIT: Duration = Duration::from_secs(2);
+/// The machine is quiet when all cores together are busy for no more than this share of one, over this long.
+const QUIET_SHARE: f64 = 0.1;
+const QUIET_SPAN: Duration = Duration::from_millis(300);
 /// How long a load may take beyond its own time.
 const LOAD_GRACE: Duration = Duration::from_secs(15);
 
@@ -39,6 +42,8 @@ pub(crate) struct Plan {
     pub(crate) seconds: f64,
     /// Seconds of load before each window.
     pub(crate) warmup: f64,
+    /// Seconds to wait for a quiet machine before each measurement.
+    pub(crate) patience: f64,
     /// Bytes of an answer's body.
     pub(crate) body: usize,
 }
@@ -79,8 +84,20 @@ impl Lab {
         &self.interrupt
     }
 
-    /// Starts a peer afresh and waits until it answers.
+    /// Waits until nothing else runs on the machine, as long as the plan has patience for.
+    fn await_quiet(&self) -> Result<(), Trouble> {
+        let patience = Duration::from_secs_f64(self.plan.patience);
+        let mut before = None;
+        self.interrupt.poll(QUIET_SPAN, patience, || {
+            let now = (Instant::now(), procfs::machine_busy_seconds()?);
+            Ok(before.replace(now).filter(|earlier| is_quiet(*earlier, now)))
+        })?;
+        Ok(())
+    }
+
+    /// Starts a peer afresh, on a machine as quiet as patience allows, and waits until it answers.
     pub(crate) fn start(&self, peer: &Peer, binary: &Path) -> Result<Running, Trouble> {
+        self.await_quiet()?;
         let dir = self.fresh_folder(peer.name)?;
         let site = Site { binary, dir: &dir, upstream: self.upstream_address };
         let launch = (peer.prepare)(&site)?;
@@ -173,6 +190,12 @@ impl Lab {
     }
 }
 
+/// Whether the machine rested between two readings of its busy seconds.
+fn is_quiet(earlier: (Instant, f64), later: (Instant, f64)) -> bool {
+    let span = (later.0 - earlier.0).as_secs_f64();
+    later.1 - earlier.1 <= QUIET_SHARE * span
+}
+
 /// The address that a child announces.
 fn announced(interrupt: &Interrupt, child: &mut Child, kind: &str) -> Result<SocketAddr, Trouble> {
     let found = interrupt.poll(READY_STEP, READY_LIMIT, || {
@@ -215,6 +238,20 @@ fn ask(address: SocketAddr, body: usize) -> Result<(), Trouble> {
         match stream.read(&mut chunk)? {
             0 => return Err(Trouble::Failed("closed without a whole answer".into())),
             count => bytes.extend_from_slice(&chunk[..count]),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quiet_is_a_tenth_of_one_core() {
+        let begin = Instant::now();
+        let end = begin + Duration::from_secs(1);
+        for (busy, quiet) in [(0.0, true), (0.09, true), (0.11, false), (2.0, false)] {
+            assert_eq!(is_quiet((begin, 50.0), (end, 50.0 + busy)), quiet, "{busy}");
         }
     }
 }

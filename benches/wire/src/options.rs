@@ -35,6 +35,9 @@ pub(crate) struct Options {
     /// Seconds of load before each window.
     #[arg(long, default_value_t = 0.5)]
     warmup: f64,
+    /// Seconds to wait, before each measurement, for the rest of the machine to be quiet.
+    #[arg(long, default_value_t = 0.0)]
+    patience: f64,
     /// Keep-alive connections of the load.
     #[arg(long, default_value_t = 32)]
     connections: usize,
@@ -93,6 +96,7 @@ impl Options {
             ("--rounds", self.rounds as f64, 1.0, 1000.0),
             ("--seconds", self.seconds, 0.1, LONGEST_WINDOW),
             ("--warmup", self.warmup, 0.0, LONGEST_WINDOW),
+            ("--patience", self.patience, 0.0, LONGEST_WINDOW),
             ("--connections", self.connections as f64, 1.0, MOST_CONNECTIONS as f64),
             ("--rate", self.rate, 1.0, MOST_REQUESTS_PER_SECOND),
             ("--body", self.body as f64, 0.0, LONGEST_BODY as f64),
@@ -107,6 +111,7 @@ impl Options {
             rate: self.rate,
             seconds: self.seconds,
             warmup: self.warmup,
+            patience: self.patience,
             body: self.body,
         })
     }
