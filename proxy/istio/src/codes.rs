@@ -39,6 +39,7 @@ codes! {
     8 DUPLICATE_OBJECT "an object is defined twice"
     9 KEPT "the last good version of an object stays in force"
     10 TOO_DEEP "blocks are nested too deep"
+    11 UNREADABLE "a file or folder cannot be read"
     101 UNKNOWN_FIELD "no field of this name is known here"
     102 WRONG_TYPE "a value is of the wrong type"
     103 MISSING "a required field is missing"

@@ -1,7 +1,15 @@
-//! The `leeboard` binary.
+//! The `leeboard` binary: Istio's traffic management beside one application, with no control plane.
+
+#![allow(dead_code, reason = "the proxy is not joined together yet")]
 
 mod admin;
-#[expect(dead_code, reason = "the proxy is not joined together yet")]
+mod bootstrap;
+mod cli;
+mod clock;
+mod drain;
+mod log;
 mod telemetry;
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    bootstrap::begin()
+}

@@ -1,0 +1,52 @@
+//! From the command line and the environment to settings: the one place that reads the environment.
+
+use std::process::ExitCode;
+use std::thread;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+
+use crate::cli::{Cli, Verb, version};
+use crate::log;
+
+/// What the process says when it is over: everything was done.
+pub(crate) const DONE: u8 = 0;
+/// It could not be done: usage, unreadable input, an address that is taken.
+pub(crate) const COULD_NOT: u8 = 2;
+
+/// Does what the command line asks for.
+pub(crate) fn begin() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(complaint) => return refuse(&complaint),
+    };
+    let code = match cli.verb {
+        Verb::Version => version::print(&mut std::io::stdout().lock()).map_or(COULD_NOT, |()| DONE),
+        Verb::Run(args) => {
+            let settings = args.settings(cpus());
+            match log::start(&settings.log_level, settings.log_format) {
+                Ok(_level) => {
+                    eprintln!("error: this build cannot carry traffic yet");
+                    COULD_NOT
+                }
+                Err(complaint) => {
+                    eprintln!("error: {complaint}");
+                    COULD_NOT
+                }
+            }
+        }
+    };
+    ExitCode::from(code)
+}
+
+fn refuse(complaint: &clap::Error) -> ExitCode {
+    let asked = matches!(complaint.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+    // Where it goes may be closed already, and there is nobody else to tell.
+    let _ = complaint.print();
+    ExitCode::from(if asked { DONE } else { COULD_NOT })
+}
+
+/// How many CPUs the process may use, by its affinity and its cgroup's quota.
+fn cpus() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
+}

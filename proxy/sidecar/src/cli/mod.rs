@@ -1,0 +1,24 @@
+//! The command line: one file for each verb. Every flag may also be given as a `LEEBOARD_*` variable.
+
+pub(crate) mod run;
+pub(crate) mod values;
+pub(crate) mod version;
+
+use clap::{Parser, Subcommand};
+
+/// Istio's traffic management beside one application, with no control plane.
+#[derive(Parser, Debug)]
+#[command(name = "leeboard", version, arg_required_else_help = true, disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+/// What the program is asked to do.
+#[derive(Subcommand, Debug)]
+pub(crate) enum Verb {
+    /// Stand beside an application and carry its traffic.
+    Run(Box<run::RunArgs>),
+    /// Print the version.
+    Version,
+}

@@ -1,0 +1,280 @@
+//! `leeboard run`: its flags, and the settings that they become.
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::{Args, ValueEnum};
+use leeboard_policy::cluster::Workload;
+use leeboard_policy::time::Span;
+
+use super::values::{self, InboundPort, Labels, Listen};
+use crate::telemetry::access_log;
+use crate::telemetry::log_sink::Sink;
+
+/// The flags of `leeboard run`, as they are written.
+#[derive(Args, Debug)]
+pub(crate) struct RunArgs {
+    /// A file, or a folder that is searched for *.yaml, *.yml and *.json; may be repeated.
+    #[arg(long, env = "LEEBOARD_CONFIG", value_name = "PATH", default_value = "config", value_delimiter = ',')]
+    config: Vec<PathBuf>,
+    /// Where the application's own calls arrive; `off` disables it.
+    #[arg(long, env = "LEEBOARD_OUTBOUND", value_name = "ADDR", default_value = "127.0.0.1:15001", value_parser = values::listen)]
+    outbound: Listen,
+    /// Where calls to the application arrive, and where it listens itself; may be repeated.
+    #[arg(long, env = "LEEBOARD_INBOUND", value_name = "LISTEN=APP", value_delimiter = ',', value_parser = values::inbound_port)]
+    inbound: Vec<InboundPort>,
+    /// Where an operator asks questions; `off` disables it.
+    #[arg(long, env = "LEEBOARD_ADMIN", value_name = "ADDR", default_value = "127.0.0.1:15000", value_parser = values::listen)]
+    admin: Listen,
+    /// Where readiness is asked for; `off` disables it.
+    #[arg(long, env = "LEEBOARD_STATUS", value_name = "ADDR", default_value = "0.0.0.0:15021", value_parser = values::listen)]
+    status: Listen,
+    /// Where Prometheus scrapes; `off` disables it.
+    #[arg(long, env = "LEEBOARD_METRICS", value_name = "ADDR", default_value = "0.0.0.0:15090", value_parser = values::listen)]
+    metrics: Listen,
+    /// Threads that carry traffic [default: 2, or as many CPUs as there are when that is less].
+    #[arg(long, env = "LEEBOARD_WORKERS", value_name = "N")]
+    workers: Option<NonZeroUsize>,
+    /// The namespace that the application lives in.
+    #[arg(long, env = "LEEBOARD_NAMESPACE", value_name = "NS", default_value = "default")]
+    namespace: String,
+    /// The application's labels.
+    #[arg(long, env = "LEEBOARD_LABELS", value_name = "k=v,...", default_value = "", value_parser = values::labels)]
+    labels: Labels,
+    /// The name of the application's workload, usually its Deployment's.
+    #[arg(long, env = "LEEBOARD_WORKLOAD", value_name = "NAME", default_value = "")]
+    workload: String,
+    /// Where the application runs, as region/zone/subzone.
+    #[arg(long, env = "LEEBOARD_LOCALITY", value_name = "r/z/s", default_value = "")]
+    locality: String,
+    /// What is done with hosts that the configuration does not know.
+    #[arg(long, env = "LEEBOARD_OUTBOUND_TRAFFIC_POLICY", value_enum, default_value_t = OutboundPolicy::AllowAny)]
+    outbound_traffic_policy: OutboundPolicy,
+    /// Where the access log goes: `-` is standard output, `off` disables it.
+    #[arg(long, env = "LEEBOARD_ACCESS_LOG", value_name = "-|PATH|off", default_value = "off", value_parser = |text: &str| Ok::<_, String>(Sink::parse(text)), allow_hyphen_values = true)]
+    access_log: Sink,
+    /// How the access log is written.
+    #[arg(long, env = "LEEBOARD_ACCESS_LOG_FORMAT", value_enum, default_value_t = Format::Text)]
+    access_log_format: Format,
+    /// What the program's own log on standard error tells: off, error, warn, info, debug, trace, or target=level,...
+    #[arg(long, env = "LEEBOARD_LOG_LEVEL", value_name = "LEVEL", default_value = "info")]
+    log_level: String,
+    /// How the program's own log is written.
+    #[arg(long, env = "LEEBOARD_LOG_FORMAT", value_enum, default_value_t = Format::Text)]
+    log_format: Format,
+    /// The most of a request's body that is kept to send it again.
+    #[arg(long, env = "LEEBOARD_REPLAY_BUFFER", value_name = "BYTES", default_value = "64KiB", value_parser = values::bytes)]
+    replay_buffer: usize,
+    /// The most bytes that a request's head may have; more is answered with 431.
+    #[arg(long, env = "LEEBOARD_MAX_HEADER_BYTES", value_name = "BYTES", default_value = "60KiB", value_parser = values::bytes)]
+    max_header_bytes: usize,
+    /// The most headers that a request may have; more are answered with 431.
+    #[arg(long, env = "LEEBOARD_MAX_HEADERS", value_name = "N", default_value = "100")]
+    max_headers: usize,
+    /// How long a request's head may take to arrive; slower is answered with 408. 0 is no limit.
+    #[arg(long, env = "LEEBOARD_HEADER_TIMEOUT", value_name = "TIME", default_value = "10s", value_parser = values::span)]
+    header_timeout: Span,
+    /// How long requests in flight may take after SIGTERM; what is left then is cut.
+    #[arg(long, env = "LEEBOARD_DRAIN_TIME", value_name = "TIME", default_value = "45s", value_parser = values::span)]
+    drain_time: Span,
+    /// How long new requests are still served after SIGTERM, so that callers can learn of it.
+    #[arg(long, env = "LEEBOARD_MIN_DRAIN_TIME", value_name = "TIME", default_value = "5s", value_parser = values::span)]
+    min_drain_time: Span,
+    /// The DNS server to ask instead of those in /etc/resolv.conf.
+    #[arg(long, env = "LEEBOARD_DNS", value_name = "ADDR", value_parser = values::address)]
+    dns: Option<SocketAddr>,
+}
+
+/// What is done with hosts that the configuration does not know. Istio: `outboundTrafficPolicy.mode`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum OutboundPolicy {
+    /// They are called as the application asked. Istio: ALLOW_ANY.
+    AllowAny,
+    /// They are refused with 502. Istio: REGISTRY_ONLY.
+    RegistryOnly,
+}
+
+/// How a log is written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What `leeboard run` does, with every default filled in.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    /// Files and folders of configuration.
+    pub(crate) config: Vec<PathBuf>,
+    /// The outbound listener.
+    pub(crate) outbound: Option<SocketAddr>,
+    /// The application's ports.
+    pub(crate) inbound: Vec<InboundPort>,
+    /// The operator's listener.
+    pub(crate) admin: Option<SocketAddr>,
+    /// The readiness listener.
+    pub(crate) status: Option<SocketAddr>,
+    /// The Prometheus listener.
+    pub(crate) metrics: Option<SocketAddr>,
+    /// Threads that carry traffic.
+    pub(crate) workers: usize,
+    /// The workload that this proxy stands beside.
+    pub(crate) workload: Workload,
+    /// What is done with unknown hosts.
+    pub(crate) outbound_policy: OutboundPolicy,
+    /// Where the access log goes.
+    pub(crate) access_log: Sink,
+    /// How the access log is written.
+    pub(crate) access_log_format: access_log::Format,
+    /// What the program's own log tells, as a filter of `tracing`.
+    pub(crate) log_level: String,
+    /// How the program's own log is written.
+    pub(crate) log_format: Format,
+    /// The most bytes of a request's body that are kept to send it again.
+    pub(crate) replay_buffer: usize,
+    /// The most bytes in a request's head.
+    pub(crate) max_header_bytes: usize,
+    /// The most headers in a request.
+    pub(crate) max_headers: usize,
+    /// How long a request's head may take; `None` is no limit.
+    pub(crate) header_timeout: Option<Span>,
+    /// From SIGTERM to the end at the latest.
+    pub(crate) drain_time: Span,
+    /// From SIGTERM to the end at the earliest.
+    pub(crate) min_drain_time: Span,
+    /// The DNS server, when it is not the system's.
+    pub(crate) dns: Option<SocketAddr>,
+}
+
+impl RunArgs {
+    /// Fills in what was left out. `cpus` is how many the process may use.
+    pub(crate) fn settings(self, cpus: usize) -> Settings {
+        Settings {
+            config: self.config,
+            outbound: self.outbound.0,
+            inbound: self.inbound,
+            admin: self.admin.0,
+            status: self.status.0,
+            metrics: self.metrics.0,
+            workers: self.workers.map_or(cpus.clamp(1, 2), NonZeroUsize::get),
+            workload: Workload {
+                name: self.workload.into(),
+                namespace: Arc::from(self.namespace),
+                labels: self.labels.0,
+                locality: self.locality.into(),
+            },
+            outbound_policy: self.outbound_traffic_policy,
+            access_log: self.access_log,
+            access_log_format: match self.access_log_format {
+                Format::Text => access_log::Format::Text,
+                Format::Json => access_log::Format::Json,
+            },
+            log_level: self.log_level,
+            log_format: self.log_format,
+            replay_buffer: self.replay_buffer,
+            max_header_bytes: self.max_header_bytes,
+            max_headers: self.max_headers,
+            header_timeout: Some(self.header_timeout).filter(|span| span.0 > 0),
+            drain_time: self.drain_time,
+            min_drain_time: self.min_drain_time.min(self.drain_time),
+            dns: self.dns,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, Parser};
+
+    use super::*;
+    use crate::cli::{Cli, Verb};
+
+    fn parse(line: &str) -> Result<Settings, clap::Error> {
+        match Cli::try_parse_from(format!("leeboard run {line}").split_whitespace())?.verb {
+            Verb::Run(args) => Ok(args.settings(8)),
+            verb => panic!("{verb:?} is not run"),
+        }
+    }
+
+    #[test]
+    fn every_flag_has_its_variable() {
+        let mut cli = Cli::command();
+        cli.build();
+        let run = cli.find_subcommand("run").unwrap();
+        let flags: Vec<_> = run.get_arguments().filter(|a| a.get_long().is_some_and(|l| l != "help")).collect();
+        assert!(flags.len() > 20);
+        for flag in flags {
+            let long = flag.get_long().unwrap();
+            let variable = format!("LEEBOARD_{}", long.replace('-', "_").to_uppercase());
+            assert_eq!(flag.get_env().and_then(|v| v.to_str()), Some(&*variable), "--{long}");
+            assert!(flag.get_help().is_some(), "--{long} has no help");
+        }
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn defaults_are_the_documented_ones() {
+        let s = parse("").unwrap();
+        assert_eq!(s.config, [PathBuf::from("config")]);
+        assert_eq!(s.outbound, Some("127.0.0.1:15001".parse().unwrap()));
+        assert_eq!(s.admin, Some("127.0.0.1:15000".parse().unwrap()));
+        assert_eq!(s.status, Some("0.0.0.0:15021".parse().unwrap()));
+        assert_eq!(s.metrics, Some("0.0.0.0:15090".parse().unwrap()));
+        assert!(s.inbound.is_empty());
+        assert_eq!((s.workers, &*s.workload.namespace, s.access_log), (2, "default", Sink::Off));
+        assert_eq!((s.replay_buffer, s.max_header_bytes, s.max_headers), (65_536, 61_440, 100));
+        assert_eq!((s.drain_time, s.min_drain_time), (Span::from_secs(45), Span::from_secs(5)));
+        assert_eq!(s.header_timeout, Some(Span::from_secs(10)));
+        assert_eq!(s.outbound_policy, OutboundPolicy::AllowAny);
+    }
+
+    #[test]
+    fn lines_and_what_they_set() {
+        type Holds = fn(&Settings) -> bool;
+        let table: [(&str, Holds); 14] = [
+            ("--outbound off --admin off --status off --metrics off", |s| {
+                [s.outbound, s.admin, s.status, s.metrics] == [None; 4]
+            }),
+            ("--config a.yaml --config b", |s| s.config == [PathBuf::from("a.yaml"), "b".into()]),
+            ("--config a,b", |s| s.config.len() == 2),
+            ("--inbound 1=2 --inbound 127.0.0.1:3=4", |s| s.inbound.len() == 2 && s.inbound[1].app.port() == 4),
+            ("--labels app=web,version=v2", |s| s.workload.label("version") == "v2"),
+            ("--workload web-1 --namespace shop --locality r/z/s", |s| {
+                [&*s.workload.name, &*s.workload.namespace, &*s.workload.locality] == ["web-1", "shop", "r/z/s"]
+            }),
+            ("--workers 5", |s| s.workers == 5),
+            ("--access-log -", |s| s.access_log == Sink::Stdout),
+            ("--access-log /var/log/x --access-log-format json", |s| {
+                s.access_log == Sink::File("/var/log/x".into()) && s.access_log_format == access_log::Format::Json
+            }),
+            ("--outbound-traffic-policy registry-only", |s| s.outbound_policy == OutboundPolicy::RegistryOnly),
+            ("--header-timeout 0", |s| s.header_timeout.is_none()),
+            ("--drain-time 2s", |s| s.min_drain_time == Span::from_secs(2)),
+            ("--dns 127.0.0.1:53", |s| s.dns.is_some_and(|a| a.port() == 53)),
+            ("--log-level leeboard=debug --log-format json", |s| s.log_format == Format::Json),
+        ];
+        for (line, holds) in table {
+            assert!(holds(&parse(line).unwrap()), "{line}");
+        }
+    }
+
+    #[test]
+    fn lines_that_are_refused() {
+        for line in ["--workers 0", "--outbound here", "--inbound 5", "--access-log-format xml", "--drain-time 5", "x"]
+        {
+            assert!(parse(line).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn one_cpu_has_one_worker() {
+        for (cpus, workers) in [(0, 1), (1, 1), (2, 2), (64, 2)] {
+            let Verb::Run(args) = Cli::parse_from(["leeboard", "run"]).verb else { panic!("run") };
+            assert_eq!(args.settings(cpus).workers, workers, "{cpus}");
+        }
+    }
+}

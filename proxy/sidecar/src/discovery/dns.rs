@@ -1,0 +1,318 @@
+//! Names to addresses: kept fresh for the configuration's own names, and asked for on demand for the caller's.
+//!
+//! Envoy: STRICT_DNS with `respect_dns_ttl`. An answer without addresses empties the set; a failure keeps the old one and
+//! is repeated with growing pauses.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use hickory_resolver::config::{NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts};
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::net::{DnsError, NetError};
+use hickory_resolver::proto::op::{Query, ResponseCode};
+use hickory_resolver::proto::rr::{Name, RecordType};
+use hickory_resolver::{Hosts, TokioResolver, system_conf};
+use leeboard_policy::time::{Span, Time};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+
+use crate::clock::Clock;
+use crate::store::Update;
+
+/// No answer is asked for again sooner, whatever its TTL.
+const SHORTEST: Span = Span::from_secs(1);
+/// No answer is kept for longer, whatever its TTL.
+const LONGEST: Span = Span::from_secs(300);
+/// How long an answer from the hosts file is kept, so that an edit of the file is noticed.
+const HOSTS_TTL: Span = Span::from_secs(10);
+/// How long an answer without addresses is kept, when it does not say.
+const EMPTY_TTL: Span = Span::from_secs(5);
+/// The pause after the first failure; it doubles with each further one.
+const FIRST_PAUSE: Span = Span::from_millis(500);
+/// The longest pause between failures. Istio: `dnsRefreshRate`.
+const LONGEST_PAUSE: Span = Span::from_secs(60);
+/// The most names of callers that are remembered, and the most that are being asked for at once.
+const MOST_REMEMBERED: usize = 1024;
+const MOST_ASKED: usize = 128;
+
+/// The addresses of a name, and how long they may be believed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Answer {
+    /// In the order that the server gave them; none when the name has none.
+    pub(crate) addresses: Vec<IpAddr>,
+    /// How long they may be believed, within our own bounds.
+    pub(crate) ttl: Span,
+}
+
+/// Asks the hosts file and then DNS.
+#[derive(Clone)]
+pub(crate) struct Resolver {
+    dns: TokioResolver,
+}
+
+impl Resolver {
+    /// Asks the given server, or else those of `/etc/resolv.conf`.
+    ///
+    /// # Errors
+    /// When the system's configuration cannot be used.
+    pub(crate) fn new(server: Option<SocketAddr>) -> Result<Self, String> {
+        let (config, mut options) = match server {
+            Some(server) => (only(server), ResolverOpts::default()),
+            None => system_conf::read_system_conf().map_err(|error| format!("/etc/resolv.conf: {error}"))?,
+        };
+        // Answers are remembered here, by their TTL, and the hosts file is read here, so that edits of it are seen.
+        options.cache_size = 0;
+        options.use_hosts_file = ResolveHosts::Never;
+        if server.is_some() {
+            options.timeout = Duration::from_secs(2);
+        }
+        let builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
+        let dns = builder.with_options(options).build().map_err(|error| error.to_string())?;
+        Ok(Self { dns })
+    }
+
+    /// The addresses of a name: IPv4 when there are any, else IPv6. Envoy: `V4_PREFERRED`.
+    ///
+    /// # Errors
+    /// When no server has given an answer.
+    pub(crate) async fn ask(&self, name: &str) -> Result<Answer, String> {
+        if let Ok(address) = name.trim_matches(['[', ']']).parse() {
+            return Ok(Answer { addresses: vec![address], ttl: LONGEST });
+        }
+        let parsed: Name = name.parse().map_err(|_| format!("'{name}' is not a name"))?;
+        if let Some(addresses) = in_hosts_file(&parsed) {
+            return Ok(Answer { addresses, ttl: HOSTS_TTL });
+        }
+        let four = self.ask_for(&parsed, RecordType::A).await?;
+        if !four.addresses.is_empty() {
+            return Ok(four);
+        }
+        self.ask_for(&parsed, RecordType::AAAA).await
+    }
+
+    async fn ask_for(&self, name: &Name, kind: RecordType) -> Result<Answer, String> {
+        match self.dns.lookup(name.clone(), kind).await {
+            Ok(lookup) => {
+                let ttl = lookup.answers().iter().map(|record| record.ttl).min().unwrap_or(0);
+                let addresses = lookup.answers().iter().filter_map(|record| record.data.ip_addr()).collect();
+                Ok(Answer { addresses, ttl: bounded(Span::from_secs(ttl.into())) })
+            }
+            Err(error) => match empty(&error) {
+                Some(ttl) => Ok(Answer { addresses: Vec::new(), ttl: bounded(ttl) }),
+                None => Err(error.to_string()),
+            },
+        }
+    }
+}
+
+/// How long to believe that a name has no addresses, when that is what the server said. Envoy: `ENODATA` and `ENOTFOUND`
+/// are answers; anything else is a failure.
+fn empty(error: &NetError) -> Option<Span> {
+    let NetError::Dns(DnsError::NoRecordsFound(none)) = error else { return None };
+    let known = matches!(none.response_code, ResponseCode::NoError | ResponseCode::NXDomain);
+    known.then(|| none.negative_ttl.map_or(EMPTY_TTL, |ttl| Span::from_secs(ttl.into())))
+}
+
+fn bounded(ttl: Span) -> Span {
+    ttl.clamp(SHORTEST, LONGEST)
+}
+
+fn only(server: SocketAddr) -> ResolverConfig {
+    let mut config = NameServerConfig::udp_and_tcp(server.ip());
+    for connection in &mut config.connections {
+        connection.port = server.port();
+    }
+    ResolverConfig::from_name_servers(vec![config])
+}
+
+fn in_hosts_file(name: &Name) -> Option<Vec<IpAddr>> {
+    let hosts = Hosts::from_system().ok()?;
+    let of = |kind| {
+        let found = hosts.lookup_static_host(&Query::query(name.clone(), kind))?;
+        let addresses: Vec<_> = found.answers().iter().filter_map(|record| record.data.ip_addr()).collect();
+        Some(addresses).filter(|addresses| !addresses.is_empty())
+    };
+    of(RecordType::A).or_else(|| of(RecordType::AAAA))
+}
+
+/// When a name is asked for again, and what is known of it.
+#[derive(Debug)]
+struct Kept {
+    due: Time,
+    asking: bool,
+    failures: u32,
+    told: Option<Vec<IpAddr>>,
+}
+
+/// Keeps the names that the configuration asks for resolved, and tells the store when their addresses change.
+///
+/// `wanted` is the set of names, changed by the store with each snapshot.
+pub(crate) async fn keep_fresh(
+    resolver: Resolver,
+    clock: Clock,
+    mut wanted: watch::Receiver<Vec<Arc<str>>>,
+    updates: mpsc::Sender<Update>,
+) {
+    let mut names: BTreeMap<Arc<str>, Kept> = BTreeMap::new();
+    let mut asked = JoinSet::new();
+    want(&mut names, &wanted.borrow_and_update(), clock.now());
+    loop {
+        ask_due(&mut names, &mut asked, &resolver, clock.now());
+        let next = names.values().filter(|kept| !kept.asking).map(|kept| kept.due).min();
+        tokio::select! {
+            changed = wanted.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+                want(&mut names, &wanted.borrow_and_update(), clock.now());
+            }
+            Some(Ok((name, answer))) = asked.join_next(), if !asked.is_empty() => {
+                let Some(addresses) = hear(&mut names, &name, answer, clock.now()) else { continue };
+                if updates.send(Update::Resolved { name, addresses }).await.is_err() {
+                    return;
+                }
+            }
+            () = clock.until(next.unwrap_or(Time(u64::MAX))), if asked.len() < MOST_ASKED => {}
+        }
+    }
+}
+
+/// Takes up new names and drops those that nobody wants any more.
+fn want(names: &mut BTreeMap<Arc<str>, Kept>, wanted: &[Arc<str>], now: Time) {
+    names.retain(|name, _| wanted.contains(name));
+    for name in wanted {
+        let new = || Kept { due: now, asking: false, failures: 0, told: None };
+        names.entry(name.clone()).or_insert_with(new);
+    }
+}
+
+type Asked = JoinSet<(Arc<str>, Result<Answer, String>)>;
+
+fn ask_due(names: &mut BTreeMap<Arc<str>, Kept>, asked: &mut Asked, resolver: &Resolver, now: Time) {
+    for (name, kept) in names.iter_mut().filter(|(_, kept)| !kept.asking && kept.due <= now) {
+        if asked.len() >= MOST_ASKED {
+            return;
+        }
+        kept.asking = true;
+        let (name, resolver) = (name.clone(), resolver.clone());
+        asked.spawn(async move {
+            let answer = resolver.ask(&name).await;
+            (name, answer)
+        });
+    }
+}
+
+/// Notes an answer; the addresses when they are news.
+fn hear(
+    names: &mut BTreeMap<Arc<str>, Kept>,
+    name: &Arc<str>,
+    answer: Result<Answer, String>,
+    now: Time,
+) -> Option<Vec<IpAddr>> {
+    let kept = names.get_mut(name)?;
+    kept.asking = false;
+    match answer {
+        Ok(answer) => {
+            if kept.failures > 0 {
+                tracing::info!(%name, "resolved again");
+            }
+            kept.failures = 0;
+            kept.due = now + answer.ttl;
+            let news = kept.told.as_ref() != Some(&answer.addresses);
+            kept.told = Some(answer.addresses.clone());
+            news.then_some(answer.addresses)
+        }
+        Err(error) => {
+            let pause = FIRST_PAUSE.times(1 << kept.failures.min(16)).min(LONGEST_PAUSE);
+            if kept.failures == 0 {
+                tracing::warn!(%name, %error, "cannot be resolved; what was known of it stays");
+            }
+            kept.failures = kept.failures.saturating_add(1);
+            kept.due = now + pause;
+            None
+        }
+    }
+}
+
+/// The addresses of names that callers ask for and no configuration knows.
+///
+/// Workers ask; the answers come from a task on the background runtime, so that no worker ever runs a resolver.
+#[derive(Clone, Debug)]
+pub(crate) struct Names {
+    clock: Clock,
+    known: Arc<Mutex<BTreeMap<Arc<str>, (Time, Arc<[IpAddr]>)>>>,
+    questions: mpsc::Sender<Question>,
+}
+
+type Question = (Arc<str>, oneshot::Sender<Result<Arc<[IpAddr]>, String>>);
+
+impl Names {
+    /// The place to ask, and what [`answer`] answers from.
+    pub(crate) fn new(clock: Clock) -> (Self, mpsc::Receiver<Question>) {
+        let (questions, asked) = mpsc::channel(MOST_ASKED);
+        (Self { clock, known: Arc::default(), questions }, asked)
+    }
+
+    /// The addresses of a name; none when it has none.
+    ///
+    /// # Errors
+    /// When no server answers, or too many names are being asked for already.
+    pub(crate) async fn resolve(&self, name: &str) -> Result<Arc<[IpAddr]>, String> {
+        if let Some((until, addresses)) = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(name)
+            && *until > self.clock.now()
+        {
+            return Ok(addresses.clone());
+        }
+        let (reply, answer) = oneshot::channel();
+        self.questions.try_send((name.into(), reply)).map_err(|_| "too many names are being resolved".to_owned())?;
+        answer.await.unwrap_or_else(|_| Err("the resolver has ended".to_owned()))
+    }
+
+    fn remember(&self, name: &Arc<str>, answer: &Answer) -> Arc<[IpAddr]> {
+        let addresses: Arc<[IpAddr]> = answer.addresses.as_slice().into();
+        let now = self.clock.now();
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= MOST_REMEMBERED {
+            known.retain(|_, (until, _)| *until > now);
+        }
+        if known.len() < MOST_REMEMBERED {
+            known.insert(name.clone(), (now + answer.ttl, addresses.clone()));
+        }
+        addresses
+    }
+}
+
+/// Answers what workers ask. A name that is being asked for already is not asked for twice.
+pub(crate) async fn answer(names: Names, resolver: Resolver, mut questions: mpsc::Receiver<Question>) {
+    let mut waiting: BTreeMap<Arc<str>, Vec<_>> = BTreeMap::new();
+    let mut asked: Asked = JoinSet::new();
+    loop {
+        tokio::select! {
+            question = questions.recv(), if asked.len() < MOST_ASKED => {
+                let Some((name, reply)) = question else { return };
+                let others = waiting.entry(name.clone()).or_default();
+                others.push(reply);
+                if others.len() == 1 {
+                    let resolver = resolver.clone();
+                    asked.spawn(async move {
+                        let answer = resolver.ask(&name).await;
+                        (name, answer)
+                    });
+                }
+            }
+            Some(Ok((name, answer))) = asked.join_next(), if !asked.is_empty() => {
+                let answer = answer.map(|answer| names.remember(&name, &answer));
+                for reply in waiting.remove(&name).into_iter().flatten() {
+                    // The worker that asked may have given up.
+                    let _ = reply.send(answer.clone());
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "dns_tests.rs"]
+mod tests;
