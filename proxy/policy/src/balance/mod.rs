@@ -74,32 +74,37 @@ pub(crate) struct Field<'a> {
 impl Field<'_> {
     /// An endpoint, or `None` when none is healthy. Allocates only when an endpoint is ejected or to be passed over.
     pub(crate) fn pick(&self, ask: &Pick<'_>) -> Option<Arc<Endpoint>> {
-        if self.all_in && (ask.tried.is_empty() || !ask.avoid_tried) {
-            return self.choose(ask, &Whole(self.endpoints), self.weights);
-        }
-        let chosen = self.candidates(ask);
-        if chosen.len() == self.endpoints.len() {
-            return self.choose(ask, &Whole(self.endpoints), self.weights);
-        }
-        let weights = Weights::new(chosen.iter().map(|i| self.endpoints[*i as usize].weight()));
-        self.choose(ask, &Part { endpoints: self.endpoints, chosen: &chosen }, &weights)
+        let all = self.all_in && (ask.tried.is_empty() || !ask.avoid_tried);
+        let chosen = if all { None } else { Some(self.candidates(ask)) };
+        let chosen = chosen.filter(|chosen| chosen.len() < self.endpoints.len());
+        let index = match (self.algorithm, ask.hash, &chosen) {
+            (Algorithm::RingHash(ring), Some(hash), None) => ring.find(hash, |_| true)?,
+            (Algorithm::RingHash(ring), Some(hash), Some(chosen)) => {
+                ring.find(hash, |index| chosen.binary_search(&(index as u32)).is_ok())?
+            }
+            (_, _, None) => self.choose(ask, self.weights, |position| position)?,
+            (_, _, Some(chosen)) => {
+                let index = |position: usize| chosen[position] as usize;
+                let weights = self.weights.part(chosen.iter().map(|i| self.endpoints[*i as usize].weight()));
+                index(self.choose(ask, &weights, index)?)
+            }
+        };
+        self.endpoints.get(index).cloned()
     }
 
-    fn choose(&self, ask: &Pick<'_>, among: &impl Among, weights: &Weights) -> Option<Arc<Endpoint>> {
+    /// A position among endpoints of these weights; `index` tells which of the cluster's is at a position.
+    fn choose(&self, ask: &Pick<'_>, weights: &Weights, index: impl Fn(usize) -> usize) -> Option<usize> {
         if weights.is_empty() {
             return None;
         }
-        let index = match (self.algorithm, ask.hash) {
-            (Algorithm::LeastRequest, _) => least_request::pick(ask, weights, |i| among.endpoint(i).active()),
-            (Algorithm::RoundRobin, _) => round_robin::pick(ask, weights, self.cursor),
-            (Algorithm::RingHash(ring), Some(hash)) => {
-                let at = ring.find(hash, |i| among.holds(i))?;
-                return self.endpoints.get(at).cloned();
+        Some(match self.algorithm {
+            Algorithm::LeastRequest => {
+                least_request::pick(ask, weights, |position| self.endpoints[index(position)].active())
             }
+            Algorithm::RoundRobin => round_robin::pick(ask, weights, self.cursor),
             // Envoy: a request without a hash goes anywhere.
-            (Algorithm::Random | Algorithm::RingHash(_), _) => random::pick(ask, weights),
-        };
-        Some(among.endpoint(index).clone())
+            Algorithm::Random | Algorithm::RingHash(_) => random::pick(ask, weights),
+        })
     }
 
     /// Who may be chosen, as indices in order: the healthy or, in panic, all; of these the untried, if there are any.
@@ -124,41 +129,6 @@ impl Field<'_> {
 pub fn panics(healthy: usize, total: usize, percent: u32) -> bool {
     let (healthy, total) = (healthy as u64, total as u64);
     total > 0 && 140 * healthy / total < 100 && 100 * healthy < u64::from(percent) * total
-}
-
-/// The endpoints a choice is made among, numbered from 0.
-trait Among {
-    fn endpoint(&self, position: usize) -> &Arc<Endpoint>;
-    /// Whether the cluster's endpoint of this index is one of them.
-    fn holds(&self, index: usize) -> bool;
-}
-
-struct Whole<'a>(&'a [Arc<Endpoint>]);
-
-impl Among for Whole<'_> {
-    fn endpoint(&self, position: usize) -> &Arc<Endpoint> {
-        &self.0[position]
-    }
-
-    fn holds(&self, _: usize) -> bool {
-        true
-    }
-}
-
-struct Part<'a> {
-    endpoints: &'a [Arc<Endpoint>],
-    /// In ascending order.
-    chosen: &'a [u32],
-}
-
-impl Among for Part<'_> {
-    fn endpoint(&self, position: usize) -> &Arc<Endpoint> {
-        &self.endpoints[self.chosen[position] as usize]
-    }
-
-    fn holds(&self, index: usize) -> bool {
-        self.chosen.binary_search(&(index as u32)).is_ok()
-    }
 }
 
 #[cfg(test)]

@@ -32,6 +32,15 @@ impl Weights {
         Self { count, total, ends: ends.collect(), stride: stride(total) }
     }
 
+    /// Those of some of these endpoints.
+    pub(crate) fn part(&self, weights: impl ExactSizeIterator<Item = u32> + Clone) -> Self {
+        if self.ends.is_empty() {
+            let count = weights.len();
+            return Self { count, total: count as u64, ends: Vec::new(), stride: 1 };
+        }
+        Self::new(weights)
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.count == 0
     }
