@@ -5,5 +5,15 @@
 pub mod codes;
 pub mod compile;
 pub mod diagnostic;
+mod fields;
+mod load;
+mod names;
+mod read;
+mod render;
 pub mod resources;
 pub mod source;
+pub mod support;
+mod yaml;
+
+pub use load::{Loaded, load, load_in};
+pub use render::{render, to_json};

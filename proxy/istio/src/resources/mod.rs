@@ -90,6 +90,11 @@ impl Kind {
         Kind::Pod,
     ];
 
+    /// Whether it is of networking.istio.io; the others are Kubernetes' own.
+    pub fn is_istio(self) -> bool {
+        self <= Kind::Sidecar
+    }
+
     /// The word in `kind:`.
     pub fn name(self) -> &'static str {
         match self {

@@ -1,0 +1,141 @@
+//! What surrounds every object: `apiVersion`, `kind`, `metadata`.
+
+use std::sync::Arc;
+
+use super::Object;
+use crate::codes;
+use crate::diagnostic::{Diagnostic, Severity};
+use crate::fields::{Cx, Fields};
+use crate::names;
+use crate::resources::{Created, Kind, Meta, ObjectId};
+use crate::source::Spot;
+use crate::support::{ENVELOPE, METADATA, OWNER};
+use crate::yaml::{Node, Value};
+
+const ISTIO: &str = "networking.istio.io";
+const ISTIO_VERSIONS: [&str; 3] = ["v1", "v1beta1", "v1alpha3"];
+/// Kinds of Istio's group that concern no sidecar of ours.
+const ISTIO_OTHERS: [&str; 3] = ["EnvoyFilter", "ProxyConfig", "WorkloadGroup"];
+
+/// Which kind of object this is, or what to say about it instead.
+pub(super) fn kind_of(node: &Node, file: &Arc<str>) -> Result<Kind, Option<Box<Diagnostic>>> {
+    let cx = Cx::new(file, "".into());
+    let fail =
+        |severity, code, node: &Node, message: String| Err(Some(Box::new(cx.at(severity, code, node.mark, message))));
+    if node.entries().is_none() {
+        let severity = if matches!(node.value, Value::Seq(_)) { Severity::Info } else { Severity::Error };
+        return fail(
+            severity,
+            codes::NOT_AN_OBJECT,
+            node,
+            format!("an object is wanted here, not {}", node.describe()),
+        );
+    }
+    let version = node.get("apiVersion").and_then(Node::raw);
+    let Some((kind_node, kind)) = node.get("kind").and_then(|kind| Some((kind, kind.raw()?))) else {
+        let ours = version.is_some() || node.get("spec").is_some();
+        let severity = if ours { Severity::Error } else { Severity::Info };
+        let code = if ours { codes::ENVELOPE } else { codes::PASSED_OVER };
+        return fail(severity, code, node, "a document without `kind` is no object".into());
+    };
+    let known = Kind::ALL.into_iter().find(|known| known.name() == kind);
+    let (group, version) = version.map_or((None, ""), |v| v.split_once('/').map_or((None, v), |(g, v)| (Some(g), v)));
+    match (known, group) {
+        (Some(kind), Some(ISTIO)) if kind.is_istio() => {
+            if ISTIO_VERSIONS.contains(&version) {
+                return Ok(kind);
+            }
+            let at = node.get("apiVersion").unwrap_or(kind_node);
+            let wanted = ISTIO_VERSIONS.map(|v| format!("`{ISTIO}/{v}`")).join(", ");
+            fail(Severity::Error, codes::ENVELOPE, at, format!("`{version}` is no version of {ISTIO}: {wanted} are"))
+        }
+        (Some(Kind::EndpointSlice), Some("discovery.k8s.io")) if version == "v1" => Ok(Kind::EndpointSlice),
+        (Some(kind), None) if version == "v1" && !kind.is_istio() && kind != Kind::EndpointSlice => Ok(kind),
+        (Some(kind), None) if kind.is_istio() => {
+            let message = format!("`apiVersion` of a {} is `{ISTIO}/v1`", kind.name());
+            fail(Severity::Error, codes::ENVELOPE, node.get("apiVersion").unwrap_or(kind_node), message)
+        }
+        (None, Some(ISTIO)) if !ISTIO_OTHERS.contains(&kind) => {
+            let at = cx.at(Severity::Error, codes::ENVELOPE, kind_node.mark, format!("{ISTIO} has no kind `{kind}`"));
+            let near = names::nearest(kind, Kind::ALL.into_iter().filter(|k| k.is_istio()).map(Kind::name));
+            Err(Some(Box::new(match near {
+                Some(near) => at.help(format!("did you mean `{near}`?")),
+                None => at,
+            })))
+        }
+        _ => fail(Severity::Info, codes::PASSED_OVER, kind_node, format!("`{kind}` is passed over")),
+    }
+}
+
+/// The name that an object goes by, as far as it is legible.
+pub(super) fn id_of(node: &Node, kind: Kind, namespace: &str) -> ObjectId {
+    let metadata = node.get("metadata");
+    let word = |key| metadata.and_then(|m| m.get(key)).filter(|n| !n.is_null()).and_then(Node::raw);
+    let namespace = word("namespace").filter(|ns| !ns.is_empty()).unwrap_or(namespace);
+    ObjectId { kind, namespace: namespace.into(), name: word("name").unwrap_or("").into() }
+}
+
+/// Reads `metadata`, and finds `spec`.
+pub(super) fn open<'a>(cx: &'a Cx, node: &'a Node, id: &ObjectId, order: u32) -> Option<Object<'a>> {
+    let mut spec = None;
+    if id.kind.is_istio() {
+        let envelope = Fields::of(node, node.mark, &ENVELOPE, cx)?;
+        envelope.get("apiVersion").text();
+        envelope.get("kind").text();
+        envelope.get("metadata");
+        let field = envelope.get("spec");
+        spec = field.node.map(|node| (node, field.key));
+        if spec.is_none() && matches!(id.kind, Kind::ServiceEntry | Kind::WorkloadEntry) {
+            cx.error(codes::MISSING, node.mark, format!("a {} needs `spec`", id.kind.name()));
+        }
+    }
+    let Some((key, metadata)) = node.entries()?.iter().find(|(key, _)| &*key.text == "metadata") else {
+        cx.error(codes::ENVELOPE, node.mark, "`metadata` with a `name` is missing");
+        return None;
+    };
+    let fields = Fields::of(metadata, key.mark, &METADATA, cx)?;
+    let name = fields.required("name");
+    let name_mark = name.mark();
+    name.checked(codes::BAD_NAME, names::object_name);
+    if id.kind == Kind::Gateway {
+        name.checked(codes::BAD_NAME, names::dns_label);
+    }
+    fields.get("namespace").checked(codes::BAD_NAME, names::dns_label);
+    let meta = Meta {
+        id: id.clone(),
+        labels: fields.get("labels").labels(),
+        annotations: fields.get("annotations").labels(),
+        created: Created { stamp: fields.get("creationTimestamp").text(), order },
+        resource: cx.resource.clone(),
+        spot: Spot { ..cx.spot(name_mark) },
+    };
+    annotations(&fields, &meta);
+    let deleting = fields.get("deletionTimestamp").text().is_some();
+    Some(Object { cx, node, owner: owner(&fields), meta, name_mark, spec, deleting })
+}
+
+/// Istio: annotations that no object of these kinds may carry.
+fn annotations(fields: &Fields<'_>, meta: &Meta) {
+    let refused = ["istio.io/dry-run", "internal.istio.io/parents", "internal.istio.io/parent-namespace"];
+    if !meta.id.kind.is_istio() {
+        return;
+    }
+    for (key, _) in fields.get("annotations").members() {
+        if refused.contains(&&*key.text) {
+            fields.cx.error(codes::REFUSED, key.mark, format!("the annotation `{}` is not accepted here", key.text));
+        }
+    }
+}
+
+fn owner(fields: &Fields<'_>) -> Option<(Arc<str>, Arc<str>)> {
+    let mut chosen = None;
+    for owner in fields.get("ownerReferences").items(&OWNER) {
+        let controls = owner.get("controller").bool().unwrap_or(false);
+        let kind = owner.get("kind").text().unwrap_or_default();
+        let name = owner.get("name").text().unwrap_or_default();
+        if controls || chosen.is_none() {
+            chosen = Some((kind, name));
+        }
+    }
+    chosen
+}

@@ -1,0 +1,125 @@
+//! Reads the entries of `http`: what they match and where they lead.
+
+use super::virtual_service::Scope;
+use super::{actions, headers, http_match, or_blank};
+use crate::codes;
+use crate::fields::{Field, Fields};
+use crate::names;
+use crate::resources::virtual_service::{
+    Destination, HttpAction, HttpMatch, HttpRoute, RedirectPath, RouteDestination, StringMatch,
+};
+use crate::source::Located;
+use crate::support::{DESTINATION, HTTP_ROUTE, PORT_SELECTOR, ROUTE_DESTINATION};
+
+pub(super) fn read(field: Field<'_>, scope: Scope) -> Vec<HttpRoute> {
+    field.items(&HTTP_ROUTE).iter().map(|fields| one(fields, scope)).collect()
+}
+
+fn one(fields: &Fields<'_>, scope: Scope) -> HttpRoute {
+    exclusions(fields, scope);
+    let matches = http_match::read(fields.get("match"), scope);
+    let action = action(fields, &matches);
+    let route = HttpRoute {
+        spot: fields.spot(),
+        name: fields.get("name").text().unwrap_or_default(),
+        action,
+        matches,
+        rewrite: actions::rewrite(fields.get("rewrite")),
+        timeout: fields.get("timeout").duration(),
+        retries: actions::retries(fields.get("retries")),
+        fault: actions::fault(fields.get("fault")),
+        mirrors: actions::mirrors(fields),
+        headers: headers::read(fields.get("headers")),
+    };
+    check_authority(fields, &route);
+    route
+}
+
+/// Istio: what may not stand beside what.
+fn exclusions(fields: &Fields<'_>, scope: Scope) {
+    let rules: [(&'static str, &[&'static str]); 3] = [
+        ("redirect", &["route", "fault", "rewrite", "directResponse"]),
+        ("directResponse", &["route", "fault", "rewrite"]),
+        ("delegate", &["route", "redirect"]),
+    ];
+    for (action, others) in rules {
+        for other in others {
+            fields.at_most_one(&[action, other]);
+        }
+    }
+    if scope.delegate && fields.has("delegate") {
+        fields.cx.error(codes::CONFLICT, fields.place("delegate"), "a delegate cannot delegate further");
+    }
+    fields.at_least_one(&["route", "redirect", "directResponse", "delegate"]);
+}
+
+fn action(fields: &Fields<'_>, matches: &[HttpMatch]) -> HttpAction {
+    let destinations = destinations(fields.get("route"));
+    let redirect = actions::redirect(fields.get("redirect"));
+    let direct = actions::direct_response(fields.get("directResponse"));
+    if let Some(redirect) = redirect {
+        let prefixes = |m: &HttpMatch| matches!(m.uri, None | Some(StringMatch::Prefix(_) | StringMatch::Present));
+        if matches!(redirect.path, Some(RedirectPath::Prefix(_))) && !matches.iter().all(prefixes) {
+            let message = "`prefixRewrite` needs every `uri` of `match` to be a prefix";
+            fields.cx.error(codes::NEEDS, fields.place("redirect"), message);
+        }
+        return HttpAction::Redirect(redirect);
+    }
+    if let Some(direct) = direct {
+        return HttpAction::Direct(direct);
+    }
+    if fields.has("delegate") { HttpAction::Delegate } else { HttpAction::Route(destinations) }
+}
+
+fn destinations(field: Field<'_>) -> Vec<RouteDestination> {
+    let mut found = Vec::new();
+    for entry in field.items(&ROUTE_DESTINATION) {
+        found.push(RouteDestination {
+            destination: destination(entry.required("destination"), &entry),
+            weight: entry.get("weight").count().unwrap_or(0),
+            headers: headers::read(entry.get("headers")),
+        });
+    }
+    if field.node.is_some() && found.is_empty() && !field.cx.failed() {
+        field.cx.error(codes::MISSING, field.key, "`route` has no destination");
+    }
+    if found.len() > 1 && found.iter().all(|entry| entry.weight == 0) {
+        field.cx.error(codes::OUT_OF_RANGE, field.key, "the weights of several destinations cannot all be 0");
+    }
+    found
+}
+
+/// Istio: Destination. `around` is what it stands in.
+pub(super) fn destination(field: Field<'_>, around: &Fields<'_>) -> Destination {
+    let Some(fields) = field.block(&DESTINATION) else {
+        return Destination { host: Located::new("".into(), around.spot()), subset: None, port: None };
+    };
+    let host = fields.required("host").checked(codes::BAD_HOST, |host| match host {
+        "*" => Err("a destination cannot be `*`".into()),
+        host => names::wildcard_domain(host),
+    });
+    let port = fields.get("port").block(&PORT_SELECTOR).and_then(|port| {
+        let number = port.required("number");
+        number.port().map(|value| Located::new(value, fields.cx.spot(number.mark())))
+    });
+    let subset = fields.get("subset").located().filter(|subset| !subset.is_empty());
+    if let Some(subset) = &subset {
+        fields.cx.check(codes::BAD_NAME, fields.get("subset").mark(), names::dns_label(subset));
+    }
+    Destination { host: or_blank(host, &fields), subset, port }
+}
+
+/// Istio: Host is given once at most.
+fn check_authority(fields: &Fields<'_>, route: &HttpRoute) {
+    let given = [
+        ("rewrite", route.rewrite.as_ref().is_some_and(|rewrite| rewrite.authority.is_some())),
+        ("headers", headers::names_host(&route.headers.request.set)),
+        ("headers", headers::names_host(&route.headers.request.add)),
+    ];
+    let given: Vec<_> = given.into_iter().filter(|(_, given)| *given).collect();
+    if let [_, .., (last, _)] = given[..] {
+        let message =
+            "Host is given by more than one of `rewrite.authority`, `headers.request.set` and `headers.request.add`";
+        fields.cx.error(codes::CONFLICT, fields.place(last), message);
+    }
+}

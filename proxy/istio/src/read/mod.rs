@@ -1,0 +1,278 @@
+//! Trees → objects: one reader per kind, each of which says all that is wrong with its object.
+
+mod actions;
+mod destination_rule;
+mod endpoints;
+mod envelope;
+mod gateway;
+mod headers;
+mod http_match;
+mod http_route;
+mod kubernetes;
+mod service_entry;
+mod sidecar;
+#[cfg(test)]
+mod tests;
+mod traffic_policy;
+mod virtual_service;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use leeboard_policy::time::Span;
+
+use crate::codes;
+use crate::diagnostic::{Diagnostic, Severity};
+use crate::fields::{Cx, Field, Fields};
+use crate::names;
+use crate::resources::{Kind, Meta, ObjectId, Resources};
+use crate::source::{Located, Source, Spot};
+use crate::yaml::{self, Document, Node, Value};
+
+/// What is to be read of a file, and into what.
+pub(crate) struct Reading<'n> {
+    /// The namespace of objects that name none.
+    pub(crate) namespace: &'n str,
+    pub(crate) resources: Resources,
+    pub(crate) diagnostics: Vec<Diagnostic>,
+    pub(crate) rejected: Vec<ObjectId>,
+    /// Files in which a document could not be parsed.
+    pub(crate) broken: Vec<Arc<str>>,
+    /// Where each object is defined.
+    seen: BTreeMap<ObjectId, Spot>,
+    order: u32,
+}
+
+impl<'n> Reading<'n> {
+    pub(crate) fn new(namespace: &'n str) -> Self {
+        Self {
+            namespace,
+            resources: Resources::default(),
+            diagnostics: Vec::new(),
+            rejected: Vec::new(),
+            broken: Vec::new(),
+            seen: BTreeMap::new(),
+            order: 0,
+        }
+    }
+
+    /// Reads everything in a file.
+    pub(crate) fn file(&mut self, source: &Source) {
+        for document in yaml::parse(&source.text) {
+            self.document(&source.name, &document);
+        }
+    }
+
+    fn document(&mut self, file: &Arc<str>, document: &Document) {
+        let Some(problem) = &document.broken else {
+            return self.node(file, &document.root);
+        };
+        if !self.broken.contains(file) {
+            self.broken.push(file.clone());
+        }
+        let mut ids = Vec::new();
+        identify(&document.root, self.namespace, &mut ids);
+        let resource = ids.last().map_or_else(|| "".into(), |id: &ObjectId| id.to_string().into());
+        let cx = Cx::new(file, resource);
+        cx.error(problem.code, problem.mark, problem.message.clone());
+        self.rejected.extend(ids);
+        self.diagnostics.extend(cx.into_found());
+    }
+
+    /// Reads an object, or a list of them.
+    fn node(&mut self, file: &Arc<str>, node: &Node) {
+        if let Some(items) = list_items(node) {
+            return items.iter().for_each(|item| self.node(file, item));
+        }
+        match envelope::kind_of(node, file) {
+            Ok(kind) => self.object(file, node, kind),
+            Err(Some(diagnostic)) => self.diagnostics.push(*diagnostic),
+            Err(None) => {}
+        }
+    }
+
+    fn object(&mut self, file: &Arc<str>, node: &Node, kind: Kind) {
+        self.order += 1;
+        let id = envelope::id_of(node, kind, self.namespace);
+        let cx = Cx::new(file, id.to_string().into());
+        let mut problems: Vec<&yaml::Problem> = Vec::new();
+        for problem in node.problems() {
+            if problems.contains(&problem) {
+                continue;
+            }
+            problems.push(problem);
+            let mut diagnostic = cx.at(Severity::Error, problem.code, problem.mark, problem.message.clone());
+            if let Some(before) = problem.before {
+                diagnostic = diagnostic.label(&cx.spot(before), "it is first written here");
+            }
+            cx.push(diagnostic);
+        }
+        self.kind(&cx, node, &id);
+        if cx.failed() {
+            self.rejected.push(id);
+        }
+        self.diagnostics.extend(cx.into_found());
+    }
+
+    fn kind(&mut self, cx: &Cx, node: &Node, id: &ObjectId) {
+        let Some(object) = envelope::open(cx, node, id, self.order) else { return };
+        if !id.name.is_empty() {
+            if let Some(first) = self.seen.get(id) {
+                let message = format!("{id} is defined twice; the first one is used");
+                let at = cx.at(Severity::Error, codes::DUPLICATE_OBJECT, object.name_mark, message);
+                // The first definition is in force, so nothing is rejected.
+                return self.diagnostics.push(at.label(first, "it is first defined here"));
+            }
+            self.seen.insert(id.clone(), object.meta.spot.clone());
+        }
+        let resources = &mut self.resources;
+        macro_rules! keep {
+            ($list:ident, $object:expr) => {{
+                let object = $object;
+                if !cx.failed() {
+                    resources.$list.extend(object.map(Arc::new));
+                }
+            }};
+        }
+        match id.kind {
+            Kind::VirtualService => keep!(virtual_services, virtual_service::read(object)),
+            Kind::DestinationRule => keep!(destination_rules, destination_rule::read(object)),
+            Kind::ServiceEntry => keep!(service_entries, service_entry::read(object)),
+            Kind::WorkloadEntry => keep!(workload_entries, service_entry::read_workload(object)),
+            Kind::Gateway => keep!(gateways, gateway::read(object)),
+            Kind::Sidecar => keep!(sidecars, sidecar::read(object)),
+            Kind::Service => keep!(services, kubernetes::read_service(object)),
+            Kind::Pod => keep!(pods, kubernetes::read_pod(object)),
+            Kind::Endpoints => keep!(endpoints, endpoints::read(object)),
+            Kind::EndpointSlice => keep!(endpoint_slices, endpoints::read_slice(object)),
+        }
+    }
+}
+
+/// An object whose envelope has been read.
+pub(crate) struct Object<'a> {
+    pub(crate) cx: &'a Cx,
+    pub(crate) node: &'a Node,
+    pub(crate) meta: Meta,
+    /// Where the name is written.
+    pub(crate) name_mark: yaml::Mark,
+    /// The `spec` of an Istio object.
+    pub(crate) spec: Option<(&'a Node, yaml::Mark)>,
+    /// `metadata.deletionTimestamp` is there.
+    pub(crate) deleting: bool,
+    /// Kind and name of the controlling owner.
+    pub(crate) owner: Option<(Arc<str>, Arc<str>)>,
+}
+
+impl<'a> Object<'a> {
+    /// The fields of `spec`; an absent one has none.
+    fn spec(&self, block: &'static crate::support::Block) -> Option<Fields<'a>> {
+        match self.spec {
+            Some((node, mark)) => Fields::of(node, mark, block, self.cx),
+            None => Fields::of(&EMPTY, self.name_mark, block, self.cx),
+        }
+    }
+}
+
+/// Nothing, for a `spec` that is not written.
+static EMPTY: std::sync::LazyLock<Node> = std::sync::LazyLock::new(Node::nothing);
+
+fn list_items(node: &Node) -> Option<&[Node]> {
+    let kind = node.get("kind")?.raw()?;
+    match &node.get("items")?.value {
+        Value::Seq(items) if kind.ends_with("List") => Some(items),
+        _ => None,
+    }
+}
+
+/// The legible names of the objects in a document that could not be parsed to its end.
+fn identify(node: &Node, namespace: &str, into: &mut Vec<ObjectId>) {
+    if let Some(items) = list_items(node) {
+        return items.iter().for_each(|item| identify(item, namespace, into));
+    }
+    let kind =
+        node.get("kind").and_then(Node::raw).and_then(|word| Kind::ALL.into_iter().find(|kind| kind.name() == word));
+    if let Some(kind) = kind {
+        let id = envelope::id_of(node, kind, namespace);
+        if !id.name.is_empty() {
+            into.push(id);
+        }
+    }
+}
+
+/// Istio: `exportTo`.
+fn export_to(field: Field<'_>, own: &str, nowhere: bool) -> Vec<Arc<str>> {
+    let entries = field.texts();
+    let cx = field.cx;
+    let complain = |entry: &Located<Arc<str>>, code, message: String| {
+        cx.push(Diagnostic::error(code, &cx.resource, &entry.spot, message));
+    };
+    let canonical = |entry: &str| if entry == "." { own.to_owned() } else { entry.to_owned() };
+    for (i, entry) in entries.iter().enumerate() {
+        match &*entry.value {
+            "." | "*" => {}
+            "~" if nowhere => {}
+            name => {
+                if let Err(message) = names::dns_label(name) {
+                    complain(entry, codes::BAD_NAME, format!("`exportTo` takes `.`, `*` or a namespace: {message}"));
+                }
+            }
+        }
+        if entries[..i].iter().any(|before| canonical(before) == canonical(entry)) {
+            complain(entry, codes::DUPLICATE, format!("`{}` is named twice in `exportTo`", entry.value));
+        }
+        if matches!(&*entry.value, "*" | "~") && entries.len() > 1 {
+            complain(entry, codes::CONFLICT, format!("`{}` stands alone in `exportTo`", entry.value));
+        }
+    }
+    entries.into_iter().map(|entry| entry.value).collect()
+}
+
+/// Labels by which workloads are chosen: no wildcards, no empty keys, values of at most 63 characters.
+fn selector(field: Field<'_>) -> crate::resources::Labels {
+    for (key, node) in field.members() {
+        if key.text.is_empty() {
+            field.cx.error(codes::BAD_NAME, key.mark, "a selector's key cannot be empty");
+        }
+        let value = node.raw().unwrap_or("");
+        if value.contains('*') || key.text.contains('*') {
+            field.cx.error(codes::BAD_NAME, node.mark, "a selector has no wildcards");
+        } else if value.len() > 63 {
+            field.cx.error(codes::BAD_NAME, node.mark, "a selector's value has at most 63 characters");
+        }
+    }
+    field.labels()
+}
+
+/// A host for an object that is rejected anyway, since its own is missing.
+fn or_blank(located: Option<Located<Arc<str>>>, fields: &Fields<'_>) -> Located<Arc<str>> {
+    located.unwrap_or_else(|| Located::new("".into(), fields.spot()))
+}
+
+/// A limit in which 0 means none.
+fn limit(field: Field<'_>) -> Option<u32> {
+    field.count().filter(|n| *n > 0)
+}
+
+/// A percentage's `value`, 0 when the block is empty.
+fn percent(field: Field<'_>, finest: f64) -> Option<f64> {
+    let fields = field.block(&crate::support::PERCENT)?;
+    let field = fields.get("value");
+    let value = field.double().unwrap_or(0.0);
+    if !(0.0..=100.0).contains(&value) {
+        field.cx.error(codes::OUT_OF_RANGE, field.mark(), format!("a percentage is 0 to 100, not {value}"));
+    } else if value != 0.0 && value < finest {
+        field.cx.error(
+            codes::OUT_OF_RANGE,
+            field.mark(),
+            format!("a percentage is 0 or at least {finest}, not {value}"),
+        );
+    }
+    Some(value)
+}
+
+/// Both of two durations that must come together.
+fn both(fields: &Fields<'_>, first: &'static str, second: &'static str) -> Option<(Span, Span)> {
+    let (first, second) = (fields.required(first).duration(), fields.required(second).duration());
+    first.zip(second)
+}

@@ -1,0 +1,170 @@
+//! Reads `trafficPolicy`: load balancing, connection pool, outlier detection.
+
+use super::{both, limit};
+use crate::codes;
+use crate::diagnostic::Severity;
+use crate::fields::{Field, Fields};
+use crate::resources::destination_rule::{
+    ConnectionPool, H2Upgrade, HashKey, LoadBalancer, OutlierDetection, PolicyBlocks, TcpKeepalive, TrafficPolicy,
+};
+use crate::source::Located;
+use crate::support::{
+    CONNECTION_POOL, CONSISTENT_HASH, HTTP_SETTINGS, HTTP2_KEEPALIVE, LOAD_BALANCER, OUTLIER_DETECTION, POLICY_PORT,
+    PORT_POLICY, RING_HASH, TCP_KEEPALIVE, TCP_SETTINGS, TRAFFIC_POLICY,
+};
+
+pub(super) fn read(field: Field<'_>) -> Option<TrafficPolicy> {
+    let fields = field.block(&TRAFFIC_POLICY)?;
+    fields.at_least_one(&[
+        "loadBalancer",
+        "connectionPool",
+        "outlierDetection",
+        "tls",
+        "portLevelSettings",
+        "tunnel",
+        "proxyProtocol",
+        "retryBudget",
+    ]);
+    fields.at_most_one(&["tunnel", "proxyProtocol"]);
+    let mut port_level = Vec::new();
+    for entry in fields.get("portLevelSettings").items(&PORT_POLICY) {
+        entry.at_least_one(&["loadBalancer", "connectionPool", "outlierDetection", "tls"]);
+        let number = entry.required("port").block(&POLICY_PORT).and_then(|port| {
+            let number = port.required("number");
+            number.port().map(|value| Located::new(value, port.cx.spot(number.mark())))
+        });
+        port_level.extend(number.map(|number| (number, blocks(&entry))));
+    }
+    Some(TrafficPolicy { spot: fields.spot(), blocks: blocks(&fields), port_level })
+}
+
+fn blocks(fields: &Fields<'_>) -> PolicyBlocks {
+    PolicyBlocks {
+        load_balancer: fields.get("loadBalancer").block(&LOAD_BALANCER).map(|f| load_balancer(&f)),
+        connection_pool: fields.get("connectionPool").block(&CONNECTION_POOL).map(|f| connection_pool(&f)),
+        outlier_detection: fields.get("outlierDetection").block(&OUTLIER_DETECTION).map(|f| outlier_detection(&f)),
+    }
+}
+
+fn load_balancer(fields: &Fields<'_>) -> LoadBalancer {
+    fields.at_most_one(&["simple", "consistentHash"]);
+    fields.at_most_one(&["localityLbSetting", "zoneAwareLbSetting"]);
+    let simple = fields.get("simple").choice(&[
+        ("UNSPECIFIED", 0),
+        ("LEAST_CONN", 0),
+        ("LEAST_REQUEST", 0),
+        ("ROUND_ROBIN", 1),
+        ("RANDOM", 2),
+        ("PASSTHROUGH", 3),
+    ]);
+    if let Some(hash) = fields.get("consistentHash").block(&CONSISTENT_HASH) {
+        return consistent_hash(&hash);
+    }
+    match simple {
+        Some(1) => LoadBalancer::RoundRobin,
+        Some(2) => LoadBalancer::Random,
+        Some(3) => LoadBalancer::Passthrough,
+        _ => LoadBalancer::LeastRequest,
+    }
+}
+
+fn consistent_hash(fields: &Fields<'_>) -> LoadBalancer {
+    const KEYS: [&str; 4] = ["httpHeaderName", "httpCookie", "useSourceIp", "httpQueryParameterName"];
+    fields.at_most_one(&KEYS);
+    fields.at_most_one(&["ringHash", "maglev"]);
+    fields.at_most_one(&["ringHash", "minimumRingSize"]);
+    fields.at_most_one(&["maglev", "minimumRingSize"]);
+    let size = |field: Field<'_>| field.int(0..=i64::MAX).and_then(|n| u64::try_from(n).ok());
+    let old = fields.get("minimumRingSize");
+    if old.node.is_some() {
+        let message = "`minimumRingSize` is deprecated here; write `ringHash: {minimumRingSize: …}`";
+        fields.cx.warn(codes::DEPRECATED, old.key, message);
+    }
+    let ring = fields.get("ringHash").block(&RING_HASH).and_then(|ring| size(ring.get("minimumRingSize")));
+    let minimum_ring_size = ring.or(size(old)).filter(|n| *n > 0);
+    let named = |field: Field<'_>| {
+        let name = field.text();
+        if name.as_deref() == Some("") {
+            field.cx.error(codes::BAD_NAME, field.mark(), format!("`{}` cannot be empty", field.name));
+        }
+        name
+    };
+    let header = named(fields.get("httpHeaderName")).map(|name| HashKey::Header(name.to_ascii_lowercase().into()));
+    let query = named(fields.get("httpQueryParameterName")).map(HashKey::QueryParameter);
+    let source = fields.get("useSourceIp").bool().filter(|on| *on).map(|_| HashKey::SourceIp);
+    match header.or(query).or(source) {
+        Some(key) => LoadBalancer::ConsistentHash { key, minimum_ring_size },
+        None => {
+            if !fields.has("httpCookie") {
+                let message = "nothing is hashed: requests go to the less busy of two endpoints";
+                let diagnostic = fields.cx.at(Severity::Warning, codes::NO_EFFECT, fields.mark, message);
+                let keys = "name one of `httpHeaderName`, `useSourceIp: true` and `httpQueryParameterName`";
+                fields.cx.push(diagnostic.help(keys));
+            }
+            LoadBalancer::LeastRequest
+        }
+    }
+}
+
+fn connection_pool(fields: &Fields<'_>) -> ConnectionPool {
+    fields.at_least_one(&["tcp", "http"]);
+    let mut pool = ConnectionPool::default();
+    if let Some(tcp) = fields.get("tcp").block(&TCP_SETTINGS) {
+        pool.max_connections = limit(tcp.get("maxConnections"));
+        pool.connect_timeout = tcp.get("connectTimeout").duration();
+        pool.tcp_idle_timeout = tcp.get("idleTimeout").duration_or_zero();
+        pool.tcp_keepalive = tcp.get("tcpKeepalive").block(&TCP_KEEPALIVE).map(|keepalive| TcpKeepalive {
+            probes: keepalive.get("probes").uint(),
+            time: keepalive.get("time").duration(),
+            interval: keepalive.get("interval").duration(),
+        });
+    }
+    if let Some(http) = fields.get("http").block(&HTTP_SETTINGS) {
+        pool.max_pending_requests = limit(http.get("http1MaxPendingRequests"));
+        pool.max_requests = limit(http.get("http2MaxRequests"));
+        pool.max_requests_per_connection = limit(http.get("maxRequestsPerConnection"));
+        pool.max_retries = limit(http.get("maxRetries"));
+        pool.http_idle_timeout = http.get("idleTimeout").duration();
+        pool.max_concurrent_streams = limit(http.get("maxConcurrentStreams"));
+        let upgrade = [
+            ("DEFAULT", H2Upgrade::Default),
+            ("DO_NOT_UPGRADE", H2Upgrade::DoNotUpgrade),
+            ("UPGRADE", H2Upgrade::Upgrade),
+        ];
+        pool.h2_upgrade = http.get("h2UpgradePolicy").choice(&upgrade).unwrap_or_default();
+        pool.use_client_protocol = http.get("useClientProtocol").bool().unwrap_or(false);
+        if pool.use_client_protocol && pool.h2_upgrade == H2Upgrade::Upgrade {
+            let message = "`useClientProtocol` cannot be set together with `h2UpgradePolicy: UPGRADE`";
+            http.cx.error(codes::CONFLICT, http.place("useClientProtocol"), message);
+        }
+        let keepalive = http.get("http2KeepAlive").block(&HTTP2_KEEPALIVE);
+        pool.http2_keepalive = keepalive.and_then(|keepalive| both(&keepalive, "interval", "timeout"));
+    }
+    pool
+}
+
+fn outlier_detection(fields: &Fields<'_>) -> OutlierDetection {
+    let split_local_origin = fields.get("splitExternalLocalOriginErrors").bool().unwrap_or(false);
+    let consecutive_local = fields.get("consecutiveLocalOriginFailures").uint();
+    if consecutive_local.is_some_and(|n| n > 0) && !split_local_origin {
+        let message = "`consecutiveLocalOriginFailures` needs `splitExternalLocalOriginErrors: true`";
+        fields.cx.error(codes::NEEDS, fields.place("consecutiveLocalOriginFailures"), message);
+    }
+    let percent = |name| fields.get(name).int(0..=100).and_then(|n| u32::try_from(n).ok()).unwrap_or(0);
+    OutlierDetection {
+        consecutive_5xx: fields.get("consecutive5xxErrors").uint(),
+        consecutive_gateway: fields.get("consecutiveGatewayErrors").uint(),
+        split_local_origin,
+        consecutive_local,
+        interval: fields.get("interval").duration(),
+        base_ejection: fields.get("baseEjectionTime").duration(),
+        max_ejection_percent: percent("maxEjectionPercent"),
+        min_health_percent: percent("minHealthPercent"),
+        error_codes: error_codes(fields.get("outlierDetectionHttpErrorCodes")),
+    }
+}
+
+fn error_codes(field: Field<'_>) -> Vec<u16> {
+    let numbers = field.list().iter().map(|node| Field { node: Some(node), key: node.mark, ..field }.int(100..=599));
+    numbers.flatten().filter_map(|code| u16::try_from(code).ok()).collect()
+}

@@ -1,0 +1,137 @@
+//! Reads VirtualService.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::{Object, export_to, http_route};
+use crate::codes;
+use crate::diagnostic::Diagnostic;
+use crate::fields::{Cx, Field, Fields};
+use crate::names;
+use crate::resources::VirtualService;
+use crate::source::Located;
+use crate::support::VIRTUAL_SERVICE;
+
+/// What the entries of `http` must know of their object.
+#[derive(Clone, Copy)]
+pub(super) struct Scope {
+    /// It applies to gateways and to nothing else.
+    pub(super) gateway_only: bool,
+    /// It has no hosts: others delegate to it.
+    pub(super) delegate: bool,
+}
+
+pub(super) fn read(object: Object<'_>) -> Option<VirtualService> {
+    let spec = object.spec(&VIRTUAL_SERVICE)?;
+    let hosts = spec.get("hosts").texts();
+    let gateways = gateways(spec.get("gateways"));
+    let on_mesh = gateways.is_empty() || gateways.iter().any(|gateway| &*gateway.value == "mesh");
+    let scope = Scope { gateway_only: !on_mesh, delegate: hosts.is_empty() };
+    check_hosts(object.cx, &hosts, scope, spec.has("tls"));
+    check_delegate(&spec, scope);
+    if !on_mesh {
+        let message = "it applies to gateways only, and this proxy is a sidecar";
+        object.cx.warn(codes::NOT_ENFORCED, spec.place("gateways"), message);
+    }
+    let http = http_route::read(spec.get("http"), scope);
+    spec.at_least_one(&["http", "tls", "tcp"]);
+    let routes = spec.present(&["http", "tls", "tcp"]);
+    if routes == ["http"] && http.is_empty() && !object.cx.failed() {
+        object.cx.error(codes::MISSING, spec.place("http"), "`http` has no entry");
+    }
+    let export_to = export_to(spec.get("exportTo"), object.meta.namespace(), false);
+    Some(VirtualService { hosts, gateways, http, export_to, meta: object.meta })
+}
+
+/// Names of gateways, `mesh` among them.
+pub(super) fn gateways(field: Field<'_>) -> Vec<Located<Arc<str>>> {
+    let names = field.texts();
+    for name in &names {
+        let cx = field.cx;
+        let wrong = |message: String| Diagnostic::error(codes::BAD_NAME, &cx.resource, &name.spot, message);
+        match name.split_once('/') {
+            Some((namespace, gateway)) => {
+                let outcome = if namespace == "." { Ok(()) } else { names::dns_label(namespace) };
+                if let Err(message) = outcome.and_then(|()| names::dns_label(gateway)) {
+                    cx.push(wrong(message));
+                }
+            }
+            None if name.contains('.') && names::fqdn(name).is_ok() => {
+                let message = "a gateway is named `namespace/name`; a host name is the old way";
+                cx.push(Diagnostic::warning(codes::DEPRECATED, &cx.resource, &name.spot, message));
+            }
+            None => {
+                if let Err(message) = names::dns_label(name) {
+                    cx.push(wrong(message));
+                }
+            }
+        }
+    }
+    names
+}
+
+fn check_hosts(cx: &Cx, hosts: &[Located<Arc<str>>], scope: Scope, has_tls: bool) {
+    for (i, host) in hosts.iter().enumerate() {
+        let error = |code, message: String| cx.push(Diagnostic::error(code, &cx.resource, &host.spot, message));
+        // Istio: the names by which gateways of several networks call one another.
+        let internal = host.starts_with("outbound_.") && has_tls && scope.gateway_only;
+        if let Err(message) = names::host_or_ip(host) {
+            if !internal {
+                error(codes::BAD_HOST, message);
+            }
+        } else if &***host == "*" && !scope.gateway_only {
+            error(codes::BAD_HOST, "the host `*` is for gateways; name the hosts that sidecars route".into());
+        }
+        if let Some(before) = hosts[..i].iter().find(|before| overlap(before, host)) {
+            let message = format!("the host `{}` overlaps `{}`", host.value, before.value);
+            let diagnostic = Diagnostic::error(codes::DUPLICATE, &cx.resource, &host.spot, message);
+            cx.push(diagnostic.label(&before.spot, "it is here"));
+        }
+    }
+}
+
+/// Istio: whether some name matches both hosts.
+pub(crate) fn overlap(a: &str, b: &str) -> bool {
+    let (a, b) = (a.to_ascii_lowercase(), b.to_ascii_lowercase());
+    match (a.strip_prefix('*'), b.strip_prefix('*')) {
+        (Some(a), Some(b)) => a.ends_with(b) || b.ends_with(a),
+        (Some(suffix), None) => b.parse::<IpAddr>().is_err() && b.ends_with(suffix),
+        (None, Some(suffix)) => a.parse::<IpAddr>().is_err() && a.ends_with(suffix),
+        (None, None) => a == b,
+    }
+}
+
+fn check_delegate(spec: &Fields<'_>, scope: Scope) {
+    if !scope.delegate {
+        return;
+    }
+    for name in spec.present(&["gateways", "tls", "tcp"]) {
+        let message = format!("without `hosts` this is a delegate, which has no `{name}`");
+        spec.cx.error(codes::CONFLICT, spec.place(name), message);
+    }
+    let message = "without `hosts` this is a delegate, and delegation is not enforced yet";
+    spec.cx.warn(codes::NOT_ENFORCED, spec.mark, message);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_overlap_both_ways() {
+        let rows = [
+            ("a.com", "a.com", true),
+            ("A.com", "a.com", true),
+            ("*.com", "*.foo.com", true),
+            ("*.foo.com", "*.com", true),
+            ("*.foo.com", "a.foo.com", true),
+            ("*.foo.com", "foo.com", false),
+            ("a.com", "b.com", false),
+            ("*", "a", true),
+            ("*.1", "10.0.0.1", false),
+        ];
+        for (a, b, wanted) in rows {
+            assert_eq!(overlap(a, b), wanted, "{a} {b}");
+        }
+    }
+}
