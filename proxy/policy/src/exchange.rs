@@ -71,7 +71,7 @@ struct Running {
     stale_before: bool,
     /// Whether the endpoint's part in this attempt has been judged.
     scored: bool,
-    _active: Option<Active>,
+    active: Option<Active>,
     _slot: Slot,
 }
 
@@ -200,7 +200,7 @@ impl Exchange {
             connected: None,
             stale_before: false,
             scored: false,
-            _active: endpoint.as_deref().map(Endpoint::enter),
+            active: endpoint.as_deref().map(Endpoint::enter),
             _slot: slot,
             endpoint: endpoint.clone(),
         });

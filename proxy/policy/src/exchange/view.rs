@@ -89,9 +89,23 @@ impl Exchange {
         [whole, try_of].into_iter().flatten().min()
     }
 
-    /// Whether a retry may still be asked for, so that the request's body is worth keeping.
-    pub fn may_retry(&self) -> bool {
-        self.retries_left > 0
+    /// Whether an attempt may follow the first, so that the request's body is worth keeping: by the retry policy, or
+    /// since a used connection may turn out to be dead.
+    pub fn may_repeat(&self) -> bool {
+        self.forwarding().is_some()
+    }
+
+    /// When the last byte of the request came, if it has.
+    pub fn received_at(&self) -> Option<Time> {
+        self.received
+    }
+
+    /// Says which endpoint an attempt without one was made to: wherever the caller was going.
+    pub fn went_to(&mut self, endpoint: Arc<Endpoint>) {
+        if let Some(running) = &mut self.running {
+            running.active = Some(endpoint.enter());
+            running.endpoint = Some(endpoint);
+        }
     }
 
     /// The path and query that are sent on, when they differ from the caller's.
