@@ -6,8 +6,11 @@ use std::path::PathBuf;
 use crate::lab::Lab;
 use crate::peers::{self, Peer, Places};
 use crate::statistics::{median, paired_ratio};
-use crate::suites::{Figures, Metric, Suite};
+use crate::suites::{Figures, MACHINE_IS_NOT_QUIET, Metric, OTHER, Suite};
 use crate::trouble::Trouble;
+
+/// How often a patient run measures one peer in one round before it takes what it has.
+const PATIENT_TRIES: usize = 3;
 
 /// A peer and what its rounds measured.
 pub(crate) struct Measured {
@@ -74,7 +77,8 @@ impl Comparison {
                     entry.rounds.push(None);
                     continue;
                 }
-                let result = (self.suite.measure)(lab, entry.peer, &entry.binary);
+                let tries = if lab.plan.patience > 0.0 { PATIENT_TRIES } else { 1 };
+                let result = calmest(tries, || (self.suite.measure)(lab, entry.peer, &entry.binary));
                 lab.interrupt().check()?;
                 let line = match result {
                     Ok(figures) => {
@@ -100,6 +104,23 @@ impl Comparison {
     pub(crate) fn base(&self, name: &str) -> Option<&Measured> {
         self.measured.iter().find(|entry| entry.peer.name == name && entry.rounds.iter().any(Option::is_some))
     }
+}
+
+/// Measures until the machine was quiet, and no more than `tries` times; the measurement with the least other work counts.
+/// What the peer itself did has no say in it.
+fn calmest(tries: usize, mut measure: impl FnMut() -> Result<Figures, Trouble>) -> Result<Figures, Trouble> {
+    let disturbance = |figures: &Figures| figures.get(OTHER).copied().unwrap_or(0.0);
+    let mut best = measure()?;
+    for _ in 1..tries {
+        if disturbance(&best) <= MACHINE_IS_NOT_QUIET {
+            break;
+        }
+        let next = measure()?;
+        if disturbance(&next) < disturbance(&best) {
+            best = next;
+        }
+    }
+    Ok(best)
 }
 
 /// The order of a round: each begins one further on.
@@ -129,5 +150,24 @@ mod tests {
         assert_eq!(turn(3, 1).collect::<Vec<_>>(), [1, 2, 0]);
         assert_eq!(turn(3, 5).collect::<Vec<_>>(), [2, 0, 1]);
         assert_eq!(turn(0, 2).count(), 0);
+    }
+
+    #[test]
+    fn the_calmest_of_a_few_measurements_counts() {
+        // Other work met by each try, how many tries are allowed, and which try counts of how many made.
+        for (other, tries, kept, made) in [
+            (&[5.0, 0.0][..], 3, 0, 1),
+            (&[50.0, 9.0], 3, 1, 2),
+            (&[50.0, 30.0, 40.0], 3, 1, 3),
+            (&[50.0, 0.0], 1, 0, 1),
+        ] {
+            let mut count = 0;
+            let figures = calmest(tries, || {
+                count += 1;
+                Ok(Figures::from([(OTHER, other[count - 1]), ("try", (count - 1) as f64)]))
+            });
+            assert_eq!((figures.expect("measured")["try"], count), (f64::from(kept), made), "{other:?}");
+        }
+        assert!(calmest(3, || Err(Trouble::Interrupted)).is_err());
     }
 }

@@ -35,7 +35,8 @@ pub(crate) struct Options {
     /// Seconds of load before each window.
     #[arg(long, default_value_t = 0.5)]
     warmup: f64,
-    /// Seconds to wait, before each measurement, for the rest of the machine to be quiet.
+    /// Seconds to wait, before each measurement, for the rest of the machine to be quiet; a disturbed measurement is then
+    /// made again, twice at most.
     #[arg(long, default_value_t = 0.0)]
     patience: f64,
     /// Keep-alive connections of the load.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Figures, Metric, Suite, Table};
+use super::{Figures, MACHINE_IS_NOT_QUIET, Metric, OTHER, Suite, Table};
 use crate::lab::Lab;
 use crate::peers::Peer;
 use crate::role::load::LoadReport;
@@ -25,8 +25,6 @@ const fn check(key: &'static str, title: &'static str, limit: f64) -> Metric {
 
 /// Percent of a core; above it the load core, not the proxy, bounds requests per second.
 const LOAD_IS_THE_LIMIT: f64 = 95.0;
-/// Percent of a core that anything else may use without disturbing the figures much.
-const MACHINE_IS_NOT_QUIET: f64 = 10.0;
 
 const METRICS: &[Metric] = &[
     metric("cpu_us", "CPU µs/req", 1, Table::Compared),
@@ -40,7 +38,7 @@ const METRICS: &[Metric] = &[
     metric("start_ms", "start ms", 0, Table::Shown),
     check("proxy_core", "proxy CPU %", f64::INFINITY),
     check("load_core", "load+upstream CPU %", LOAD_IS_THE_LIMIT),
-    check("other", "other CPU %", MACHINE_IS_NOT_QUIET),
+    check(OTHER, "other CPU %", MACHINE_IS_NOT_QUIET),
     check("closed_p99_us", "p99 µs saturated", f64::INFINITY),
     check("open_max_us", "worst µs at rate", f64::INFINITY),
     check("errors", "errors", 0.0),
@@ -72,7 +70,7 @@ fn tell(figures: &mut Figures, proxied: bool, closed: &LoadReport, open: &LoadRe
     figures.insert("load_core", share(closed.load_cpu + closed.upstream_cpu));
     // The worse of the two windows: either may have been disturbed.
     let other = share(closed.other_cpu).max(100.0 * open.other_cpu / open.seconds);
-    figures.insert("other", other);
+    figures.insert(OTHER, other);
     figures.insert("errors", (closed.errors + open.errors) as f64);
     figures.insert("unserved", open.unserved as f64);
     let latencies = [
