@@ -4,6 +4,7 @@ extern crate std;
 
 use super::*;
 use crate::cluster::{Balancer, Cluster, ClusterId};
+use crate::dice::{Dice, Purpose};
 use crate::live::tests::{cluster, reload};
 use crate::live::{Live, LiveCluster};
 use alloc::format;
@@ -285,4 +286,105 @@ fn racing_threads_never_eject_more_than_the_cap() {
     });
     let out = only(&live).endpoints().iter().filter(|e| e.ejected()).count();
     assert_eq!(out, only(&live).ejected() as usize, "the count and the flags agree");
+}
+
+/// The same rules once more, written down as plainly as can be.
+#[derive(Clone, Copy, Default)]
+struct Model {
+    errors: u32,
+    gateway: u32,
+    local: u32,
+    times: u64,
+    out_since: Option<u64>,
+}
+
+impl Model {
+    /// Whether this score asks for an ejection.
+    fn score(&mut self, rules: &Outlier, letter: char) -> bool {
+        let is_local = matches!(letter, 'c' | 'r' | 'l' | 't');
+        if rules.split_local_origin && is_local {
+            self.local += 1;
+            let full = self.local == rules.consecutive_local;
+            self.local = if full { 0 } else { self.local };
+            return full;
+        }
+        if !is_local {
+            self.local = 0;
+        }
+        let error = is_local || matches!(letter, '5' | '3' | '4');
+        let gateway = is_local || matches!(letter, '3' | '4');
+        self.errors = if error { self.errors + 1 } else { 0 };
+        self.gateway = if gateway { self.gateway + 1 } else { 0 };
+        let full =
+            [self.errors == rules.consecutive_5xx && error, self.gateway == rules.consecutive_gateway && gateway];
+        self.errors = if full[0] { 0 } else { self.errors };
+        self.gateway = if full[1] { 0 } else { self.gateway };
+        full[0] || full[1]
+    }
+
+    fn eject(&mut self, rules: &Outlier, now: u64) {
+        if self.times * rules.base_ejection.0 < rules.max_ejection.0 + rules.base_ejection.0 {
+            self.times += 1;
+        }
+        self.out_since = Some(now);
+    }
+
+    fn sweep(&mut self, rules: &Outlier, now: u64) {
+        match self.out_since {
+            None => self.times = self.times.saturating_sub(1),
+            Some(since) if now - since >= rules.max_ejection.0.min(self.times * rules.base_ejection.0) => {
+                *self = Self { local: self.local, times: self.times, ..Self::default() };
+            }
+            Some(_) => {}
+        }
+    }
+}
+
+#[test]
+fn it_does_what_a_plain_model_of_the_rules_does() {
+    let mut ejections = 0;
+    for seed in Dice(11).sequence(300) {
+        let draw = |turn: u32, below: u64| seed.below(Purpose::Balance, turn, below);
+        let rules = Outlier {
+            consecutive_5xx: draw(0, 5) as u32,
+            consecutive_gateway: draw(1, 4) as u32,
+            split_local_origin: draw(2, 2) == 1,
+            consecutive_local: draw(3, 4) as u32,
+            base_ejection: Span::from_secs(1 + draw(4, 40)),
+            max_ejection: Span::from_secs(41 + draw(5, 100)),
+            max_ejection_percent: draw(6, 101) as u32,
+            ..Outlier::default()
+        };
+        let total = 1 + draw(7, 6) as usize;
+        let live = watched(total, rules.clone());
+        let mut models = vec![Model::default(); total];
+        for step in 0..400u32 {
+            let now = Time(0) + Span::from_millis(u64::from(step) * 500);
+            if live.next_sweep().is_some_and(|due| due <= now) {
+                live.sweep(now);
+                models.iter_mut().for_each(|model| model.sweep(&rules, now.0));
+            }
+            let index = draw(1_000 + step, total as u64) as usize;
+            // Half of the endpoints fail mostly, the others seldom.
+            let letters = if index.is_multiple_of(2) { "5343crltc5o9" } else { "oooooo95oooo" };
+            let letter = letters.as_bytes()[draw(2_000 + step, letters.len() as u64) as usize] as char;
+            let kind = event(only(&live), index, score(letter), now);
+            let out = models.iter().filter(|model| model.out_since.is_some()).count();
+            let fits = 100.0 * (out as f64 + 1.0) / total as f64 <= f64::from(rules.max_ejection_percent);
+            let asked = models[index].score(&rules, letter) && models[index].out_since.is_none();
+            if asked && fits {
+                models[index].eject(&rules, now.0);
+                ejections += 1;
+            }
+            assert_eq!(kind.is_some(), asked, "{seed:?}, step {step}: {kind:?}");
+            assert_eq!(
+                matches!(kind, Some(OutlierKind::Ejected { .. })),
+                asked && fits,
+                "{seed:?}, step {step}: {kind:?}"
+            );
+            let flags = only(&live).endpoints().iter().map(|e| e.ejected());
+            assert!(flags.eq(models.iter().map(|model| model.out_since.is_some())), "{seed:?}, step {step}");
+        }
+    }
+    assert!(ejections > 1_000, "only {ejections} ejections were compared");
 }
