@@ -119,6 +119,8 @@ fn what_goes_away_takes_its_ejection_along_and_returns_afresh() {
     assert!(fail(first.cluster(ClusterId(0)), 1, 2, Time(0)).is_some());
     let second = reload(Some(&first), vec![watched("a", &[1])]);
     assert_eq!(second.cluster(ClusterId(0)).ejected(), 0);
+    let _twice = reload(Some(&first), vec![watched("a", &[1])]);
+    assert_eq!(second.cluster(ClusterId(0)).ejected(), 0, "an ejection is taken along once");
     let old = first.cluster(ClusterId(0));
     assert!(old.endpoints()[1].ejected(), "an exchange that began before still passes it over");
     assert!(fail(old, 1, 2, Time(1)).is_none(), "and no longer moves the count");
