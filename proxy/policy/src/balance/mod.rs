@@ -77,34 +77,37 @@ impl Field<'_> {
         let all = self.all_in && (ask.tried.is_empty() || !ask.avoid_tried);
         let chosen = if all { None } else { Some(self.candidates(ask)) };
         let chosen = chosen.filter(|chosen| chosen.len() < self.endpoints.len());
-        let index = match (self.algorithm, ask.hash, &chosen) {
-            (Algorithm::RingHash(ring), Some(hash), None) => ring.find(hash, |_| true)?,
-            (Algorithm::RingHash(ring), Some(hash), Some(chosen)) => {
-                ring.find(hash, |index| chosen.binary_search(&(index as u32)).is_ok())?
-            }
-            (_, _, None) => self.choose(ask, self.weights, |position| position)?,
-            (_, _, Some(chosen)) => {
+        if chosen.as_ref().map_or(self.endpoints.len(), Vec::len) == 0 {
+            return None;
+        }
+        let is_chosen =
+            |index: usize| chosen.as_ref().is_none_or(|chosen| chosen.binary_search(&(index as u32)).is_ok());
+        let by_hash = match (self.algorithm, ask.hash) {
+            (Algorithm::RingHash(ring), Some(hash)) => ring.find(hash, is_chosen),
+            _ => None,
+        };
+        let index = match (by_hash, &chosen) {
+            (Some(index), _) => index,
+            (None, None) => self.choose(ask, self.weights, |position| position),
+            (None, Some(chosen)) => {
                 let index = |position: usize| chosen[position] as usize;
                 let weights = self.weights.part(chosen.iter().map(|i| self.endpoints[*i as usize].weight()));
-                index(self.choose(ask, &weights, index)?)
+                index(self.choose(ask, &weights, index))
             }
         };
         self.endpoints.get(index).cloned()
     }
 
-    /// A position among endpoints of these weights; `index` tells which of the cluster's is at a position.
-    fn choose(&self, ask: &Pick<'_>, weights: &Weights, index: impl Fn(usize) -> usize) -> Option<usize> {
-        if weights.is_empty() {
-            return None;
-        }
-        Some(match self.algorithm {
+    /// A position among endpoints of these weights, at least one; `index` tells which of the cluster's is at a position.
+    fn choose(&self, ask: &Pick<'_>, weights: &Weights, index: impl Fn(usize) -> usize) -> usize {
+        match self.algorithm {
             Algorithm::LeastRequest => {
                 least_request::pick(ask, weights, |position| self.endpoints[index(position)].active())
             }
             Algorithm::RoundRobin => round_robin::pick(ask, weights, self.cursor),
-            // Envoy: a request without a hash goes anywhere.
+            // Envoy: a request without a hash goes anywhere. So does one whose endpoints are too light for a ring of the largest size.
             Algorithm::Random | Algorithm::RingHash(_) => random::pick(ask, weights),
-        })
+        }
     }
 
     /// Who may be chosen, as indices in order: the healthy or, in panic, all; of these the untried, if there are any.

@@ -27,7 +27,7 @@ impl Ring {
         let made_of: Vec<_> = endpoints.iter().map(|e| (e.address().clone(), e.weight())).collect();
         let sum = made_of.iter().map(|(_, weight)| f64::from(*weight)).sum::<f64>();
         let lightest = made_of.iter().map(|(_, weight)| *weight).min().map_or(1.0, |least| f64::from(least) / sum);
-        let minimum = minimum_size.min(MAXIMUM_SIZE) as f64;
+        let minimum = minimum_size.clamp(1, MAXIMUM_SIZE) as f64;
         let scale = (ceil(lightest * minimum) / lightest).min(MAXIMUM_SIZE as f64);
         let mut entries = Vec::with_capacity(if made_of.is_empty() { 0 } else { ceil(scale) as usize });
         let mut target = 0.0;
@@ -88,12 +88,13 @@ mod tests {
     #[test]
     fn sizes_are_envoys() {
         #[rustfmt::skip]
-        let table: [(&[u32], u64, &[usize]); 6] = [
+        let table: [(&[u32], u64, &[usize]); 7] = [
             (&[1, 1, 1, 1], 1024, &[256, 256, 256, 256]),
             (&[1, 2, 7], 1024, &[103, 206, 721]),
             (&[1], 1024, &[1024]),
             (&[1, 1, 1], 1024, &[342, 342, 342]),
             (&[1, 1], 1, &[1, 1]),
+            (&[1, 1], 0, &[1, 1]),
             (&[], 1024, &[]),
         ];
         for (weights, minimum, expected) in table {

@@ -41,10 +41,6 @@ impl Weights {
         Self::new(weights)
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.count == 0
-    }
-
     pub(crate) fn len(&self) -> usize {
         self.count
     }
