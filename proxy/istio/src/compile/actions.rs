@@ -69,10 +69,11 @@ fn forward(
     }
 }
 
-/// Istio: of several destinations those of weight 0 are left out; a single one takes all.
+/// Istio: a single destination takes all. One of weight 0 beside others is never drawn, but makes them several: the order of
+/// header operations goes by how many are written.
 fn destinations(written: &[written::RouteDestination], scope: &Scope<'_>, report: &mut Report<'_>) -> Vec<Destination> {
-    let weighed = written.iter().filter(|destination| written.len() == 1 || destination.weight > 0);
-    weighed
+    written
+        .iter()
         .map(|destination| {
             let (request_headers, authority) = headers::request(&destination.headers.request, report);
             Destination {

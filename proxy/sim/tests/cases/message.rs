@@ -1,0 +1,90 @@
+//! A request, and later its response, as the policy wants to see and change them.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use leeboard_policy::headers::{Facts, HeaderEdit, Operator};
+use leeboard_policy::request::Head;
+
+use crate::exchanges::Request;
+
+/// Headers in the order in which they came, names in lower case.
+type Headers = Vec<(String, String)>;
+
+/// A request and, once there is one, the headers of its response. Changes are made to the latter when it is there.
+#[derive(Clone, Debug)]
+pub(crate) struct Message {
+    /// The request.
+    pub(crate) request: Request,
+    /// The response's headers.
+    pub(crate) response: Option<Headers>,
+}
+
+impl Message {
+    /// A request without a response.
+    pub(crate) fn of_request(request: Request) -> Self {
+        Self { request, response: None }
+    }
+
+    /// The same with a response.
+    pub(crate) fn answered(self, headers: Headers) -> Self {
+        Self { response: Some(headers), ..self }
+    }
+
+    fn edited(&mut self) -> &mut Headers {
+        self.response.as_mut().unwrap_or(&mut self.request.headers)
+    }
+}
+
+/// Headers by name, values in order.
+pub(crate) fn by_name(headers: &[(String, String)]) -> BTreeMap<String, Vec<String>> {
+    let mut map: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (name, value) in headers {
+        map.entry(name.clone()).or_default().push(value.clone());
+    }
+    map
+}
+
+impl Head for Message {
+    fn method(&self) -> &str {
+        &self.request.method
+    }
+    fn scheme(&self) -> &str {
+        &self.request.scheme
+    }
+    fn authority(&self) -> &str {
+        &self.request.authority
+    }
+    fn path_and_query(&self) -> &str {
+        &self.request.path
+    }
+    fn values<'h>(&'h self, name: &str, each: &mut dyn FnMut(&'h str)) {
+        self.request.headers.iter().filter(|(n, _)| n == name).for_each(|(_, value)| each(value));
+    }
+}
+
+impl Facts for Message {
+    fn request(&self, name: &str) -> Option<Cow<'_, str>> {
+        self.header(name)
+    }
+    fn response(&self, name: &str) -> Option<Cow<'_, str>> {
+        let values = by_name(self.response.as_ref()?).remove(name)?;
+        Some(values.join(",").into())
+    }
+    fn other(&self, _: &Operator, _: &mut String) -> bool {
+        false
+    }
+}
+
+impl HeaderEdit for Message {
+    fn remove(&mut self, name: &str) {
+        self.edited().retain(|(n, _)| n != name);
+    }
+    fn set(&mut self, name: &str, value: &str) {
+        self.remove(name);
+        self.append(name, value);
+    }
+    fn append(&mut self, name: &str, value: &str) {
+        self.edited().push((name.to_owned(), value.to_owned()));
+    }
+}
