@@ -79,7 +79,7 @@ fn the_files_we_hand_out_have_nothing_to_complain_about() {
 
 /// What the runner would say of a case that is wrong.
 fn complaints(text: &str) -> Vec<String> {
-    let file = notation::read(text).unwrap();
+    let file = notation::read(text).expect("the notation is right");
     file.cases.iter().flat_map(|case| check_case(&config().join("cases"), &file, case).1).collect()
 }
 
@@ -141,10 +141,10 @@ fn config() -> PathBuf {
 
 fn check_file(name: &str) {
     let path = config().join(name);
-    let text = fs::read_to_string(&path).unwrap();
+    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("config/{name}: {error}"));
     let file = notation::read(&text).unwrap_or_else(|(line, what)| panic!("config/{name}:{line}: {what}"));
     assert!(!file.cases.is_empty(), "config/{name} has no case");
-    let folder = path.parent().unwrap();
+    let folder = path.parent().expect("a file has a folder");
     let mut complaints = Vec::new();
     let mut checked = 0;
     for case in &file.cases {
@@ -209,10 +209,10 @@ fn judge(expected: &[String], diagnostics: &[Diagnostic], sources: &[Source], ca
 
 fn site(common: &Setup, own: &Setup) -> Site {
     let namespace = own.client.namespace.as_ref().or(common.client.namespace.as_ref());
-    let usual = || ["app=order-service", "version=v1"].map(|pair| pair.split_once('=').unwrap());
+    let usual = [("app", "order-service"), ("version", "v1")];
     let labels = match own.client.labels.as_ref().or(common.client.labels.as_ref()) {
         Some(labels) => labels.iter().map(|(key, value)| (key.as_str().into(), value.as_str().into())).collect(),
-        None => usual().into_iter().map(|(key, value)| (key.into(), value.into())).collect(),
+        None => usual.into_iter().map(|(key, value)| (key.into(), value.into())).collect(),
     };
     let namespace = namespace.map_or("demo", String::as_str).into();
     Site { workload: Workload { namespace, labels, ..Workload::default() }, ..Site::default() }
