@@ -7,6 +7,11 @@ use std::fmt;
 pub struct Code(u16);
 
 impl Code {
+    /// Whether Istio's validator complains about the same.
+    pub(crate) fn is_validation(self) -> bool {
+        (102..300).contains(&self.0) || self == REFUSED
+    }
+
     /// What this code is about, in one line.
     pub fn title(self) -> &'static str {
         ALL.iter().find(|(code, _)| *code == self).map_or("", |(_, title)| title)

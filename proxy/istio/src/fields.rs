@@ -23,12 +23,14 @@ pub(crate) struct Cx {
     file: Arc<str>,
     /// `VirtualService demo/reviews`, or empty.
     pub(crate) resource: Arc<str>,
+    /// Whether Istio's own validator would read it.
+    istio: bool,
     found: RefCell<Vec<Diagnostic>>,
 }
 
 impl Cx {
-    pub(crate) fn new(file: &Arc<str>, resource: Arc<str>) -> Self {
-        Self { file: file.clone(), resource, found: RefCell::default() }
+    pub(crate) fn new(file: &Arc<str>, resource: Arc<str>, istio: bool) -> Self {
+        Self { file: file.clone(), resource, istio, found: RefCell::default() }
     }
 
     pub(crate) fn spot(&self, mark: Mark) -> Spot {
@@ -47,7 +49,11 @@ impl Cx {
         Diagnostic::new(severity, code, &self.resource, &self.spot(mark), message)
     }
 
-    pub(crate) fn push(&self, diagnostic: Diagnostic) {
+    /// Istio: the analyzer's IST0106 is any error of its validator, IST0133 any warning that has no code of its own.
+    pub(crate) fn push(&self, mut diagnostic: Diagnostic) {
+        if self.istio && diagnostic.ist.is_none() && diagnostic.code.is_validation() {
+            diagnostic.ist = Some(if diagnostic.severity == Severity::Error { "IST0106" } else { "IST0133" });
+        }
         self.found.borrow_mut().push(diagnostic);
     }
 
@@ -320,6 +326,7 @@ impl<'a> Field<'a> {
         match names::duration(text, zero) {
             Ok(span) => Some(span),
             Err(message) => {
+                let message = format!("`{}`: {message}", self.name);
                 let mut diagnostic = self.cx.at(Severity::Error, codes::BAD_DURATION, self.mark(), message);
                 if names::go_duration(text) == Ok(0) {
                     diagnostic = diagnostic.help(format!("leave `{}` out to have no limit", self.name));

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use granit_parser::{Event, Options, Parser, ScalarStyle, Span, Tag};
+use granit_parser::{Event, Options, Parser, ScalarStyle, Span, StructureStyle, Tag};
 
 use crate::codes::{self, Code};
 
@@ -55,8 +55,8 @@ pub(crate) struct Problem {
     pub(crate) code: Code,
     pub(crate) mark: Mark,
     pub(crate) message: String,
-    /// Where the same key was written before.
-    pub(crate) before: Option<Mark>,
+    /// Another place that has to do with it, and what is there.
+    pub(crate) other: Option<(Mark, String)>,
 }
 
 /// One document of a file.
@@ -201,7 +201,7 @@ pub(crate) fn parse(text: &str) -> Vec<Document> {
             Some(Err(error)) => {
                 let at = error.marker();
                 let mark = Mark { line: at.line().max(1) as u32, column: at.col() as u32 + 1, len: 1 };
-                let problem = Problem { code: codes::SYNTAX, mark, message: error.info(), before: None };
+                let problem = builder.syntax_error(mark, error.info());
                 documents.extend(std::mem::take(&mut builder).finish(Some(problem)));
                 recoveries = recoveries.saturating_sub(1);
                 if recoveries == 0 || !matches!(parser.proceed_next_document(), Ok(true)) {
@@ -228,6 +228,8 @@ struct Builder {
 /// A list or block that is not complete yet.
 struct Frame {
     node: Node,
+    /// Written in brackets.
+    flow: bool,
     key: Option<Key>,
     anchor: usize,
     /// What `<<` brought; a block's own keys win, wherever they stand.
@@ -244,11 +246,11 @@ impl Builder {
                 let node = node(Value::Scalar { text: value.into(), plain }, mark, tag.as_deref());
                 self.complete(node, anchor);
             }
-            Event::SequenceStart(_, anchor, tag) => {
-                self.begin(node(Value::Seq(Vec::new()), mark, tag.as_deref()), anchor)
+            Event::SequenceStart(style, anchor, tag) => {
+                self.begin(node(Value::Seq(Vec::new()), mark, tag.as_deref()), style, anchor);
             }
-            Event::MappingStart(_, anchor, tag) => {
-                self.begin(node(Value::Map(Vec::new()), mark, tag.as_deref()), anchor)
+            Event::MappingStart(style, anchor, tag) => {
+                self.begin(node(Value::Map(Vec::new()), mark, tag.as_deref()), style, anchor);
             }
             Event::SequenceEnd | Event::MappingEnd => self.end(),
             Event::Alias(anchor) => self.unfold(anchor, mark),
@@ -259,14 +261,14 @@ impl Builder {
         }
     }
 
-    fn begin(&mut self, node: Node, anchor: usize) {
+    fn begin(&mut self, node: Node, style: StructureStyle, anchor: usize) {
         if self.open.len() >= MAX_DEPTH || self.too_deep > 0 {
             self.too_deep += 1;
             let message = format!("blocks are nested more than {MAX_DEPTH} deep");
-            self.excess.get_or_insert(Problem { code: codes::TOO_DEEP, mark: node.mark, message, before: None });
+            self.excess.get_or_insert(Problem { code: codes::TOO_DEEP, mark: node.mark, message, other: None });
             return;
         }
-        self.open.push(Frame { node, key: None, anchor, merges: Vec::new() });
+        self.open.push(Frame { node, flow: style == StructureStyle::Flow, key: None, anchor, merges: Vec::new() });
     }
 
     fn end(&mut self) {
@@ -279,6 +281,11 @@ impl Builder {
         } else if let Some(mut frame) = self.open.pop() {
             for (key, node) in std::mem::take(&mut frame.merges) {
                 frame.merge(&key, node);
+            }
+            if let (false, Value::Map(entries)) = (frame.flow, &frame.node.value)
+                && let Some((key, _)) = entries.first()
+            {
+                frame.node.mark = key.mark;
             }
             self.complete(frame.node, frame.anchor);
         }
@@ -297,7 +304,7 @@ impl Builder {
 
     fn flawed(&mut self, code: Code, mark: Mark, message: String) {
         let mut node = null(mark);
-        node.problems.push(Problem { code, mark, message, before: None });
+        node.problems.push(Problem { code, mark, message, other: None });
         self.complete(node, 0);
     }
 
@@ -311,6 +318,24 @@ impl Builder {
         match self.open.last_mut() {
             None => self.root = Some(node),
             Some(frame) => frame.add(node),
+        }
+    }
+
+    /// Istio's documents are full of `[…]` and `{…}`: one that is not closed is noticed lines later, but is the mistake itself.
+    fn syntax_error(&self, mark: Mark, message: String) -> Problem {
+        let unclosed = self.open.iter().rev().find(|frame| frame.flow).filter(|frame| frame.node.mark.line < mark.line);
+        match unclosed {
+            None => Problem { code: codes::SYNTAX, mark, message, other: None },
+            Some(frame) => {
+                let bracket = if matches!(frame.node.value, Value::Seq(_)) { '[' } else { '{' };
+                let other = Some((mark, format!("reading stopped here: {message}")));
+                Problem {
+                    code: codes::SYNTAX,
+                    mark: frame.node.mark,
+                    message: format!("`{bracket}` is not closed"),
+                    other,
+                }
+            }
         }
     }
 
@@ -345,7 +370,7 @@ impl Frame {
                         code: codes::DUPLICATE_KEY,
                         mark: key.mark,
                         message: format!("`{}` is written twice in this block", key.text),
-                        before: Some(known.mark),
+                        other: Some((known.mark, "it is first written here".to_owned())),
                     }),
                 },
             },
@@ -363,7 +388,7 @@ impl Frame {
             self.node.problems.extend(block.problems);
             let Value::Map(members) = block.value else {
                 let message = "`<<` takes a block, or a list of blocks".to_owned();
-                self.node.problems.push(Problem { code: codes::WRONG_TYPE, mark: key.mark, message, before: None });
+                self.node.problems.push(Problem { code: codes::WRONG_TYPE, mark: key.mark, message, other: None });
                 continue;
             };
             for (name, value) in members {
@@ -381,7 +406,7 @@ fn key(node: Node, problems: &mut Vec<Problem>) -> Key {
         Value::Scalar { text, .. } => text,
         Value::Seq(_) | Value::Map(_) => {
             let message = "a key must be text".to_owned();
-            problems.push(Problem { code: codes::WRONG_TYPE, mark, message, before: None });
+            problems.push(Problem { code: codes::WRONG_TYPE, mark, message, other: None });
             "".into()
         }
     };
@@ -397,7 +422,7 @@ fn node(value: Value, mark: Mark, tag: Option<&Tag>) -> Node {
     let mut node = Node { value, mark, problems: Vec::new() };
     if let Some(tag) = tag.filter(|tag| !tag.is_yaml_core_schema()) {
         let message = format!("the tag `{}` is not understood", tag.original());
-        node.problems.push(Problem { code: codes::TAG, mark, message, before: None });
+        node.problems.push(Problem { code: codes::TAG, mark, message, other: None });
     }
     node
 }

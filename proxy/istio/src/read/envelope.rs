@@ -19,7 +19,7 @@ const ISTIO_OTHERS: [&str; 3] = ["EnvoyFilter", "ProxyConfig", "WorkloadGroup"];
 
 /// Which kind of object this is, or what to say about it instead.
 pub(super) fn kind_of(node: &Node, file: &Arc<str>) -> Result<Kind, Option<Box<Diagnostic>>> {
-    let cx = Cx::new(file, "".into());
+    let cx = Cx::new(file, "".into(), true);
     let fail =
         |severity, code, node: &Node, message: String| Err(Some(Box::new(cx.at(severity, code, node.mark, message))));
     if node.entries().is_none() {

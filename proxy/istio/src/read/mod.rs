@@ -14,6 +14,7 @@ mod sidecar;
 #[cfg(test)]
 mod tests;
 mod traffic_policy;
+mod unreachable;
 mod virtual_service;
 
 use std::collections::BTreeMap;
@@ -73,8 +74,8 @@ impl<'n> Reading<'n> {
         let mut ids = Vec::new();
         identify(&document.root, self.namespace, &mut ids);
         let resource = ids.last().map_or_else(|| "".into(), |id: &ObjectId| id.to_string().into());
-        let cx = Cx::new(file, resource);
-        cx.error(problem.code, problem.mark, problem.message.clone());
+        let cx = Cx::new(file, resource, true);
+        cx.push(complaint(&cx, problem));
         self.rejected.extend(ids);
         self.diagnostics.extend(cx.into_found());
     }
@@ -94,18 +95,14 @@ impl<'n> Reading<'n> {
     fn object(&mut self, file: &Arc<str>, node: &Node, kind: Kind) {
         self.order += 1;
         let id = envelope::id_of(node, kind, self.namespace);
-        let cx = Cx::new(file, id.to_string().into());
+        let cx = Cx::new(file, id.to_string().into(), id.kind.is_istio());
         let mut problems: Vec<&yaml::Problem> = Vec::new();
         for problem in node.problems() {
             if problems.contains(&problem) {
                 continue;
             }
             problems.push(problem);
-            let mut diagnostic = cx.at(Severity::Error, problem.code, problem.mark, problem.message.clone());
-            if let Some(before) = problem.before {
-                diagnostic = diagnostic.label(&cx.spot(before), "it is first written here");
-            }
-            cx.push(diagnostic);
+            cx.push(complaint(&cx, problem));
         }
         self.kind(&cx, node, &id);
         if cx.failed() {
@@ -146,6 +143,14 @@ impl<'n> Reading<'n> {
             Kind::Endpoints => keep!(endpoints, endpoints::read(object)),
             Kind::EndpointSlice => keep!(endpoint_slices, endpoints::read_slice(object)),
         }
+    }
+}
+
+fn complaint(cx: &Cx, problem: &yaml::Problem) -> Diagnostic {
+    let diagnostic = cx.at(Severity::Error, problem.code, problem.mark, problem.message.clone());
+    match &problem.other {
+        Some((mark, text)) => diagnostic.label(&cx.spot(*mark), text.clone()),
+        None => diagnostic,
     }
 }
 

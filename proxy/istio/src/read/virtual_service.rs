@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::{Object, export_to, http_route};
+use super::{Object, export_to, http_route, unreachable};
 use crate::codes;
 use crate::diagnostic::Diagnostic;
 use crate::fields::{Cx, Field, Fields};
@@ -26,7 +26,7 @@ pub(super) fn read(object: Object<'_>) -> Option<VirtualService> {
     let hosts = spec.get("hosts").texts();
     let gateways = gateways(spec.get("gateways"));
     let on_mesh = gateways.is_empty() || gateways.iter().any(|gateway| &*gateway.value == "mesh");
-    let scope = Scope { gateway_only: !on_mesh, delegate: hosts.is_empty() };
+    let scope = Scope { gateway_only: !on_mesh, delegate: hosts.is_empty() && !object.cx.failed() };
     check_hosts(object.cx, &hosts, scope, spec.has("tls"));
     check_delegate(&spec, scope);
     if !on_mesh {
@@ -34,6 +34,10 @@ pub(super) fn read(object: Object<'_>) -> Option<VirtualService> {
         object.cx.warn(codes::NOT_ENFORCED, spec.place("gateways"), message);
     }
     let http = http_route::read(spec.get("http"), scope);
+    // What is wrong with a match may make it look like one that matches everything.
+    if !object.cx.failed() {
+        unreachable::check(object.cx, &http);
+    }
     spec.at_least_one(&["http", "tls", "tcp"]);
     let routes = spec.present(&["http", "tls", "tcp"]);
     if routes == ["http"] && http.is_empty() && !object.cx.failed() {

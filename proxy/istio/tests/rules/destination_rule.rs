@@ -1,0 +1,108 @@
+//! Istio: DestinationRule.
+
+use leeboard_istio::codes::*;
+
+use crate::{Row, check, error, good, warning};
+
+const HEAD: &str = "apiVersion: networking.istio.io/v1beta1\nkind: DestinationRule\nmetadata: {name: d}\nspec:\n";
+
+fn spec(rows: &[Row]) {
+    check(&format!("{HEAD}  @\n"), rows);
+}
+
+fn policy(rows: &[Row]) {
+    check(&format!("{HEAD}  host: a\n  trafficPolicy:\n    @\n"), rows);
+}
+
+#[test]
+fn top_level() {
+    spec(&[
+        good("host: a"),
+        good("host: '*.a.com'"),
+        good("{host: a, exportTo: ['.', default2], subsets: []}"),
+        error(BAD_HOST, "host: «10.0.0.1»"),
+        error(BAD_HOST, "host: «'a*'»"),
+        error(MISSING, "{host: a, «trafficPolicy»: {}}"),
+        error(MISSING, "{host: a, subsets: [«{»labels: {a: b}}]}"),
+        error(BAD_NAME, "{host: a, subsets: [{name: «v.1»}]}"),
+        error(DUPLICATE, "{host: a, subsets: [{name: v1}, {name: «v1»}]}"),
+        error(WRONG_TYPE, "{host: a, subsets: [{name: v1, labels: {version: «1»}}]}"),
+        error(BAD_NAME, "{host: a, subsets: [{name: v1, labels: {version: «a b»}}]}"),
+        error(BAD_NAME, "{host: a, workloadSelector: {matchLabels: {a: «'*'»}}}"),
+        error(CONFLICT, "{host: a, workloadSelector: {matchLabels: {a: b}}, «exportTo»: ['*']}"),
+        good("{host: a, workloadSelector: {matchLabels: {a: b}}, exportTo: ['.']}"),
+        warning(UNKNOWN_FIELD, "{host: a, «outlierDetection»: {}}"),
+        warning(UNKNOWN_FIELD, "{host: a, «Subsets»: []}"),
+    ]);
+}
+
+#[test]
+fn load_balancers() {
+    policy(&[
+        good("loadBalancer: {}"),
+        good("loadBalancer: {simple: LEAST_CONN}"),
+        good("loadBalancer: {simple: PASSTHROUGH}"),
+        error(BAD_VALUE, "loadBalancer: {simple: «round_robin»}"),
+        error(BAD_VALUE, "loadBalancer: {simple: «4»}"),
+        error(ONE_OF, "loadBalancer: {simple: RANDOM, «consistentHash»: {useSourceIp: true}}"),
+        error(ONE_OF, "loadBalancer: {consistentHash: {httpHeaderName: a, «useSourceIp»: true}}"),
+        warning(NO_EFFECT, "loadBalancer: {«consistentHash»: {}}"),
+        warning(NO_EFFECT, "loadBalancer: {«consistentHash»: {useSourceIp: false}}"),
+        error(BAD_NAME, "loadBalancer: {consistentHash: {httpHeaderName: «''»}}"),
+        warning(NOT_ENFORCED, "loadBalancer: {consistentHash: {«httpCookie»: {name: c}}}"),
+        warning(NOT_ENFORCED, "loadBalancer: {consistentHash: {useSourceIp: true, «maglev»: {}}}"),
+        warning(DEPRECATED, "loadBalancer: {consistentHash: {useSourceIp: true, «minimumRingSize»: 10}}"),
+        error(OUT_OF_RANGE, "loadBalancer: {consistentHash: {useSourceIp: true, ringHash: {minimumRingSize: «-1»}}}"),
+        warning(NOT_ENFORCED, "loadBalancer: {«localityLbSetting»: {}}"),
+    ]);
+}
+
+#[test]
+fn connection_pools() {
+    policy(&[
+        error(MISSING, "«connectionPool»: {}"),
+        good("connectionPool: {tcp: {maxConnections: 0, idleTimeout: 0s}}"),
+        error(OUT_OF_RANGE, "connectionPool: {tcp: {maxConnections: «-1»}}"),
+        error(OUT_OF_RANGE, "connectionPool: {tcp: {maxConnections: «4294967296»}}"),
+        error(BAD_DURATION, "connectionPool: {tcp: {connectTimeout: «0s»}}"),
+        error(BAD_DURATION, "connectionPool: {tcp: {connectTimeout: «10»}}"),
+        error(BAD_DURATION, "connectionPool: {tcp: {idleTimeout: «1us»}}"),
+        error(BAD_DURATION, "connectionPool: {http: {idleTimeout: «0s»}}"),
+        error(BAD_VALUE, "connectionPool: {http: {h2UpgradePolicy: «ALWAYS»}}"),
+        error(CONFLICT, "connectionPool: {http: {h2UpgradePolicy: UPGRADE, «useClientProtocol»: true}}"),
+        error(MISSING, "connectionPool: {http: {«http2KeepAlive»: {interval: 1s}}}"),
+        error(WRONG_TYPE, "connectionPool: {http: {maxRetries: «few»}}"),
+        warning(UNKNOWN_FIELD, "connectionPool: {http: {«maxConnections»: 1}}"),
+        warning(UNKNOWN_FIELD, "connectionPool: {http: {«baseEjectionTime»: 1s}}"),
+    ]);
+}
+
+#[test]
+fn outlier_detection() {
+    policy(&[
+        good("outlierDetection: {}"),
+        good("outlierDetection: {consecutive_5xx_errors: 0}"),
+        error(NEEDS, "outlierDetection: {«consecutiveLocalOriginFailures»: 1}"),
+        good("outlierDetection: {consecutiveLocalOriginFailures: 0}"),
+        error(OUT_OF_RANGE, "outlierDetection: {maxEjectionPercent: «101»}"),
+        error(OUT_OF_RANGE, "outlierDetection: {minHealthPercent: «-1»}"),
+        error(BAD_DURATION, "outlierDetection: {interval: «0s»}"),
+        error(OUT_OF_RANGE, "outlierDetection: {outlierDetectionHttpErrorCodes: [500, «600»]}"),
+        warning(IGNORED, "outlierDetection: {«consecutiveErrors»: 5}"),
+        warning(UNKNOWN_FIELD, "outlierDetection: {«consecutiveErors»: 5}"),
+        error(WRONG_TYPE, "outlierDetection: «5»"),
+    ]);
+}
+
+#[test]
+fn ports_and_the_rest() {
+    policy(&[
+        good("portLevelSettings: [{port: {number: 80}, loadBalancer: {simple: RANDOM}}]"),
+        error(MISSING, "portLevelSettings: [«{»port: {number: 80}}]"),
+        error(MISSING, "portLevelSettings: [«{»loadBalancer: {simple: RANDOM}}]"),
+        error(OUT_OF_RANGE, "portLevelSettings: [{port: {number: «0»}, loadBalancer: {simple: RANDOM}}]"),
+        warning(NOT_ENFORCED, "«tls»: {mode: SIMPLE}"),
+        warning(NOT_ENFORCED, "«retryBudget»: {percent: 5}"),
+        warning(UNKNOWN_FIELD, "{loadBalancer: {}, «circuitBreaker»: {}}"),
+    ]);
+}

@@ -1,0 +1,73 @@
+//! What surrounds an object, and documents that are none.
+
+use leeboard_istio::codes::*;
+
+use crate::{check, error, good, info};
+
+#[test]
+fn kinds_and_versions() {
+    let spec = "metadata: {name: d}\nspec: {host: a}\n";
+    check(
+        &format!("@\n{spec}"),
+        &[
+            good("apiVersion: networking.istio.io/v1\nkind: DestinationRule"),
+            good("apiVersion: networking.istio.io/v1beta1\nkind: DestinationRule"),
+            good("apiVersion: networking.istio.io/v1alpha3\nkind: DestinationRule"),
+            error(ENVELOPE, "apiVersion: «networking.istio.io/v2»\nkind: DestinationRule"),
+            error(ENVELOPE, "apiVersion: «v1»\nkind: DestinationRule"),
+            error(ENVELOPE, "apiVersion: networking.istio.io/v1\nkind: «DestinationRules»"),
+            info(PASSED_OVER, "apiVersion: networking.istio.io/v1alpha3\nkind: «EnvoyFilter»"),
+            info(PASSED_OVER, "apiVersion: v1\nkind: «ConfigMap»"),
+            info(PASSED_OVER, "apiVersion: apps/v1\nkind: «Deployment»"),
+            info(PASSED_OVER, "apiVersion: serving.knative.dev/v1\nkind: «Service»"),
+            error(ENVELOPE, "«apiVersion»: networking.istio.io/v1"),
+            error(UNKNOWN_FIELD, "«sepc»: {}\napiVersion: networking.istio.io/v1\nkind: DestinationRule"),
+        ],
+    );
+}
+
+#[test]
+fn metadata() {
+    check(
+        "apiVersion: networking.istio.io/v1\nkind: DestinationRule\n@\nspec: {host: a}\n",
+        &[
+            good("metadata: {name: a.b, namespace: ns, uid: x, generation: 4}"),
+            error(MISSING, "«metadata»: {}"),
+            error(BAD_NAME, "metadata: {name: «A»}"),
+            error(BAD_NAME, "metadata: {name: a, namespace: «a.b»}"),
+            error(REFUSED, "metadata: {name: a, annotations: {«istio.io/dry-run»: 'true'}}"),
+            error(WRONG_TYPE, "metadata: {name: a, labels: {v: «1»}}"),
+            error(DUPLICATE_KEY, "metadata: {name: a, «name»: b}"),
+        ],
+    );
+}
+
+#[test]
+fn documents_that_are_no_objects() {
+    check(
+        "@\n",
+        &[
+            good(""),
+            good("# a comment\n---\n---\n"),
+            info(PASSED_OVER, "«name»: x"),
+            error(ENVELOPE, "«spec»: {}"),
+            error(NOT_AN_OBJECT, "«just text»"),
+            info(NOT_AN_OBJECT, "«-» a"),
+            error(
+                DUPLICATE_OBJECT,
+                concat!(
+                    "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: a}\nspec: {host: a}\n---\n",
+                    "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: «a»}\nspec: {host: b}",
+                ),
+            ),
+            good(concat!(
+                "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: a}\nspec: {host: a}\n---\n",
+                "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: a, namespace: b}\nspec: {host: b}",
+            )),
+            error(
+                WRONG_TYPE,
+                "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: a}\nspec: «[»]",
+            ),
+        ],
+    );
+}

@@ -1,0 +1,31 @@
+//! The configuration that ships with the project loads without a complaint.
+
+use std::path::Path;
+
+use leeboard_istio::source::Source;
+use leeboard_istio::{load, render};
+
+fn folder(path: &Path, into: &mut Vec<Source>) {
+    let mut entries: Vec<_> =
+        std::fs::read_dir(path).expect("a folder").map(|entry| entry.expect("legible").path()).collect();
+    entries.sort();
+    for entry in entries {
+        if entry.extension().is_some_and(|ext| ext == "yaml") {
+            let text = std::fs::read_to_string(&entry).expect("legible");
+            into.push(Source::new(entry.to_string_lossy().into_owned(), text));
+        }
+    }
+}
+
+#[test]
+fn the_shipped_configuration_is_in_order() {
+    let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../config");
+    for part in ["", "bookinfo"] {
+        let mut sources = Vec::new();
+        folder(&config.join(part), &mut sources);
+        assert!(!sources.is_empty());
+        let loaded = load(&sources);
+        assert!(loaded.diagnostics.is_empty(), "{}", render(&loaded.diagnostics, &sources, false));
+        assert!(loaded.resources.service_entries.len() + loaded.resources.services.len() > 3);
+    }
+}
