@@ -51,7 +51,9 @@ pub struct Exchange {
     tried: Vec<EndpointId>,
     retry_slot: Option<Slot>,
     flags: Flags,
-    event: Option<OutlierEvent>,
+    /// The status that the response being passed on counts as.
+    status: u16,
+    events: Vec<OutlierEvent>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -126,7 +128,8 @@ impl Exchange {
             tried: Vec::new(),
             retry_slot: None,
             flags: Flags::NONE,
-            event: None,
+            status: 0,
+            events: Vec::new(),
         }
     }
 
@@ -298,9 +301,10 @@ impl Exchange {
             _ => head.status,
         };
         let wanted = self.retry_policy().is_some_and(|policy| policy.wants_after(head));
-        if wanted || status >= 400 {
+        if wanted || status >= 500 {
             self.score(Score::Status(status), now);
         }
+        self.status = status;
         if let Some(step) = self.retry(wanted, replayable, now) {
             return step;
         }
@@ -378,7 +382,7 @@ impl Exchange {
         }
         match end {
             End::Complete { grpc_status } => {
-                let status = grpc_status.filter(|_| self.grpc).map_or(200, |grpc| grpc_to_http(grpc.into()));
+                let status = grpc_status.filter(|_| self.grpc).map_or(self.status, |grpc| grpc_to_http(grpc.into()));
                 self.score(Score::Status(status), now);
             }
             End::Broken(failure) => {
@@ -399,7 +403,7 @@ impl Exchange {
         let (Some(running), Some(id)) = (&mut self.running, self.cluster) else { return };
         let Some(endpoint) = running.endpoint.as_ref().filter(|_| !running.scored) else { return };
         running.scored = true;
-        self.event = self.live.cluster(id).score(endpoint, score, now).or(self.event.take());
+        self.events.extend(self.live.cluster(id).score(endpoint, score, now));
     }
 
     fn reply(&mut self, verdict: Verdict) -> Step {

@@ -180,6 +180,11 @@ impl LiveCluster {
         hash_of(self.hash_key.as_ref()?, head, caller.ip)
     }
 
+    /// An endpoint that is in no list: where the caller was going anyway. It is never set aside.
+    pub fn passing(&self, address: Address) -> Arc<Endpoint> {
+        endpoint(&self.name, EndpointSpec { address, weight: 1, workload: Arc::default() }, None)
+    }
+
     /// An endpoint for an attempt; `None` when none is healthy. Envoy: `no_healthy_upstream`.
     pub fn pick(&self, ask: &Pick<'_>) -> Option<Arc<Endpoint>> {
         let field = Field {

@@ -74,9 +74,9 @@ impl Exchange {
         self.retries
     }
 
-    /// An ejection (or one that a cap prevented) that this exchange brought about, once.
-    pub fn take_event(&mut self) -> Option<OutlierEvent> {
-        self.event.take()
+    /// The ejections, and those that a cap prevented, that this exchange has brought about since it was last asked.
+    pub fn take_events(&mut self) -> Vec<OutlierEvent> {
+        core::mem::take(&mut self.events)
     }
 
     /// When the request's response is due upstream, for `x-envoy-expected-rq-timeout-ms` and `grpc-timeout`; `None` is never.
