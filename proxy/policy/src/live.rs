@@ -207,7 +207,7 @@ impl LiveCluster {
     /// When the next sweep is due. Envoy: one timer per cluster. They all begin with the driver, so that idle clusters of the
     /// same interval share their wake-ups.
     fn sweep_due(&self) -> Option<Time> {
-        let interval = Span(self.outlier.as_ref()?.interval.0.max(1));
+        let interval = Span(self.detector()?.rules.interval.0.max(1));
         Some(Time(self.state.swept.load(Relaxed)) + interval)
     }
 
