@@ -175,6 +175,11 @@ impl LiveCluster {
         self.state.out.load(Acquire)
     }
 
+    /// When an ejected endpoint's time is over; it returns at the first sweep from then on. `None` when it is not ejected.
+    pub fn returns(&self, endpoint: &Endpoint) -> Option<Time> {
+        self.detector().filter(|_| endpoint.ejected()).map(|detector| detector.returns(endpoint))
+    }
+
     /// A request's consistent hash; `None` when the balancer does not hash or the request lacks what is hashed.
     pub fn hash(&self, head: &impl Head, caller: Caller) -> Option<u64> {
         hash_of(self.hash_key.as_ref()?, head, caller.ip)
