@@ -175,6 +175,11 @@ impl LiveCluster {
         self.state.out.load(Acquire)
     }
 
+    /// When an ejected endpoint's time is over; it returns at the first sweep from then on. `None` when it is not ejected.
+    pub fn returns(&self, endpoint: &Endpoint) -> Option<Time> {
+        self.detector().filter(|_| endpoint.ejected()).map(|detector| detector.returns(endpoint))
+    }
+
     /// A request's consistent hash; `None` when the balancer does not hash or the request lacks what is hashed.
     pub fn hash(&self, head: &impl Head, caller: Caller) -> Option<u64> {
         hash_of(self.hash_key.as_ref()?, head, caller.ip)
@@ -212,7 +217,7 @@ impl LiveCluster {
     /// When the next sweep is due. Envoy: one timer per cluster. They all begin with the driver, so that idle clusters of the
     /// same interval share their wake-ups.
     fn sweep_due(&self) -> Option<Time> {
-        let interval = Span(self.outlier.as_ref()?.interval.0.max(1));
+        let interval = Span(self.detector()?.rules.interval.0.max(1));
         Some(Time(self.state.swept.load(Relaxed)) + interval)
     }
 

@@ -194,8 +194,13 @@ impl Detector<'_> {
             let _ = state.multiplier.compare_exchange(times, times.saturating_sub(1), Relaxed, Relaxed);
             return false;
         }
-        let since = Time(state.ejected_at.load(Relaxed));
-        now - since >= self.lasts(times) && self.readmit(state)
+        now >= self.returns(endpoint) && self.readmit(state)
+    }
+
+    /// When an ejected endpoint's time is over.
+    pub(crate) fn returns(&self, endpoint: &Endpoint) -> Time {
+        let state = &*endpoint.state;
+        Time(state.ejected_at.load(Relaxed)) + self.lasts(state.multiplier.load(Relaxed))
     }
 
     /// Lets an endpoint back in; false when it was not out.

@@ -6,8 +6,11 @@ mod admin;
 mod bootstrap;
 mod cli;
 mod clock;
+mod discovery;
 mod drain;
 mod log;
+mod run;
+mod store;
 mod telemetry;
 
 fn main() -> std::process::ExitCode {

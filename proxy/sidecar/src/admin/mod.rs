@@ -1,1 +1,121 @@
-//! The admin pages.
+//! The admin pages: what an operator asks, and what Prometheus and Kubernetes ask on ports of their own.
+
+mod clusters;
+mod config_dump;
+pub(crate) mod controls;
+mod gauges;
+mod pages;
+mod process;
+pub(crate) mod server;
+mod service;
+mod status;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use arc_swap::ArcSwap;
+use leeboard_istio::diagnostic::{Diagnostic, Severity};
+use leeboard_policy::live::Live;
+use leeboard_policy::time::Time;
+
+use crate::drain::Life;
+use crate::telemetry::Telemetry;
+
+/// Which pages a socket serves.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Scope {
+    /// All of them. For the machine's own people only: some pages change things.
+    Admin,
+    /// Readiness.
+    Status,
+    /// Metrics.
+    Metrics,
+}
+
+/// What the pages ask of the rest of the process.
+pub(crate) trait Controls: Send + Sync + 'static {
+    /// The time that the policy counts in.
+    fn now(&self) -> Time;
+
+    /// The wall time.
+    fn wall(&self) -> SystemTime;
+
+    /// Where the process is in its life.
+    fn life(&self) -> Life;
+
+    /// Makes listeners accept no more connections. Envoy: `/drain_listeners`.
+    fn drain_listeners(&self, drain: DrainListeners);
+
+    /// Ends the process as SIGTERM does: it drains first, and asking again ends it at once. Envoy's `/quitquitquit` does not
+    /// drain; the one of Istio's agent does.
+    fn quit(&self);
+
+    /// What the program's own log tells.
+    fn log_level(&self) -> String;
+
+    /// Changes what the program's own log tells.
+    ///
+    /// # Errors
+    /// In words, when the level is none.
+    fn set_log_level(&self, level: &str) -> Result<(), String>;
+}
+
+/// Which listeners shall accept no more connections, and how they part from those they have.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct DrainListeners {
+    /// Only those in front of the application.
+    pub(crate) inbound_only: bool,
+    /// Callers are asked to leave first.
+    pub(crate) graceful: bool,
+}
+
+/// What came of the last reading of the configuration.
+#[derive(Clone, Debug)]
+pub(crate) struct ConfigReport {
+    /// All that was complained of.
+    pub(crate) diagnostics: Vec<Diagnostic>,
+    /// Objects that serve in their last good version since the present one has errors, as `VirtualService demo/reviews`.
+    pub(crate) kept: Vec<Arc<str>>,
+    /// When it was read.
+    pub(crate) read: SystemTime,
+}
+
+impl ConfigReport {
+    fn count(&self, severity: Severity) -> usize {
+        self.diagnostics.iter().filter(|diagnostic| diagnostic.severity == severity).count()
+    }
+}
+
+/// A socket that the process listens on.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Listening {
+    /// `outbound`, `inbound`, `admin`, `status` or `metrics`; with `|port|` for an inbound one.
+    pub(crate) name: Arc<str>,
+    /// Where, with the port that it was given.
+    pub(crate) address: SocketAddr,
+}
+
+/// What the pages show.
+pub(crate) struct AdminState {
+    /// The configuration and its state.
+    pub(crate) live: Arc<ArcSwap<Live>>,
+    /// What came of reading the configuration.
+    pub(crate) config: Arc<ArcSwap<ConfigReport>>,
+    /// What is counted.
+    pub(crate) telemetry: Telemetry,
+    /// All sockets.
+    pub(crate) listening: Vec<Listening>,
+    /// Threads that carry traffic.
+    pub(crate) workers: usize,
+    /// When the process began, by the wall clock.
+    pub(crate) started: SystemTime,
+    /// The rest of the process.
+    pub(crate) controls: Box<dyn Controls>,
+}
+
+/// The version of this build.
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");

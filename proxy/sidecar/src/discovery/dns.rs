@@ -56,11 +56,14 @@ impl Resolver {
     /// Asks the given server, or else those of `/etc/resolv.conf`.
     ///
     /// # Errors
-    /// When the system's configuration cannot be used.
+    /// When no resolver can be made of it.
     pub(crate) fn new(server: Option<SocketAddr>) -> Result<Self, String> {
         let (config, mut options) = match server {
             Some(server) => (only(server), ResolverOpts::default()),
-            None => system_conf::read_system_conf().map_err(|error| format!("/etc/resolv.conf: {error}"))?,
+            None => system_conf::read_system_conf().unwrap_or_else(|error| {
+                tracing::warn!(%error, "/etc/resolv.conf cannot be read: only the hosts file is");
+                (ResolverConfig::default(), ResolverOpts::default())
+            }),
         };
         // Answers are remembered here, by their TTL, and the hosts file is read here, so that edits of it are seen.
         options.cache_size = 0;
@@ -137,28 +140,47 @@ fn in_hosts_file(name: &Name) -> Option<Vec<IpAddr>> {
     of(RecordType::A).or_else(|| of(RecordType::AAAA))
 }
 
+/// A name that the configuration needs addresses of.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) struct Wanted {
+    /// The name.
+    pub(crate) name: Arc<str>,
+    /// Whether the first address is not like the others, so that their order is news. Envoy: LOGICAL_DNS.
+    pub(crate) ordered: bool,
+}
+
 /// When a name is asked for again, and what is known of it.
 #[derive(Debug)]
 struct Kept {
+    ordered: bool,
     due: Time,
     asking: bool,
+    heard: bool,
     failures: u32,
     told: Option<Vec<IpAddr>>,
 }
 
 /// Keeps the names that the configuration asks for resolved, and tells the store when their addresses change.
 ///
-/// `wanted` is the set of names, changed by the store with each snapshot.
+/// `wanted` is the set of names, changed by the store with each snapshot. Once every name of the first set has been answered,
+/// or has failed, the store is told that too.
 pub(crate) async fn keep_fresh(
     resolver: Resolver,
     clock: Clock,
-    mut wanted: watch::Receiver<Vec<Arc<str>>>,
+    mut wanted: watch::Receiver<Vec<Wanted>>,
     updates: mpsc::Sender<Update>,
 ) {
     let mut names: BTreeMap<Arc<str>, Kept> = BTreeMap::new();
     let mut asked = JoinSet::new();
     want(&mut names, &wanted.borrow_and_update(), clock.now());
+    let mut settled = false;
     loop {
+        if !settled && names.values().all(|kept| kept.heard) {
+            settled = true;
+            if updates.send(Update::Settled).await.is_err() {
+                return;
+            }
+        }
         ask_due(&mut names, &mut asked, &resolver, clock.now());
         let next = names.values().filter(|kept| !kept.asking).map(|kept| kept.due).min();
         tokio::select! {
@@ -180,11 +202,12 @@ pub(crate) async fn keep_fresh(
 }
 
 /// Takes up new names and drops those that nobody wants any more.
-fn want(names: &mut BTreeMap<Arc<str>, Kept>, wanted: &[Arc<str>], now: Time) {
-    names.retain(|name, _| wanted.contains(name));
-    for name in wanted {
-        let new = || Kept { due: now, asking: false, failures: 0, told: None };
-        names.entry(name.clone()).or_insert_with(new);
+fn want(names: &mut BTreeMap<Arc<str>, Kept>, wanted: &[Wanted], now: Time) {
+    let mut known = std::mem::take(names);
+    for Wanted { name, ordered } in wanted {
+        let new = || Kept { ordered: *ordered, due: now, asking: false, heard: false, failures: 0, told: None };
+        let kept = known.remove(name).filter(|kept| kept.ordered == *ordered);
+        names.insert(name.clone(), kept.unwrap_or_else(new));
     }
 }
 
@@ -213,8 +236,12 @@ fn hear(
 ) -> Option<Vec<IpAddr>> {
     let kept = names.get_mut(name)?;
     kept.asking = false;
+    kept.heard = true;
     match answer {
-        Ok(answer) => {
+        Ok(mut answer) => {
+            if !kept.ordered {
+                answer.addresses.sort();
+            }
             if kept.failures > 0 {
                 tracing::info!(%name, "resolved again");
             }
@@ -246,7 +273,8 @@ pub(crate) struct Names {
     questions: mpsc::Sender<Question>,
 }
 
-type Question = (Arc<str>, oneshot::Sender<Result<Arc<[IpAddr]>, String>>);
+/// A name, and where its addresses are waited for.
+pub(crate) type Question = (Arc<str>, oneshot::Sender<Result<Arc<[IpAddr]>, String>>);
 
 impl Names {
     /// The place to ask, and what [`answer`] answers from.

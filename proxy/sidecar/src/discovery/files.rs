@@ -45,8 +45,9 @@ pub(crate) struct Files {
     roots: Vec<PathBuf>,
     /// What each file said when it could last be read.
     texts: BTreeMap<PathBuf, String>,
+    complaints: Vec<Diagnostic>,
     stamps: Stamps,
-    last: Option<Reading>,
+    read: bool,
 }
 
 type Stamps = BTreeMap<PathBuf, Option<Stamp>>;
@@ -76,7 +77,7 @@ impl Stamp {
 impl Files {
     /// The files and folders named on the command line. Nothing is read yet.
     pub(crate) fn new(roots: Vec<PathBuf>) -> Self {
-        Self { roots, texts: BTreeMap::new(), stamps: BTreeMap::new(), last: None }
+        Self { roots, texts: BTreeMap::new(), complaints: Vec::new(), stamps: BTreeMap::new(), read: false }
     }
 
     /// Reads everything; `None` when it is all as it was.
@@ -100,13 +101,12 @@ impl Files {
             }
         }
         reading.sources = ordered(&self.roots, &texts).map(|(path, text)| Source::new(name(path), text)).collect();
+        let same = self.read && self.texts == texts && self.complaints == reading.complaints;
+        self.read = true;
         self.texts = texts;
+        self.complaints.clone_from(&reading.complaints);
         self.stamps = found.stamps;
-        if self.last.as_ref() == Some(&reading) {
-            return None;
-        }
-        self.last = Some(reading.clone());
-        Some(reading)
+        (!same).then_some(reading)
     }
 
     /// Whether a file may have changed since it was read, as far as stamps tell.

@@ -57,6 +57,8 @@ pub(crate) struct Metric {
 pub(crate) enum Value {
     /// Of a counter.
     Counter(u64),
+    /// Of a counter of seconds.
+    Seconds(f64),
     /// Of a gauge.
     Gauge(f64),
     /// Of a histogram: counts per bucket, not cumulative, and the sum.
@@ -129,7 +131,7 @@ fn write_sample(out: &mut String, metric: &Metric, labels: &LabelValues, value: 
     let braced = if pairs.is_empty() { String::new() } else { format!("{{{pairs}}}") };
     match value {
         Value::Counter(value) => writeln!(out, "{name}{braced} {value}"),
-        Value::Gauge(value) => writeln!(out, "{name}{braced} {value}"),
+        Value::Seconds(value) | Value::Gauge(value) => writeln!(out, "{name}{braced} {value}"),
         Value::Histogram(histogram) => {
             let (buckets, sum) = &**histogram;
             let comma = if pairs.is_empty() { "" } else { "," };
@@ -200,6 +202,7 @@ impl Collector for Collected {
 fn encode_value(encoder: &mut MetricEncoder<'_>, value: &Value) -> fmt::Result {
     match value {
         Value::Counter(value) => encoder.encode_counter::<NoLabelSet, _, f64>(value, None),
+        Value::Seconds(value) => encoder.encode_counter::<NoLabelSet, _, f64>(value, None),
         Value::Gauge(value) => encoder.encode_gauge(value),
         Value::Histogram(histogram) => {
             let (counts, sum) = &**histogram;
@@ -239,7 +242,7 @@ mod tests {
     fn classic_text_is_whole_and_escaped() {
         let text: String = Classic::new(state()).collect();
         let mut expected = String::from(
-            "# HELP leeboard_retries_total Retries, by what became of them\n\
+            "# HELP leeboard_retries_total Retries made, by success or failure, and retries wanted but not made, by why\n\
              # TYPE leeboard_retries_total counter\n\
              leeboard_retries_total{cluster=\"a\\\"b\\\\c\\nd\",outcome=\"success\"} 7\n\
              # HELP leeboard_ready 1 while the proxy takes new requests\n\

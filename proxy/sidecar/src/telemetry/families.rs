@@ -30,8 +30,11 @@ pub(crate) static ISTIO_BUILD: Metric =
     gauge("istio_build", &["component", "tag"], "Always 1; the labels say which build this is");
 
 // What workers count.
-pub(crate) static RETRIES: Metric =
-    counter("leeboard_retries_total", &["cluster", "outcome"], "Retries, by what became of them");
+pub(crate) static RETRIES: Metric = counter(
+    "leeboard_retries_total",
+    &["cluster", "outcome"],
+    "Retries made, by success or failure, and retries wanted but not made, by why",
+);
 pub(crate) static MIRRORS: Metric =
     counter("leeboard_mirrors_total", &["cluster", "outcome"], "Mirrored requests, by what became of them");
 pub(crate) static FAULTS: Metric = counter("leeboard_faults_total", &["route", "kind"], "Faults injected on purpose");
@@ -124,3 +127,11 @@ pub(crate) static SERIES_REFUSED: Metric = counter(
     &["table"],
     "Events that were not counted since there was no room for another label set",
 );
+
+// Prometheus' customary metrics of a process.
+pub(crate) static PROCESS_START: Metric =
+    gauge("process_start_time_seconds", &[], "When the process began, in seconds since 1970");
+pub(crate) static PROCESS_CPU: Metric =
+    counter("process_cpu_seconds_total", &[], "Time spent on a CPU, in user and system mode");
+pub(crate) static PROCESS_RESIDENT: Metric = gauge("process_resident_memory_bytes", &[], "Memory that is resident");
+pub(crate) static PROCESS_FDS: Metric = gauge("process_open_fds", &[], "Open file descriptors");

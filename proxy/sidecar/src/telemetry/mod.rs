@@ -27,33 +27,6 @@ use log_sink::{LogBuffer, LogWriter, Sink};
 use metrics::{Event, Metrics};
 pub(crate) use worker::WorkerTelemetry;
 
-/// What became of a retry.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum RetryOutcome {
-    /// Its answer was passed on and is no failure.
-    Success,
-    /// It failed too.
-    Failure,
-    /// It was not made: the attempts are used up. Envoy: `upstream_rq_retry_limit_exceeded`.
-    LimitExceeded,
-    /// It was not made: the cluster has no place for another retry. Envoy: `upstream_rq_retry_overflow`.
-    Overflow,
-    /// It was not made: the request's body had outgrown the replay buffer.
-    BodyTooLarge,
-}
-
-impl RetryOutcome {
-    fn as_str(self) -> &'static str {
-        match self {
-            RetryOutcome::Success => "success",
-            RetryOutcome::Failure => "failure",
-            RetryOutcome::LimitExceeded => "limit_exceeded",
-            RetryOutcome::Overflow => "overflow",
-            RetryOutcome::BodyTooLarge => "body_too_large",
-        }
-    }
-}
-
 /// What became of a mirrored request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum MirrorOutcome {

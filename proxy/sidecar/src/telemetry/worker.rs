@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use leeboard_policy::cluster::Address;
+use leeboard_policy::step::{Retries, RetryEnd};
 use rustc_hash::FxHashMap;
 
 use super::log_sink::LogBuffer;
 use super::metrics::{Event, KEEP_SECONDS, Metrics, Requests};
 use super::record::{Destination, Record, Reporter};
 use super::series::{Count, Share};
-use super::{FaultKind, MirrorOutcome, RetryOutcome, seconds};
+use super::{FaultKind, MirrorOutcome, seconds};
 
 /// Handles that a worker keeps at a time. Beyond it all are let go and found anew.
 const HANDLES: usize = 16 * 1024;
@@ -125,24 +126,36 @@ impl WorkerTelemetry {
         }
     }
 
-    /// Counts what became of a retry to a cluster.
-    pub(crate) fn retry(&self, cluster: &Arc<str>, outcome: RetryOutcome) {
-        self.count(Event::Retry, cluster, outcome.as_str());
+    /// Counts what became of an exchange's retries to a cluster: each one that was made, as success or failure, and one
+    /// that was wanted and not made.
+    pub(crate) fn retries(&self, cluster: &Arc<str>, retries: Retries) {
+        let (succeeded, refused) = match retries.end {
+            None => (0, None),
+            Some(RetryEnd::Success) => (1, None),
+            Some(RetryEnd::LimitExceeded) => (0, Some("limit_exceeded")),
+            Some(RetryEnd::Overflow) => (0, Some("overflow")),
+            Some(RetryEnd::NotReplayable) => (0, Some("not_replayable")),
+        };
+        self.count(Event::Retry, cluster, "success", succeeded.min(retries.made));
+        self.count(Event::Retry, cluster, "failure", retries.made.saturating_sub(succeeded));
+        if let Some(outcome) = refused {
+            self.count(Event::Retry, cluster, outcome, 1);
+        }
     }
 
     /// Counts what became of a mirrored request to a cluster.
     pub(crate) fn mirror(&self, cluster: &Arc<str>, outcome: MirrorOutcome) {
-        self.count(Event::Mirror, cluster, outcome.as_str());
+        self.count(Event::Mirror, cluster, outcome.as_str(), 1);
     }
 
     /// Counts a fault that was injected by a route.
     pub(crate) fn fault(&self, route: &Arc<str>, kind: FaultKind) {
-        self.count(Event::Fault, route, kind.as_str());
+        self.count(Event::Fault, route, kind.as_str(), 1);
     }
 
     /// Counts a request that was sent again since its reused connection had died unseen.
     pub(crate) fn stale_replay(&self, cluster: &Arc<str>) {
-        self.count(Event::StaleReplay, cluster, "");
+        self.count(Event::StaleReplay, cluster, "", 1);
     }
 
     /// Counts a request that could not be read; `reason` as `x-leeboard-reason` has it.
@@ -173,7 +186,10 @@ impl WorkerTelemetry {
         ListenerCounters { opened: share(Event::DownstreamOpened), active: share(Event::DownstreamActive) }
     }
 
-    fn count(&self, event: Event, owner: &Arc<str>, detail: &'static str) {
+    fn count(&self, event: Event, owner: &Arc<str>, detail: &'static str, by: u32) {
+        if by == 0 {
+            return;
+        }
         let key = EventKey { event, owner: Arc::as_ptr(owner).cast::<u8>() as usize, detail };
         let now = self.now.get();
         let mut handles = self.events.borrow_mut();
@@ -188,7 +204,7 @@ impl WorkerTelemetry {
         match &handle.share {
             Some(share) => {
                 share.touch(now);
-                share.tally.add(1);
+                share.tally.add(by.into());
             }
             None => self.metrics.refuse_event(),
         }
@@ -337,9 +353,16 @@ mod tests {
         let worker = telemetry.worker();
         let cluster: Arc<str> = "outbound|80||b.default.svc.cluster.local".into();
         let endpoint = Address::Socket(([10, 0, 0, 1], 80).into());
-        worker.retry(&cluster, RetryOutcome::Success);
-        worker.retry(&cluster, RetryOutcome::Success);
-        worker.retry(&cluster, RetryOutcome::Overflow);
+        for (made, end) in [
+            (0, None),
+            (2, Some(RetryEnd::Success)),
+            (1, Some(RetryEnd::LimitExceeded)),
+            (0, Some(RetryEnd::Overflow)),
+            (1, None),
+            (0, Some(RetryEnd::NotReplayable)),
+        ] {
+            worker.retries(&cluster, Retries { made, end });
+        }
         worker.mirror(&cluster, MirrorOutcome::Dropped);
         worker.fault(&"canary".into(), FaultKind::Abort);
         worker.stale_replay(&cluster);
@@ -357,8 +380,11 @@ mod tests {
         assert_eq!(
             lines,
             [
+                "leeboard_retries_total{cluster=\"B\",outcome=\"failure\"} 3",
+                "leeboard_retries_total{cluster=\"B\",outcome=\"limit_exceeded\"} 1",
+                "leeboard_retries_total{cluster=\"B\",outcome=\"not_replayable\"} 1",
                 "leeboard_retries_total{cluster=\"B\",outcome=\"overflow\"} 1",
-                "leeboard_retries_total{cluster=\"B\",outcome=\"success\"} 2",
+                "leeboard_retries_total{cluster=\"B\",outcome=\"success\"} 1",
                 "leeboard_mirrors_total{cluster=\"B\",outcome=\"dropped\"} 1",
                 "leeboard_faults_total{route=\"canary\",kind=\"abort\"} 1",
                 "leeboard_stale_replays_total{cluster=\"B\"} 1",

@@ -1,0 +1,261 @@
+//! `/config_dump`: the serving configuration in the shape that Envoy's users know, and what was complained of.
+
+mod routes;
+
+use std::collections::BTreeSet;
+
+use leeboard_istio::diagnostic::Diagnostic;
+use leeboard_policy::cluster::{
+    Balancer, Cluster, Discovery, DnsSpec, EndpointSpec, HashKey, Limits, Outlier, Protocol,
+};
+use leeboard_policy::origin::Origin;
+use leeboard_policy::snapshot::{Snapshot, UnknownHosts};
+use leeboard_policy::time::Span;
+use serde_json::{Map, Value as Json, json};
+
+use super::clusters::{address, iso};
+use super::service::{Ask, Reply};
+use super::{AdminState, ConfigReport, Listening, pages};
+
+/// The names by which Envoy's tools tell the parts of a dump from one another.
+const TYPE: &str = "type.googleapis.com/envoy";
+
+pub(super) fn answer(state: &AdminState, _: &Ask) -> Reply {
+    let live = state.live.load();
+    let (snapshot, config) = (live.snapshot(), state.config.load());
+    let updated = iso(config.read);
+    Reply::json(&json!({
+        "configs": [
+            {
+                "@type": format!("{TYPE}.admin.v3.BootstrapConfigDump"),
+                "bootstrap": {"node": pages::node(snapshot.workload())},
+                "last_updated": iso(state.started),
+            },
+            clusters(snapshot, &updated),
+            listeners(snapshot, &state.listening, &updated),
+            routes::dump(snapshot, &updated),
+        ],
+        "leeboard": own(snapshot, &config),
+    }))
+}
+
+fn clusters(snapshot: &Snapshot, updated: &str) -> Json {
+    let version = snapshot.version();
+    let dump = |cluster| json!({"version_info": version, "cluster": self::cluster(cluster), "last_updated": updated});
+    json!({
+        "@type": format!("{TYPE}.admin.v3.ClustersConfigDump"),
+        "version_info": version,
+        "dynamic_active_clusters": snapshot.clusters().iter().map(dump).collect::<Vec<_>>(),
+    })
+}
+
+fn cluster(cluster: &Cluster) -> Json {
+    let service = &cluster.service;
+    let connection = &cluster.connection;
+    let mut json = json!({
+        "@type": format!("{TYPE}.config.cluster.v3.Cluster"),
+        "name": &*cluster.name,
+        "connect_timeout": seconds(connection.connect_timeout),
+        "circuit_breakers": {"thresholds": [limits(&cluster.limits)]},
+        "outlier_detection": cluster.outlier.as_ref().map(outlier),
+        "common_lb_config": {"healthy_panic_threshold": {"value": cluster.panic_percent}},
+        "http_protocol_options": {
+            "protocol": match cluster.protocol {
+                Protocol::Http1 => "HTTP/1.1",
+                Protocol::Http2 => "HTTP/2",
+                Protocol::Client => "as the caller",
+            },
+            "idle_timeout": connection.idle_timeout.map(seconds),
+            "max_requests_per_connection": connection.max_requests,
+            "max_concurrent_streams": connection.max_streams,
+        },
+        "metadata": {"filter_metadata": {
+            "istio": {
+                "services": [{"host": &*service.host, "name": &*service.name, "namespace": &*service.namespace}],
+                "subset": &*service.subset,
+                "external": service.external,
+            },
+            "leeboard": {
+                "origin": origin(&cluster.origin),
+                "policy_origin": cluster.policy_origin.as_ref().map(origin),
+            },
+        }},
+    });
+    let object = json.as_object_mut().expect("an object was just made");
+    discovery(object, cluster);
+    balancer(object, &cluster.balancer);
+    json
+}
+
+fn discovery(json: &mut Map<String, Json>, cluster: &Cluster) {
+    let (kind, endpoints): (_, Vec<Json>) = match &cluster.discovery {
+        Discovery::Static(specs) => ("STATIC", specs.iter().map(endpoint).collect()),
+        Discovery::Dns(names) => ("STRICT_DNS", names.iter().map(name).collect()),
+        Discovery::DnsFirst(one) => ("LOGICAL_DNS", vec![name(one)]),
+        Discovery::Original => ("ORIGINAL_DST", Vec::new()),
+    };
+    json.insert("type".into(), kind.into());
+    if !endpoints.is_empty() {
+        let assignment = json!({"cluster_name": &*cluster.name, "endpoints": [{"lb_endpoints": endpoints}]});
+        json.insert("load_assignment".into(), assignment);
+    }
+}
+
+fn endpoint(spec: &EndpointSpec) -> Json {
+    json!({"endpoint": {"address": address(&spec.address)}, "load_balancing_weight": spec.weight})
+}
+
+fn name(spec: &DnsSpec) -> Json {
+    let address = json!({"socket_address": {"address": &*spec.name, "port_value": spec.port}});
+    json!({"endpoint": {"address": address}, "load_balancing_weight": spec.weight})
+}
+
+fn balancer(json: &mut Map<String, Json>, balancer: &Balancer) {
+    let policy = match balancer {
+        Balancer::LeastRequest => "LEAST_REQUEST",
+        Balancer::RoundRobin => "ROUND_ROBIN",
+        Balancer::Random => "RANDOM",
+        Balancer::RingHash { key, minimum_size } => {
+            json.insert("ring_hash_lb_config".into(), json!({"minimum_ring_size": minimum_size}));
+            json.insert(
+                "hash_policy".into(),
+                json!([match key {
+                    HashKey::Header(name) => json!({"header": {"header_name": &**name}}),
+                    HashKey::Query(name) => json!({"query_parameter": {"name": &**name}}),
+                    HashKey::SourceIp => json!({"connection_properties": {"source_ip": true}}),
+                }]),
+            );
+            "RING_HASH"
+        }
+    };
+    json.insert("lb_policy".into(), policy.into());
+}
+
+/// Absent is no limit.
+fn limits(limits: &Limits) -> Json {
+    json!({
+        "priority": "DEFAULT",
+        "max_connections": limits.connections,
+        "max_pending_requests": limits.pending,
+        "max_requests": limits.requests,
+        "max_retries": limits.retries,
+        "track_remaining": true,
+    })
+}
+
+fn outlier(outlier: &Outlier) -> Json {
+    json!({
+        "consecutive_5xx": outlier.consecutive_5xx,
+        "consecutive_gateway_failure": outlier.consecutive_gateway,
+        "split_external_local_origin_errors": outlier.split_local_origin,
+        "consecutive_local_origin_failure": outlier.consecutive_local,
+        "http_error_codes": outlier.error_codes,
+        "interval": seconds(outlier.interval),
+        "base_ejection_time": seconds(outlier.base_ejection),
+        "max_ejection_time": seconds(outlier.max_ejection),
+        "max_ejection_percent": outlier.max_ejection_percent,
+    })
+}
+
+fn listeners(snapshot: &Snapshot, listening: &[Listening], updated: &str) -> Json {
+    let traffic = listening.iter().filter(|socket| !matches!(&*socket.name, "admin" | "status" | "metrics"));
+    let listeners = traffic.map(|socket| {
+        let listener = json!({
+            "@type": format!("{TYPE}.config.listener.v3.Listener"),
+            "name": &*socket.name,
+            "address": {"socket_address": {"address": socket.address.ip().to_string(), "port_value": socket.address.port()}},
+        });
+        let active = json!({"version_info": snapshot.version(), "listener": listener, "last_updated": updated});
+        json!({"name": &*socket.name, "active_state": active})
+    });
+    json!({
+        "@type": format!("{TYPE}.admin.v3.ListenersConfigDump"),
+        "version_info": snapshot.version(),
+        "dynamic_listeners": listeners.collect::<Vec<_>>(),
+    })
+}
+
+/// What only we have to say.
+fn own(snapshot: &Snapshot, config: &ConfigReport) -> Json {
+    json!({
+        "version": snapshot.version(),
+        "read": iso(config.read),
+        "unknown_hosts": match snapshot.unknown() {
+            UnknownHosts::Allow(_) => "ALLOW_ANY",
+            UnknownHosts::Block => "REGISTRY_ONLY",
+        },
+        "diagnostics": config.diagnostics.iter().map(diagnostic).collect::<Vec<_>>(),
+        "kept": config.kept.iter().map(|object| json!(**object)).collect::<Vec<_>>(),
+        "objects": objects(snapshot),
+    })
+}
+
+/// The objects that serve, and where each is written.
+fn objects(snapshot: &Snapshot) -> Vec<Json> {
+    let hosts = snapshot
+        .hosts()
+        .iter()
+        .flat_map(|host| std::iter::once(&host.origin).chain(host.routes.iter().map(|route| &route.origin)));
+    let clusters =
+        snapshot.clusters().iter().flat_map(|cluster| std::iter::once(&cluster.origin).chain(&cluster.policy_origin));
+    let origins = hosts.chain(clusters).filter(|origin| !origin.file.is_empty());
+    // An object has one entry for each file that it is written in: at its first line that serves.
+    let places: BTreeSet<_> = origins.map(|origin| (&origin.resource, &origin.file, origin.line)).collect();
+    let mut objects: Vec<Json> = Vec::new();
+    let mut last = None;
+    for (resource, file, line) in places {
+        if last != Some((resource, file)) {
+            objects.push(json!({"resource": &**resource, "file": &**file, "line": line}));
+            last = Some((resource, file));
+        }
+    }
+    objects
+}
+
+/// A complaint, as `leeboard check --format json` prints it.
+fn diagnostic(diagnostic: &Diagnostic) -> Json {
+    let place = &diagnostic.primary;
+    let label = |(spot, text): &(leeboard_istio::source::Spot, String)| json!({"file": &*spot.file, "line": spot.line, "column": spot.column, "message": text});
+    let mut json = json!({
+        "code": diagnostic.code.to_string(),
+        "severity": diagnostic.severity.name(),
+        "message": diagnostic.message,
+        "file": &*place.file,
+        "line": place.line,
+        "column": place.column,
+        "resource": &*diagnostic.resource,
+        "labels": diagnostic.labels.iter().map(label).collect::<Vec<_>>(),
+    });
+    if let Some(ist) = diagnostic.ist {
+        json["ist"] = ist.into();
+    }
+    if let Some(help) = &diagnostic.help {
+        json["help"] = help.as_str().into();
+    }
+    json
+}
+
+fn origin(origin: &Origin) -> Json {
+    json!({"resource": &*origin.resource, "at": origin.to_string()})
+}
+
+/// A length of time as protobuf's JSON has it.
+fn seconds(span: Span) -> String {
+    let (whole, nanos) = (span.0 / 1_000_000_000, span.0 % 1_000_000_000);
+    if nanos == 0 {
+        return format!("{whole}s");
+    }
+    format!("{whole}.{nanos:09}").trim_end_matches('0').to_owned() + "s"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_of_time_are_protobufs() {
+        for (span, text) in [(0, "0s"), (2_000_000_000, "2s"), (300_000_000, "0.3s"), (1_000_000_025, "1.000000025s")] {
+            assert_eq!(seconds(Span(span)), text);
+        }
+    }
+}

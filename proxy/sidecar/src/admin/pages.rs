@@ -1,0 +1,209 @@
+//! The smaller pages.
+
+use std::fmt::Write;
+use std::time::SystemTime;
+
+use http::{Method, StatusCode};
+use serde_json::json;
+
+use super::service::{Ask, Content, Reply};
+use super::table::{Methods, PAGES};
+use super::{AdminState, DrainListeners, VERSION, gauges};
+use crate::drain::Life;
+use crate::telemetry::exposition::{CLASSIC_TYPE, Classic, OPENMETRICS_TYPE, openmetrics};
+
+/// Envoy: `/ready`.
+pub(super) fn ready(state: &AdminState, _: &Ask) -> Reply {
+    let life = state.controls.life();
+    let status = if life == Life::Live { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    Reply::refusal(status, format!("{}\n", state_name(life)))
+}
+
+/// Envoy: the states of `/server_info`.
+fn state_name(life: Life) -> &'static str {
+    match life {
+        Life::Starting => "INITIALIZING",
+        Life::Live => "LIVE",
+        Life::Draining => "DRAINING",
+    }
+}
+
+/// Classic text, or OpenMetrics for those who would rather have it.
+pub(super) fn metrics(state: &AdminState, ask: &Ask) -> Reply {
+    let families = gauges::families(state);
+    if wants_openmetrics(&ask.accept) {
+        return Reply::new(StatusCode::OK, OPENMETRICS_TYPE, openmetrics(families));
+    }
+    Reply { status: StatusCode::OK, content_type: CLASSIC_TYPE, content: Content::Pieces(Classic::new(families)) }
+}
+
+/// Whether an `accept` header prefers OpenMetrics to plain text. What is not named is not wanted.
+fn wants_openmetrics(accept: &str) -> bool {
+    let quality = |wanted: &str| {
+        let ranges = accept.split(',').filter_map(|range| {
+            let mut parts = range.split(';').map(str::trim);
+            let named = parts.next()?.eq_ignore_ascii_case(wanted);
+            let quality = parts.find_map(|part| part.strip_prefix("q=")).map_or(Some(1.0), |q| q.parse::<f32>().ok());
+            quality.filter(|_| named)
+        });
+        ranges.fold(0.0, f32::max)
+    };
+    let openmetrics = quality("application/openmetrics-text");
+    openmetrics > 0.0 && openmetrics >= quality("text/plain")
+}
+
+/// Envoy: `/listeners`, as text (`name::address`) or JSON.
+pub(super) fn listeners(state: &AdminState, ask: &Ask) -> Reply {
+    if !ask.json() {
+        let lines = state.listening.iter().map(|socket| format!("{}::{}\n", socket.name, socket.address));
+        return Reply::text(lines.collect::<String>());
+    }
+    let statuses = state.listening.iter().map(|socket| {
+        let (address, port) = (socket.address.ip().to_string(), socket.address.port());
+        json!({"name": &*socket.name, "local_address": {"socket_address": {"address": address, "port_value": port}}})
+    });
+    Reply::json(&json!({ "listener_statuses": statuses.collect::<Vec<_>>() }))
+}
+
+/// Envoy: `/server_info`.
+pub(super) fn server_info(state: &AdminState, _: &Ask) -> Reply {
+    let uptime = format!("{}s", uptime(state).as_secs());
+    let live = state.live.load();
+    Reply::json(&json!({
+        "version": format!("leeboard/{VERSION}"),
+        "state": state_name(state.controls.life()),
+        "uptime_current_epoch": uptime,
+        "uptime_all_epochs": uptime,
+        "command_line_options": {"concurrency": state.workers, "log_level": state.controls.log_level()},
+        "node": node(live.snapshot().workload()),
+        "leeboard": {"config_version": live.snapshot().version()},
+    }))
+}
+
+/// Who we are, as Envoy's node.
+pub(super) fn node(workload: &leeboard_policy::cluster::Workload) -> serde_json::Value {
+    let mut locality = workload.locality.split('/').map(str::to_owned);
+    let mut part = || locality.next().unwrap_or_default();
+    let labels: serde_json::Map<_, _> = workload.labels.iter().map(|(k, v)| (k.to_string(), json!(**v))).collect();
+    json!({
+        "id": format!("sidecar~{}.{}", workload.name, workload.namespace),
+        "cluster": format!("{}.{}", workload.canonical_name(), workload.namespace),
+        "locality": {"region": part(), "zone": part(), "sub_zone": part()},
+        "metadata": {"NAME": &*workload.name, "NAMESPACE": &*workload.namespace, "LABELS": labels},
+    })
+}
+
+fn uptime(state: &AdminState) -> std::time::Duration {
+    let now: SystemTime = state.controls.wall();
+    now.duration_since(state.started).unwrap_or_default()
+}
+
+/// Envoy: `/logging?level=`. A GET shows the level.
+pub(super) fn logging(state: &AdminState, ask: &Ask) -> Reply {
+    if ask.method == Method::POST {
+        let Some(level) = ask.query.get("level") else {
+            return Reply::refusal(StatusCode::BAD_REQUEST, "say which: ?level=debug, or ?level=leeboard=debug,info\n");
+        };
+        if let Err(complaint) = state.controls.set_log_level(level) {
+            return Reply::refusal(StatusCode::BAD_REQUEST, format!("{complaint}\n"));
+        }
+    }
+    Reply::text(format!("active loggers:\n  leeboard: {}\n", state.controls.log_level()))
+}
+
+/// Envoy: `/drain_listeners`.
+pub(super) fn drain_listeners(state: &AdminState, ask: &Ask) -> Reply {
+    let asked = |name| ask.query.contains_key(name);
+    state.controls.drain_listeners(DrainListeners { inbound_only: asked("inboundonly"), graceful: asked("graceful") });
+    Reply::text("OK\n")
+}
+
+/// Envoy: `/quitquitquit`.
+pub(super) fn quit(state: &AdminState, _: &Ask) -> Reply {
+    state.controls.quit();
+    Reply::text("OK\n")
+}
+
+/// A page for people.
+pub(super) fn front(state: &AdminState, _: &Ask) -> Reply {
+    let live = state.live.load();
+    let (snapshot, config) = (live.snapshot(), state.config.load());
+    let workload = snapshot.workload();
+    let mut html = String::from(HEAD);
+    row(&mut html, "Workload", &format!("{} in {}", or_dash(&workload.name), or_dash(&workload.namespace)));
+    row(&mut html, "Labels", &labels(workload));
+    row(&mut html, "State", state_name(state.controls.life()));
+    row(&mut html, "Version", VERSION);
+    row(&mut html, "Up", &format!("{} s, {} workers", uptime(state).as_secs(), state.workers));
+    row(
+        &mut html,
+        "Configuration",
+        &format!(
+            "{}: {} virtual hosts, {} clusters, {} complaints, {} objects kept",
+            or_dash(snapshot.version()),
+            snapshot.hosts().len(),
+            snapshot.clusters().len(),
+            config.diagnostics.len(),
+            config.kept.len(),
+        ),
+    );
+    for socket in &state.listening {
+        row(&mut html, "Listens", &format!("{} on {}", socket.name, socket.address));
+    }
+    html += "</table>\n<table>\n";
+    for page in PAGES {
+        let path = page.path;
+        let name = match page.methods {
+            Methods::Get | Methods::Both => format!("<a href=\"{path}\">{path}</a>"),
+            Methods::Post => format!("POST {path}"),
+        };
+        let _ = writeln!(html, "<tr><th>{name}</th><td>{}</td></tr>", escaped(page.about));
+    }
+    html += "</table>\n";
+    Reply::new(StatusCode::OK, "text/html; charset=utf-8", html)
+}
+
+const HEAD: &str = "<!doctype html>\n<meta charset=\"utf-8\">\n<title>Leeboard</title>\n\
+    <style>body{font:16px/1.5 sans-serif;margin:2em;max-width:60em}th{text-align:left;padding-right:2em;\
+    font-weight:normal;white-space:nowrap;vertical-align:top}table{margin-bottom:2em}</style>\n<h1>Leeboard</h1>\n<table>\n";
+
+fn row(html: &mut String, name: &str, value: &str) {
+    let _ = writeln!(html, "<tr><th>{name}</th><td>{}</td></tr>", escaped(value));
+}
+
+fn labels(workload: &leeboard_policy::cluster::Workload) -> String {
+    let pairs: Vec<String> = workload.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    or_dash(&pairs.join(", ")).to_owned()
+}
+
+fn or_dash(text: &str) -> &str {
+    if text.is_empty() { "-" } else { text }
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn openmetrics_is_for_those_who_prefer_it() {
+        let prometheus = "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,\
+                          text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
+        #[rustfmt::skip]
+        let table = [
+            ("", false),
+            ("*/*", false),
+            ("text/plain", false),
+            (prometheus, true),
+            ("application/openmetrics-text", true),
+            ("application/openmetrics-text; version=1.0.0; q=0.2, text/plain; q=0.3", false),
+            ("application/openmetrics-text;q=0, */*", false),
+        ];
+        for (accept, wanted) in table {
+            assert_eq!(wants_openmetrics(accept), wanted, "{accept}");
+        }
+    }
+}

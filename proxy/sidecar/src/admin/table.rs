@@ -1,0 +1,68 @@
+//! The table of pages: path, methods, where it is served, what it is about and who answers.
+
+use http::Method;
+
+use super::service::{Ask, Reply};
+use super::{AdminState, Scope};
+use super::{clusters, config_dump, pages};
+
+/// A page.
+pub(super) struct Page {
+    pub(super) path: &'static str,
+    pub(super) methods: Methods,
+    pub(super) scopes: &'static [Scope],
+    pub(super) about: &'static str,
+    pub(super) answer: fn(&AdminState, &Ask) -> Reply,
+}
+
+/// What a page may be asked by. HEAD goes where GET goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Methods {
+    /// It shows something.
+    Get,
+    /// It changes something.
+    Post,
+    /// It shows, and changes when it is posted to.
+    Both,
+}
+
+impl Methods {
+    pub(super) fn allow(self, method: &Method) -> bool {
+        let reads = method == Method::GET || method == Method::HEAD;
+        match self {
+            Methods::Get => reads,
+            Methods::Post => method == Method::POST,
+            Methods::Both => reads || method == Method::POST,
+        }
+    }
+
+    /// The `allow` header of a 405.
+    pub(super) fn names(self) -> &'static str {
+        match self {
+            Methods::Get => "GET, HEAD",
+            Methods::Post => "POST",
+            Methods::Both => "GET, HEAD, POST",
+        }
+    }
+}
+
+const ADMIN: &[Scope] = &[Scope::Admin];
+const READINESS: &[Scope] = &[Scope::Admin, Scope::Status];
+const SCRAPED: &[Scope] = &[Scope::Admin, Scope::Metrics];
+
+/// All pages, in the order of the front page.
+#[rustfmt::skip]
+pub(super) const PAGES: &[Page] = &[
+    Page { path: "/", methods: Methods::Get, scopes: ADMIN, about: "this page", answer: pages::front },
+    Page { path: "/clusters", methods: Methods::Get, scopes: ADMIN, about: "destinations, their endpoints, ejections and limits; ?format=json", answer: clusters::answer },
+    Page { path: "/config_dump", methods: Methods::Get, scopes: ADMIN, about: "the serving configuration and what was complained of, as JSON", answer: config_dump::answer },
+    Page { path: "/listeners", methods: Methods::Get, scopes: ADMIN, about: "sockets; ?format=json", answer: pages::listeners },
+    Page { path: "/metrics", methods: Methods::Get, scopes: SCRAPED, about: "metrics for Prometheus", answer: pages::metrics },
+    Page { path: "/stats/prometheus", methods: Methods::Get, scopes: SCRAPED, about: "the same", answer: pages::metrics },
+    Page { path: "/ready", methods: Methods::Get, scopes: READINESS, about: "200 while the proxy takes new requests", answer: pages::ready },
+    Page { path: "/healthz/ready", methods: Methods::Get, scopes: READINESS, about: "the same", answer: pages::ready },
+    Page { path: "/server_info", methods: Methods::Get, scopes: ADMIN, about: "version, state and identity, as JSON", answer: pages::server_info },
+    Page { path: "/logging", methods: Methods::Both, scopes: ADMIN, about: "what the log tells; post ?level= to change it", answer: pages::logging },
+    Page { path: "/drain_listeners", methods: Methods::Post, scopes: ADMIN, about: "accept no more connections; ?graceful, ?inboundonly", answer: pages::drain_listeners },
+    Page { path: "/quitquitquit", methods: Methods::Post, scopes: ADMIN, about: "end the process", answer: pages::quit },
+];

@@ -1,0 +1,397 @@
+//! `leeboard run` from start to end: read, compile, bind, resolve, serve, drain.
+
+pub(crate) mod sockets;
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+use arc_swap::ArcSwap;
+use leeboard_istio::compile::Site;
+use leeboard_istio::resources::sidecar::OutboundTrafficPolicy;
+use leeboard_policy::live::Live;
+use leeboard_policy::outlier::{OutlierEvent, OutlierKind};
+use leeboard_policy::time::Time;
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::timeout;
+
+use crate::admin::{self, AdminState, Controls, DrainListeners, Listening, Scope, Stage};
+use crate::bootstrap::{COULD_NOT, DONE};
+use crate::cli::run::{OutboundPolicy, Settings};
+use crate::clock::Clock;
+use crate::discovery::{dns, files};
+use crate::drain::{Drain, Life, Manner, Side, Traffic};
+use crate::log::LogLevel;
+use crate::store::{Audience, Store};
+use crate::telemetry::Telemetry;
+
+/// How long the start waits for DNS. What is not known by then is learnt while serving.
+const FIRST_NAMES: Duration = Duration::from_secs(2);
+/// Updates that may wait for the store. Discovery waits when there are more.
+const UPDATES: usize = 1024;
+/// How long the end waits for the workers' last records.
+const LAST_RECORDS: Duration = Duration::from_secs(1);
+
+/// What all workers share.
+pub(crate) struct Shared {
+    /// What the command line says.
+    pub(crate) settings: Settings,
+    /// What the time is.
+    pub(crate) clock: Clock,
+    /// The configuration in force with its state.
+    pub(crate) live: Arc<ArcSwap<Live>>,
+    /// What is counted and logged.
+    pub(crate) telemetry: Telemetry,
+    /// How the process leaves.
+    pub(crate) drain: Drain,
+    /// The addresses of names that no configuration knows.
+    pub(crate) names: dns::Names,
+}
+
+impl Shared {
+    /// Counts and logs what happened to an endpoint.
+    pub(crate) fn outlier(&self, event: &OutlierEvent) {
+        self.telemetry.outlier(event, self.clock.wall());
+        let (cluster, endpoint) = (&*event.cluster, &event.endpoint);
+        match event.kind {
+            OutlierKind::Ejected { cause, lasts, number } => {
+                let cause = cause.as_str();
+                tracing::warn!(%cluster, %endpoint, %cause, %lasts, number, "endpoint ejected");
+            }
+            OutlierKind::Returned => tracing::info!(%cluster, %endpoint, "endpoint returned"),
+            OutlierKind::Suppressed { cause } => {
+                let cause = cause.as_str();
+                tracing::debug!(%cluster, %endpoint, %cause, "endpoint not ejected: too many are out");
+            }
+        }
+    }
+}
+
+impl Audience for Shared {
+    fn outlier(&self, event: &OutlierEvent) {
+        Shared::outlier(self, event);
+    }
+
+    fn reloaded(&self, good: bool) {
+        self.telemetry.reloaded(good, self.clock.wall());
+    }
+}
+
+/// What one worker is given. It lives on a thread of its own.
+pub(crate) struct Worker {
+    /// Which one it is, from 0.
+    pub(crate) index: usize,
+    /// What it shares with the others.
+    pub(crate) shared: Arc<Shared>,
+    /// What it counts for the drain.
+    pub(crate) traffic: Arc<Traffic>,
+    /// Where the application's calls arrive; the address is shared with the other workers.
+    pub(crate) outbound: Option<TcpListener>,
+    /// Where calls to the application arrive, in the order of the command line and of the snapshot's inbound ports.
+    pub(crate) inbound: Vec<TcpListener>,
+}
+
+/// Runs until the process is asked to end; the exit code. `carry` is what a worker does on its thread; it is dropped, with
+/// all that it has spawned, when the process ends.
+pub(crate) fn run<F>(settings: Settings, log: LogLevel, carry: impl Fn(Worker) -> F + Clone + Send + 'static) -> u8
+where
+    F: Future<Output = ()> + 'static,
+{
+    match try_run(settings, log, carry) {
+        Ok(()) => DONE,
+        Err(complaint) => {
+            eprintln!("{}", complaint.trim_end());
+            COULD_NOT
+        }
+    }
+}
+
+fn try_run<F>(
+    settings: Settings,
+    log: LogLevel,
+    carry: impl Fn(Worker) -> F + Clone + Send + 'static,
+) -> Result<(), String>
+where
+    F: Future<Output = ()> + 'static,
+{
+    let clock = Clock::start();
+    let mut files = files::Files::new(settings.config.clone());
+    let reading = files.read().unwrap_or_default();
+    let store = Store::open(reading, site(&settings), clock)?;
+    let resolver = dns::Resolver::new(settings.dns)?;
+    let sockets = Sockets::open(&settings)?;
+    let (access_log, format) = (&settings.access_log, settings.access_log_format);
+    let telemetry = Telemetry::start(settings.workload.clone(), access_log, format)
+        .map_err(|error| format!("error: access log: {error}"))?;
+    let (names, questions) = dns::Names::new(clock);
+    let shared = Arc::new(Shared {
+        drain: Drain::new(settings.workers),
+        settings,
+        clock,
+        live: store.live(),
+        telemetry,
+        names: names.clone(),
+    });
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| format!("error: cannot start a runtime: {error}"))?;
+    runtime.block_on(async {
+        let discovery = Discovery { files, store, resolver, names, questions };
+        prepare(&shared, discovery, sockets.admin, sockets.listening, log).await?;
+        let workers = start_workers(&shared, sockets.outbound, sockets.inbound, carry)?;
+        shared.drain.started();
+        tracing::info!(workers = shared.settings.workers, "ready");
+        shared.drain.run(clock, shared.settings.min_drain_time, shared.settings.drain_time).await;
+        Ok(workers)
+    })?
+    .end(&shared);
+    Ok(())
+}
+
+/// Where configuration and addresses come from, ready to begin.
+struct Discovery {
+    files: files::Files,
+    store: Store,
+    resolver: dns::Resolver,
+    names: dns::Names,
+    questions: mpsc::Receiver<dns::Question>,
+}
+
+/// Starts, on the background runtime, everything but traffic; and waits, for a while, for the addresses of names.
+async fn prepare(
+    shared: &Arc<Shared>,
+    discovery: Discovery,
+    admin: Vec<(Scope, TcpListener)>,
+    listening: Vec<Listening>,
+    log: LogLevel,
+) -> Result<(), String> {
+    let state = AdminState {
+        live: shared.live.clone(),
+        config: discovery.store.report(),
+        telemetry: shared.telemetry.clone(),
+        listening,
+        workers: shared.settings.workers,
+        started: shared.clock.wall(),
+        controls: Box::new(Process { shared: shared.clone(), log }),
+    };
+    admin::start(admin, Arc::new(state)).map_err(|error| format!("error: admin server: {error}"))?;
+
+    let (clock, reload) = (shared.clock, Arc::new(Notify::new()));
+    let Discovery { files, store, resolver, names, questions } = discovery;
+    let (updates, updated) = mpsc::channel(UPDATES);
+    let mut settled = store.settled();
+    tokio::spawn(dns::keep_fresh(resolver.clone(), clock, store.wanted(), updates.clone()));
+    tokio::spawn(dns::answer(names, resolver, questions));
+    tokio::spawn(files::watch(files, reload.clone(), updates));
+    let audience = shared.clone();
+    tokio::spawn(async move { store.run(updated, &*audience).await });
+    listen_for_signals(shared, reload).map_err(|error| format!("error: signals: {error}"))?;
+
+    if timeout(FIRST_NAMES, settled.wait_for(|settled| *settled)).await.is_err() {
+        tracing::warn!("some names are not resolved yet; serving without their addresses");
+    }
+    Ok(())
+}
+
+fn site(settings: &Settings) -> Site {
+    Site {
+        workload: settings.workload.clone(),
+        inbound: settings.inbound.iter().map(|port| (port.listen, port.app)).collect(),
+        unknown: match settings.outbound_policy {
+            OutboundPolicy::AllowAny => OutboundTrafficPolicy::AllowAny,
+            OutboundPolicy::RegistryOnly => OutboundTrafficPolicy::RegistryOnly,
+        },
+        ..Site::default()
+    }
+}
+
+/// All listening sockets of the process.
+struct Sockets {
+    admin: Vec<(Scope, TcpListener)>,
+    /// One for each worker, or none.
+    outbound: Vec<TcpListener>,
+    /// For each inbound port one for each worker.
+    inbound: Vec<Vec<TcpListener>>,
+    listening: Vec<Listening>,
+}
+
+impl Sockets {
+    /// Binds everything, what people ask first: `/ready` can be asked before traffic can come.
+    fn open(settings: &Settings) -> Result<Self, String> {
+        let mut all = Self { admin: Vec::new(), outbound: Vec::new(), inbound: Vec::new(), listening: Vec::new() };
+        let pages = [
+            ("admin", Scope::Admin, settings.admin),
+            ("status", Scope::Status, settings.status),
+            ("metrics", Scope::Metrics, settings.metrics),
+        ];
+        for (kind, scope, address) in pages {
+            let Some(address) = address else { continue };
+            let socket = sockets::alone(address).map_err(|error| refused(kind, address, &error))?;
+            all.tell(kind, socket.local_addr().unwrap_or(address));
+            all.admin.push((scope, socket));
+        }
+        if let Some(address) = settings.outbound {
+            all.outbound = all.share("outbound", address, settings.workers)?;
+        }
+        for port in &settings.inbound {
+            let sockets = all.share("inbound", port.listen, settings.workers)?;
+            all.inbound.push(sockets);
+        }
+        Ok(all)
+    }
+
+    fn share(&mut self, kind: &str, address: SocketAddr, count: usize) -> Result<Vec<TcpListener>, String> {
+        let (bound, sockets) = sockets::share(address, count).map_err(|error| refused(kind, address, &error))?;
+        self.tell(kind, bound);
+        Ok(sockets)
+    }
+
+    fn tell(&mut self, kind: &str, address: SocketAddr) {
+        tracing::info!(%kind, %address, "listening");
+        self.listening.push(Listening { name: kind.into(), address });
+    }
+}
+
+fn refused(kind: &str, address: SocketAddr, error: &io::Error) -> String {
+    format!("error: cannot listen on {address} ({kind}): {error}")
+}
+
+/// The threads that carry traffic.
+struct Workers {
+    over: watch::Sender<bool>,
+    gone: std::sync::mpsc::Receiver<()>,
+}
+
+impl Workers {
+    /// Ends them: what they still carry is cut, and leaves its records. A thread that does not come to its end is left behind.
+    fn end(self, shared: &Shared) {
+        self.over.send_replace(true);
+        // Each thread holds a sender until it is gone, and none sends.
+        let _ = self.gone.recv_timeout(LAST_RECORDS);
+        shared.telemetry.finish();
+    }
+}
+
+/// Starts one thread for each worker, each with a runtime of its own.
+fn start_workers<F>(
+    shared: &Arc<Shared>,
+    outbound: Vec<TcpListener>,
+    mut inbound: Vec<Vec<TcpListener>>,
+    carry: impl Fn(Worker) -> F + Clone + Send + 'static,
+) -> Result<Workers, String>
+where
+    F: Future<Output = ()> + 'static,
+{
+    let (over, ending) = watch::channel(false);
+    let (alive, gone) = std::sync::mpsc::channel();
+    let mut outbound = outbound.into_iter();
+    for index in 0..shared.settings.workers {
+        let worker = Worker {
+            index,
+            shared: shared.clone(),
+            traffic: shared.drain.traffic(index),
+            outbound: outbound.next(),
+            inbound: inbound.iter_mut().filter_map(Vec::pop).collect(),
+        };
+        let (carry, mut ending) = (carry.clone(), ending.clone());
+        let presence = Presence { _alive: alive.clone(), shared: shared.clone(), over: ending.clone() };
+        let work = move || {
+            let _presence = presence;
+            match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
+                Ok(runtime) => runtime.block_on(async {
+                    tokio::select! {
+                        () = carry(worker) => {}
+                        _ = ending.wait_for(|over| *over) => {}
+                    }
+                }),
+                Err(error) => tracing::error!(%error, "a worker has no runtime"),
+            }
+        };
+        let thread = thread::Builder::new().name(format!("worker-{index}"));
+        thread.spawn(work).map_err(|error| format!("error: cannot start a worker: {error}"))?;
+    }
+    Ok(Workers { over, gone })
+}
+
+/// That a worker's thread is there. When it ends before its time, the whole process must: half of the callers would hang.
+struct Presence {
+    _alive: std::sync::mpsc::Sender<()>,
+    shared: Arc<Shared>,
+    over: watch::Receiver<bool>,
+}
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        if !*self.over.borrow() {
+            tracing::error!("a worker has ended");
+            self.shared.drain.ask();
+        }
+    }
+}
+
+/// SIGTERM and SIGINT drain, and end at once when repeated; SIGHUP reloads.
+fn listen_for_signals(shared: &Arc<Shared>, reload: Arc<Notify>) -> io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
+    let shared = shared.clone();
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => shared.drain.ask(),
+                _ = interrupt.recv() => shared.drain.ask(),
+                _ = hang_up.recv() => reload.notify_one(),
+            }
+        }
+    });
+    Ok(())
+}
+
+/// What the admin pages may ask of the process.
+struct Process {
+    shared: Arc<Shared>,
+    log: LogLevel,
+}
+
+impl Controls for Process {
+    fn now(&self) -> Time {
+        self.shared.clock.now()
+    }
+
+    fn wall(&self) -> SystemTime {
+        self.shared.clock.wall()
+    }
+
+    fn stage(&self) -> Stage {
+        match self.shared.drain.life() {
+            Life::Starting => Stage::Starting,
+            Life::Live => Stage::Live,
+            Life::Draining => Stage::Draining,
+        }
+    }
+
+    fn drain_listeners(&self, drain: DrainListeners) {
+        let manner = if drain.graceful { Manner::Closing } else { Manner::Shut };
+        self.shared.drain.advance(Side::Inbound, manner);
+        if !drain.inbound_only {
+            self.shared.drain.advance(Side::Outbound, manner);
+        }
+    }
+
+    fn quit(&self) {
+        self.shared.drain.ask();
+    }
+
+    fn log_level(&self) -> String {
+        self.log.current()
+    }
+
+    fn set_log_level(&self, level: &str) -> Result<(), String> {
+        self.log.set(level)
+    }
+}
