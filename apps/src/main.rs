@@ -1,5 +1,6 @@
 //! `leeboard-apps SERVICE`: one binary that is any of the services, told the rest by the environment.
 
+use std::pin::pin;
 use std::process::ExitCode;
 
 use leeboard_apps::serve::{serve, told_to_stop};
@@ -35,9 +36,12 @@ fn start(service: Service) -> Result<(), Box<dyn std::error::Error>> {
 }
 
 async fn run(service: Service, settings: Settings) -> Result<(), Box<dyn std::error::Error>> {
-    // Listening for the signal comes first: a SIGTERM during the start is not lost.
-    let stop = told_to_stop()?;
-    let router = services::router(service, &settings).await?;
+    let mut stop = pin!(told_to_stop()?);
+    // A store that is not there yet is waited for; being told to stop ends the wait.
+    let router = tokio::select! {
+        router = services::router(service, &settings) => router?,
+        () = &mut stop => return Ok(()),
+    };
     let listener = TcpListener::bind((settings.listen.0.as_str(), settings.listen.1)).await?;
     tracing::info!(
         service = settings.name,
