@@ -75,6 +75,10 @@ pub(crate) enum Fact {
     Limit(String),
     /// Whether the cluster ejects.
     Outlier,
+    /// What the cluster's endpoints are spoken to in.
+    Protocol,
+    /// The cluster's endpoints, in order; or the names that DNS is asked for.
+    Members,
 }
 
 /// Reads what stands behind `=>`.
@@ -133,6 +137,8 @@ fn simple(word: &str) -> Option<Fact> {
         "mirror" => Fact::Mirror,
         "balancer" => Fact::Balancer,
         "outlier" => Fact::Outlier,
+        "protocol" => Fact::Protocol,
+        "members" => Fact::Members,
         _ => return None,
     })
 }
@@ -190,6 +196,8 @@ impl Seen {
             Fact::Mirror => self.mirrors.join(" "),
             Fact::Balancer => self.policy.balancer.into(),
             Fact::Limit(name) => self.policy.limits.get(name.as_str()).cloned().unwrap_or_default(),
+            Fact::Protocol => self.policy.protocol.into(),
+            Fact::Members => self.policy.members.clone(),
             Fact::Outlier => if self.policy.outlier { "on" } else { "off" }.into(),
         }
     }

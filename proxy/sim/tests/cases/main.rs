@@ -47,6 +47,7 @@ files! {
     redirect "cases/redirect.md",
     retries "cases/retries.md",
     rewrite "cases/rewrite.md",
+    services "cases/services.md",
     timeouts "cases/timeouts.md",
     weights "cases/weights.md",
 }

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use leeboard_policy::cluster::{Balancer, Cluster};
+use leeboard_policy::cluster::{Balancer, Cluster, Discovery, DnsSpec, Protocol};
 use leeboard_policy::dice::Dice;
 use leeboard_policy::exchange::Exchange;
 use leeboard_policy::limits::{Limit, Slot};
@@ -89,6 +89,10 @@ pub(crate) struct Policy {
     pub(crate) limits: BTreeMap<&'static str, String>,
     /// Whether it ejects.
     pub(crate) outlier: bool,
+    /// What its endpoints are spoken to in.
+    pub(crate) protocol: &'static str,
+    /// Its endpoints, or the names that DNS is asked for.
+    pub(crate) members: String,
 }
 
 /// One exchange under way.
@@ -400,6 +404,22 @@ fn policy_of(cluster: &Cluster) -> Policy {
             .map(|(name, most)| (name, most.map_or_else(|| "none".to_owned(), |most| most.to_string())))
             .collect(),
         outlier: cluster.outlier.is_some(),
+        protocol: match cluster.protocol {
+            Protocol::Http1 => "http1",
+            Protocol::Http2 => "http2",
+            Protocol::Client => "client",
+        },
+        members: members(&cluster.discovery),
+    }
+}
+
+fn members(discovery: &Discovery) -> String {
+    let name = |spec: &DnsSpec| format!("{}:{}", spec.name, spec.port);
+    match discovery {
+        Discovery::Static(specs) => specs.iter().map(|spec| spec.address.to_string()).collect::<Vec<_>>().join(" "),
+        Discovery::Dns(specs) => specs.iter().map(name).collect::<Vec<_>>().join(" "),
+        Discovery::DnsFirst(spec) => name(spec),
+        Discovery::Original => "original".into(),
     }
 }
 
