@@ -83,12 +83,14 @@ fn compare(options: &Options) -> Result<bool, Trouble> {
     out.flush()?;
 
     let lab = Lab::open(plan, cores, interrupt)?;
-    comparison.run(&lab, options.rounds)?;
+    let ended = comparison.run(&lab, options.rounds);
     drop(lab);
     writeln!(out, "\n{}", report::tables(&comparison))?;
     if let Some(path) = &options.json {
         let document = report::json(&comparison, &machine, &plan);
         fs::write(path, format!("{document:#}\n"))?;
     }
+    // What was measured before an interrupt is printed all the same.
+    ended?;
     Ok(comparison.measured.iter().all(|entry| entry.failure.is_none()))
 }

@@ -71,10 +71,10 @@ fn what_is_unknown_is_refused_with_the_list() {
 }
 
 #[test]
-fn ctrl_c_leaves_nothing_running() {
+fn ctrl_c_prints_what_there_is_and_leaves_nothing_running() {
     let mut harness = Command::new(WIRE)
         .args(["--peers", "relay", "--rounds", "1000", "--seconds", "0.1", "--warmup", "0"])
-        .stdout(Stdio::null())
+        .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .expect("the harness starts");
@@ -85,8 +85,10 @@ fn ctrl_c_leaves_nothing_running() {
     assert!(!processes_in(&folder).is_empty(), "the upstream runs");
 
     kill(Pid::from_raw(harness.id().cast_signed()), Signal::SIGINT).expect("it runs");
-    let status = harness.wait().expect("a child");
-    assert_eq!(status.code(), Some(130));
+    let output = harness.wait_with_output().expect("a child");
+    assert_eq!(output.status.code(), Some(130));
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains("| relay "), "what was measured is printed: {text}");
     assert_eq!(processes_in(&folder), Vec::<PathBuf>::new());
     assert!(!folder.exists());
 }
