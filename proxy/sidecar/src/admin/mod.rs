@@ -2,7 +2,6 @@
 
 mod clusters;
 mod config_dump;
-pub(crate) mod controls;
 mod gauges;
 mod pages;
 mod process;

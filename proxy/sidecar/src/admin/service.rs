@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use http::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, ORIGIN, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body::{Body, Frame};
 
@@ -23,6 +23,8 @@ pub(super) struct Ask {
     /// Decoded parameters; one without a value has an empty one, and of several with a name the first counts.
     pub(super) query: BTreeMap<String, String>,
     pub(super) accept: String,
+    /// A page of a web site asks, in the browser of someone who can reach us.
+    foreign: bool,
 }
 
 impl Ask {
@@ -33,7 +35,12 @@ impl Ask {
             query.entry(decoded(name)).or_insert_with(|| decoded(value));
         }
         let accept = request.headers().get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
-        Self { method: request.method().clone(), query, accept: accept.collect::<Vec<_>>().join(",") }
+        Self {
+            method: request.method().clone(),
+            query,
+            accept: accept.collect::<Vec<_>>().join(","),
+            foreign: request.headers().contains_key(ORIGIN),
+        }
     }
 
     /// Whether JSON is wanted.
@@ -156,6 +163,10 @@ impl Pages {
         if !page.methods.allow(&ask.method) {
             let text = format!("{path} takes {}\n", page.methods.names());
             return (Reply::refusal(StatusCode::METHOD_NOT_ALLOWED, text), Some(page.methods.names()));
+        }
+        // Browsers name the origin of what they post. No page here posts, so it is another site's doing.
+        if ask.method == Method::POST && ask.foreign {
+            return (Reply::refusal(StatusCode::FORBIDDEN, "not from a browser\n"), None);
         }
         ((page.answer)(&self.state, ask), None)
     }

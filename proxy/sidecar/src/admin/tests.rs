@@ -249,6 +249,15 @@ async fn what_changes_the_process_reaches_it() {
 }
 
 #[tokio::test]
+async fn other_sites_change_nothing() {
+    let (state, done, _held) = state(Life::Live);
+    let request = Request::builder().method("POST").uri("/quitquitquit").header("origin", "http://example.com");
+    let mut pages = Pages { state, scope: Scope::Admin };
+    let answer = pages.call(request.body(()).unwrap()).await.unwrap();
+    assert_eq!((answer.status(), done.lock().unwrap().len()), (StatusCode::FORBIDDEN, 0));
+}
+
+#[tokio::test]
 async fn a_scrape_says_what_is_ejected_limited_and_configured() {
     let text = get("/stats/prometheus").await;
     for line in [
@@ -357,5 +366,22 @@ async fn the_small_pages_say_who_and_where() {
     let front = get("/").await;
     for part in ["web in shop", "href=\"/clusters\"", "POST /quitquitquit", "outbound on 127.0.0.1:15001"] {
         assert!(front.contains(part), "{part} not in\n{front}");
+    }
+}
+#[test]
+fn sockets_serve_their_own_pages_over_http() {
+    use std::io::{Read, Write};
+    use std::net::{TcpListener, TcpStream};
+    let (state, _, _held) = state(Life::Live);
+    let sockets = [Scope::Status, Scope::Metrics].map(|scope| (scope, TcpListener::bind("127.0.0.1:0").unwrap()));
+    let addresses = sockets.each_ref().map(|(_, socket)| socket.local_addr().unwrap());
+    server::start(sockets.into(), state).unwrap();
+    let table = [(0, "/ready", "200 OK"), (0, "/metrics", "404 Not Found"), (1, "/metrics", "200 OK")];
+    for (socket, path, status) in table {
+        let mut stream = TcpStream::connect(addresses[socket]).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{path}: {answer}");
     }
 }
