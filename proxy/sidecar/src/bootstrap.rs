@@ -1,13 +1,15 @@
 //! From the command line and the environment to settings: the one place that reads the environment.
 
 use std::process::ExitCode;
+use std::sync::OnceLock;
 use std::thread;
 
 use clap::Parser;
 use clap::error::ErrorKind;
 
 use crate::cli::{Cli, Verb, version};
-use crate::log;
+use crate::run::run;
+use crate::{listener, log};
 
 /// What the process says when it is over: everything was done.
 pub(crate) const DONE: u8 = 0;
@@ -25,10 +27,7 @@ pub(crate) fn begin() -> ExitCode {
         Verb::Run(args) => {
             let settings = args.settings(cpus());
             match log::start(&settings.log_level, settings.log_format) {
-                Ok(_level) => {
-                    eprintln!("error: this build cannot carry traffic yet");
-                    COULD_NOT
-                }
+                Ok(level) => run(settings, level, listener::serve),
                 Err(complaint) => {
                     eprintln!("error: {complaint}");
                     COULD_NOT
@@ -49,4 +48,19 @@ fn refuse(complaint: &clap::Error) -> ExitCode {
 /// How many CPUs the process may use, by its affinity and its cgroup's quota.
 fn cpus() -> usize {
     thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// The name of this host, as it was when first asked for. Envoy: `%HOSTNAME%`.
+pub(crate) fn hostname() -> &'static str {
+    static NAME: OnceLock<String> = OnceLock::new();
+    NAME.get_or_init(|| {
+        let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok().or_else(|| environment("HOSTNAME"));
+        name.map_or_else(|| "-".into(), |name| name.trim().to_owned())
+    })
+}
+
+/// A variable of the environment. Envoy: `%ENVIRONMENT(X)%`.
+#[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
+pub(crate) fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
 }

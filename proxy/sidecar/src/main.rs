@@ -8,10 +8,17 @@ mod cli;
 mod clock;
 mod discovery;
 mod drain;
+mod exchange;
+mod lane;
+mod listener;
 mod log;
 mod run;
 mod store;
 mod telemetry;
+mod upstream;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> std::process::ExitCode {
     bootstrap::begin()

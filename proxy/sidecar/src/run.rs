@@ -19,7 +19,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::timeout;
 
-use crate::admin::{self, AdminState, Controls, DrainListeners, Listening, Scope, Stage};
+use crate::admin::{AdminState, Controls, DrainListeners, Listening, Scope, server};
 use crate::bootstrap::{COULD_NOT, DONE};
 use crate::cli::run::{OutboundPolicy, Settings};
 use crate::clock::Clock;
@@ -28,6 +28,7 @@ use crate::drain::{Drain, Life, Manner, Side, Traffic};
 use crate::log::LogLevel;
 use crate::store::{Audience, Store};
 use crate::telemetry::Telemetry;
+use crate::upstream::shared::SharedPools;
 
 /// How long the start waits for DNS. What is not known by then is learnt while serving.
 const FIRST_NAMES: Duration = Duration::from_secs(2);
@@ -50,6 +51,8 @@ pub(crate) struct Shared {
     pub(crate) drain: Drain,
     /// The addresses of names that no configuration knows.
     pub(crate) names: dns::Names,
+    /// The connections of clusters with `maxConnections`.
+    pub(crate) pools: Arc<SharedPools>,
 }
 
 impl Shared {
@@ -135,21 +138,23 @@ where
         live: store.live(),
         telemetry,
         names: names.clone(),
+        pools: Arc::default(),
     });
     let runtime = Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| format!("error: cannot start a runtime: {error}"))?;
-    runtime.block_on(async {
-        let discovery = Discovery { files, store, resolver, names, questions };
-        prepare(&shared, discovery, sockets.admin, sockets.listening, log).await?;
-        let workers = start_workers(&shared, sockets.outbound, sockets.inbound, carry)?;
-        shared.drain.started();
-        tracing::info!(workers = shared.settings.workers, "ready");
-        shared.drain.run(clock, shared.settings.min_drain_time, shared.settings.drain_time).await;
-        Ok(workers)
-    })?
-    .end(&shared);
+    runtime
+        .block_on(async {
+            let discovery = Discovery { files, store, resolver, names, questions };
+            prepare(&shared, discovery, sockets.admin, sockets.listening, log).await?;
+            let workers = start_workers(&shared, sockets.outbound, sockets.inbound, carry)?;
+            shared.drain.started();
+            tracing::info!(workers = shared.settings.workers, "ready");
+            shared.drain.run(clock, shared.settings.min_drain_time, shared.settings.drain_time).await;
+            Ok::<_, String>(workers)
+        })?
+        .end(&shared);
     Ok(())
 }
 
@@ -179,7 +184,7 @@ async fn prepare(
         started: shared.clock.wall(),
         controls: Box::new(Process { shared: shared.clone(), log }),
     };
-    admin::start(admin, Arc::new(state)).map_err(|error| format!("error: admin server: {error}"))?;
+    server::start(admin, Arc::new(state)).map_err(|error| format!("error: admin server: {error}"))?;
 
     let (clock, reload) = (shared.clock, Arc::new(Notify::new()));
     let Discovery { files, store, resolver, names, questions } = discovery;
@@ -367,12 +372,8 @@ impl Controls for Process {
         self.shared.clock.wall()
     }
 
-    fn stage(&self) -> Stage {
-        match self.shared.drain.life() {
-            Life::Starting => Stage::Starting,
-            Life::Live => Stage::Live,
-            Life::Draining => Stage::Draining,
-        }
+    fn life(&self) -> Life {
+        self.shared.drain.life()
     }
 
     fn drain_listeners(&self, drain: DrainListeners) {

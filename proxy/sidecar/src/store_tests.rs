@@ -119,7 +119,8 @@ fn an_object_that_is_gone_is_not_kept() {
 
 #[test]
 fn errors_at_the_start_are_all_told_and_end_it() {
-    let two = both(&(routes("9999", "") + "---" + &routes("410", "").replace("web, n", "other, n").replace("410", "0")));
+    let two =
+        both(&(routes("9999", "") + "---" + &routes("410", "").replace("web, n", "other, n").replace("410", "0")));
     let Err(text) = open(two) else { panic!("it must not start") };
     assert_eq!(text.matches("error[").count(), 2, "{text}");
     assert!(text.contains("routes.yaml:"), "{text}");

@@ -170,8 +170,7 @@ async fn the_store_hears_of_each_change_and_of_new_names() {
 
 #[tokio::test]
 async fn the_first_names_settle_whether_answered_or_not() {
-    let server =
-        Server::start(&[("a.test", addresses(60, &["10.0.0.1"])), ("sick.test", Reply::Failure)]).await;
+    let server = Server::start(&[("a.test", addresses(60, &["10.0.0.1"])), ("sick.test", Reply::Failure)]).await;
     for list in [&[][..], &[("a.test", false)], &[("a.test", false), ("sick.test", false)]] {
         let (_wanted, watching) = watch::channel(names(list));
         let (sender, mut updates) = mpsc::channel(8);

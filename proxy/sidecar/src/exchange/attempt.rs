@@ -1,0 +1,225 @@
+//! Attempts: a connection, the request on it, and the head of the response, under the policy's timers.
+
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::Poll;
+
+use http::{Request, Response, Version};
+use hyper::body::Incoming;
+use leeboard_policy::cluster::{Address, Protocol};
+use leeboard_policy::endpoints::Endpoint;
+use leeboard_policy::live::LiveCluster;
+use leeboard_policy::snapshot::split_authority;
+use leeboard_policy::step::{Attempt, Outcome, Step};
+use leeboard_policy::time::{Span, Time};
+use leeboard_policy::verdict::Failure;
+use tokio::time::Sleep;
+
+use super::answer::response_head;
+use super::copies;
+use super::head::RequestHead;
+use super::ledger::Ledger;
+use crate::upstream::connect::ConnectError;
+use crate::upstream::pool::{Ask, Lease, NotAnswered, failure_of};
+use crate::upstream::upload::{UpBody, Upload};
+
+/// A response whose head has come, and the connection that it came on.
+pub(crate) struct Answered {
+    pub(crate) response: Response<Incoming>,
+    pub(crate) lease: Lease,
+    /// From the end of the request, or from its beginning when the answer came before.
+    pub(crate) service_time: Span,
+}
+
+/// The caller broke off while its request was being sent; nobody waits for an answer.
+#[derive(Debug)]
+pub(crate) struct CallerGone;
+
+/// What the attempts of one exchange have in common.
+pub(crate) struct Attempting {
+    cluster: Arc<LiveCluster>,
+    answered: Option<Answered>,
+}
+
+impl Attempting {
+    /// Once per exchange, before the first attempt: the head takes the route's form, and copies leave for the mirrors.
+    pub(crate) fn depart(head: &mut RequestHead, ledger: &Ledger) -> Self {
+        let exchange = ledger.exchange();
+        let Some(cluster) = exchange.cluster().cloned() else {
+            unreachable!("the policy tries only what has a cluster")
+        };
+        head.turn(exchange, &ledger.caller);
+        copies::send(&ledger.lane, exchange, head, ledger.upload.as_ref());
+        Self { cluster, answered: None }
+    }
+
+    /// The response, once the policy has said to pass it on.
+    pub(crate) fn answered(self) -> Option<Answered> {
+        self.answered
+    }
+
+    /// Makes one attempt, and asks the policy what is next.
+    pub(crate) async fn run(
+        &mut self,
+        attempt: Attempt,
+        head: &RequestHead,
+        ledger: &mut Ledger,
+    ) -> Result<Step, CallerGone> {
+        self.answered = None;
+        if attempt.fresh {
+            ledger.lane.telemetry.stale_replay(&self.cluster.name);
+        }
+        let http2 = self.speaks_http2(head, ledger);
+        let mut lease = match self.connection(&attempt, head, http2, ledger).await {
+            Ok(lease) => lease,
+            Err(step) => return Ok(step),
+        };
+        let now = ledger.lane.clock.now();
+        ledger.exchange_mut().connected(now);
+        let request = self.request(&attempt, head, http2, ledger);
+        let sent = under_timers(lease.send(request), ledger).await;
+        note_received(ledger);
+        match sent {
+            Err(step) => Ok(step),
+            Ok(Ok(response)) => Ok(self.after_response(response, lease, ledger)),
+            Ok(Err(_)) if ledger.upload.as_ref().is_some_and(Upload::failed) => Err(CallerGone),
+            Ok(Err(unanswered)) => Ok(after_failure(&unanswered, &lease, ledger)),
+        }
+    }
+
+    fn speaks_http2(&self, head: &RequestHead, ledger: &Ledger) -> bool {
+        match ledger.exchange().live().snapshot().cluster(self.cluster.id).protocol {
+            Protocol::Http1 => false,
+            Protocol::Http2 => true,
+            Protocol::Client => head.version == Version::HTTP_2,
+        }
+    }
+
+    /// A connection to the attempt's endpoint, or what the policy says when there is none.
+    async fn connection(
+        &self,
+        attempt: &Attempt,
+        head: &RequestHead,
+        http2: bool,
+        ledger: &mut Ledger,
+    ) -> Result<Lease, Step> {
+        let endpoint = match &attempt.endpoint {
+            Some(endpoint) => endpoint.clone(),
+            None => self.original(head, ledger).await?,
+        };
+        let lane = ledger.lane.clone();
+        let live = ledger.exchange().live().clone();
+        let ask = Ask {
+            cluster: &self.cluster,
+            settings: &live.snapshot().cluster(self.cluster.id).connection,
+            endpoint: &endpoint,
+            http2,
+            fresh: attempt.fresh,
+            passing: attempt.endpoint.is_none(),
+            now: lane.clock.now(),
+        };
+        match under_timers(lane.pool.acquire(&ask, &lane.telemetry), ledger).await? {
+            Ok(lease) => Ok(lease),
+            Err(error) => Err(unconnected(error, ledger)),
+        }
+    }
+
+    /// The endpoint that the caller was going to anyway: what its authority's name resolves to.
+    async fn original(&self, head: &RequestHead, ledger: &mut Ledger) -> Result<Arc<Endpoint>, Step> {
+        let authority = head.sent_authority();
+        let (host, port) = split_authority(authority);
+        let (host, port) = (host.into_owned(), port.unwrap_or(80));
+        let lane = ledger.lane.clone();
+        let addresses = under_timers(lane.resolve(&host), ledger).await?;
+        let error = |failure, words: &str| ConnectError { failure, words: words.into() };
+        let Some(ip) = addresses.first() else {
+            return Err(unconnected(error(Failure::Dns, "the name has no address"), ledger));
+        };
+        let address = std::net::SocketAddr::new(*ip, port);
+        if address == ledger.caller.local {
+            return Err(unconnected(
+                error(Failure::ConnectRefused, "the request was addressed to this proxy itself"),
+                ledger,
+            ));
+        }
+        let endpoint = self.cluster.passing(Address::Socket(address));
+        ledger.exchange_mut().went_to(endpoint.clone());
+        Ok(endpoint)
+    }
+
+    fn request(&self, attempt: &Attempt, head: &RequestHead, http2: bool, ledger: &Ledger) -> Request<UpBody> {
+        let expected = ledger.exchange().expected(ledger.lane.clock.now());
+        let parts = head.attempt(attempt.number, expected, ledger.exchange().is_grpc(), http2);
+        let body = ledger.upload.as_ref().map_or(UpBody::Empty, |upload| UpBody::Upload(upload.reader()));
+        Request::from_parts(parts, body)
+    }
+
+    fn after_response(&mut self, response: Response<Incoming>, lease: Lease, ledger: &mut Ledger) -> Step {
+        let now = ledger.lane.clock.now();
+        let replayable = replayable(ledger);
+        let exchange = ledger.exchange_mut();
+        let step = exchange.after(Outcome::Response(response_head(&response)), replayable, now);
+        let service_time = now - exchange.received_at().unwrap_or(now);
+        match step {
+            Step::Forward => self.answered = Some(Answered { response, lease, service_time }),
+            _ => lease.drain(response.into_body(), &ledger.lane),
+        }
+        step
+    }
+}
+
+fn after_failure(unanswered: &NotAnswered, lease: &Lease, ledger: &mut Ledger) -> Step {
+    let now = ledger.lane.clock.now();
+    let failure = failure_of(&unanswered.error);
+    let written = !unanswered.unsent && lease.written();
+    let replayable = replayable(ledger);
+    ledger.exchange_mut().after(Outcome::Failed { failure, reused: lease.reused, written }, replayable, now)
+}
+
+fn unconnected(error: ConnectError, ledger: &mut Ledger) -> Step {
+    ledger.transport_failure = Some(error.words);
+    let now = ledger.lane.clock.now();
+    let replayable = replayable(ledger);
+    ledger.exchange_mut().after(
+        Outcome::Failed { failure: error.failure, reused: false, written: false },
+        replayable,
+        now,
+    )
+}
+
+fn replayable(ledger: &Ledger) -> bool {
+    ledger.upload.as_ref().is_none_or(Upload::replayable)
+}
+
+fn note_received(ledger: &mut Ledger) {
+    if ledger.upload.as_ref().is_some_and(Upload::complete) {
+        let now = ledger.lane.clock.now();
+        ledger.exchange_mut().received(now);
+    }
+}
+
+/// Does a piece of an attempt until it is done, or until the policy's next tick decides otherwise.
+async fn under_timers<T>(work: impl Future<Output = T>, ledger: &mut Ledger) -> Result<T, Step> {
+    let mut work = pin!(work);
+    let mut timer: Option<(Time, Pin<Box<Sleep>>)> = None;
+    poll_fn(move |cx| {
+        if let Poll::Ready(done) = work.as_mut().poll(cx) {
+            return Poll::Ready(Ok(done));
+        }
+        if ledger.exchange().received_at().is_none()
+            && ledger.upload.as_ref().is_some_and(|upload| upload.poll_over(cx).is_ready())
+        {
+            note_received(ledger);
+        }
+        let Some((at, _)) = ledger.exchange().next_tick() else { return Poll::Pending };
+        let (_, sleep) = match &mut timer {
+            Some(armed) if armed.0 == at => armed,
+            other => other.insert((at, Box::pin(tokio::time::sleep_until(ledger.lane.clock.instant(at))))),
+        };
+        std::task::ready!(sleep.as_mut().poll(cx));
+        let now = ledger.lane.clock.now().max(at);
+        Poll::Ready(Err(ledger.exchange_mut().woke(now)))
+    })
+    .await
+}

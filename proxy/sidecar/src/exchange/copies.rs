@@ -1,0 +1,112 @@
+//! Copies of requests to mirrors: sent beside the primary, never waited for, answers thrown away.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use http::{Request, Version};
+use http_body_util::BodyExt;
+use leeboard_policy::cluster::Protocol;
+use leeboard_policy::exchange::Exchange;
+use leeboard_policy::live::Live;
+use leeboard_policy::mirror::Copy;
+use leeboard_policy::outlier::Score;
+use leeboard_policy::verdict::Failure;
+
+use super::head::RequestHead;
+use crate::clock::duration;
+use crate::lane::Lane;
+use crate::telemetry::MirrorOutcome;
+use crate::upstream::pool::{Ask, failure_of};
+use crate::upstream::upload::{UpBody, Upload};
+
+/// The most copies under way in a worker; beyond it copies are dropped, so that a mirror that hangs costs little.
+const MOST: usize = 1024;
+/// How much of a body a mirror may lag behind by before it is given up.
+const LAG: usize = 1024 * 1024;
+/// How long a copy may take when the route says nothing.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Sends the copies that the policy has drawn.
+pub(crate) fn send(lane: &Rc<Lane>, exchange: &Exchange, head: &RequestHead, upload: Option<&Upload>) {
+    for copy in exchange.copies() {
+        let ready = copy.endpoint.is_some() && lane.mirrors.get() < MOST;
+        if !ready {
+            lane.telemetry.mirror(&copy.cluster.name, MirrorOutcome::Dropped);
+            continue;
+        }
+        let body = upload.map_or(UpBody::Empty, |upload| UpBody::Copy(upload.copy(LAG)));
+        let sending = Sending::begin(lane.clone());
+        let (live, head, grpc) = (exchange.live().clone(), head.clone(), exchange.is_grpc());
+        tokio::task::spawn_local(async move { sending.run(copy, &live, &head, grpc, body).await });
+    }
+}
+
+/// A copy under way, counted until it is dropped.
+struct Sending(Rc<Lane>);
+
+impl Sending {
+    fn begin(lane: Rc<Lane>) -> Self {
+        lane.mirrors.set(lane.mirrors.get() + 1);
+        Self(lane)
+    }
+
+    async fn run(self, copy: Copy, live: &Live, head: &RequestHead, grpc: bool, body: UpBody) {
+        let allowed = copy.timeout.map_or(TIMEOUT, duration);
+        let sent = tokio::time::timeout(allowed, self.exchange(&copy, live, head, grpc, body)).await;
+        let (outcome, score) = match sent {
+            Ok(Ok(status)) => (MirrorOutcome::Answered, Some(Score::Status(status))),
+            Ok(Err(Failure::Overflow)) => (MirrorOutcome::Dropped, None),
+            Ok(Err(failure)) if failure.is_connect() => (MirrorOutcome::Failed, Some(Score::ConnectFailure)),
+            Ok(Err(_)) => (MirrorOutcome::Failed, Some(Score::Reset)),
+            Err(_) => (MirrorOutcome::Failed, Some(Score::Timeout)),
+        };
+        self.0.telemetry.mirror(&copy.cluster.name, outcome);
+        if let Some(event) = score.and_then(|score| copy.ended(score, self.0.clock.now())) {
+            self.0.outlier(&event);
+        }
+    }
+
+    async fn exchange(
+        &self,
+        copy: &Copy,
+        live: &Live,
+        head: &RequestHead,
+        grpc: bool,
+        body: UpBody,
+    ) -> Result<u16, Failure> {
+        let lane = &self.0;
+        let Some(endpoint) = &copy.endpoint else { return Err(Failure::Overflow) };
+        let spec = live.snapshot().cluster(copy.cluster.id);
+        let http2 = match spec.protocol {
+            Protocol::Http1 => false,
+            Protocol::Http2 => true,
+            Protocol::Client => head.version == Version::HTTP_2,
+        };
+        let settings = &spec.connection;
+        let ask = Ask {
+            cluster: &copy.cluster,
+            settings,
+            endpoint,
+            http2,
+            fresh: false,
+            passing: false,
+            now: lane.clock.now(),
+        };
+        let mut lease = lane.pool.acquire(&ask, &lane.telemetry).await.map_err(|error| error.failure)?;
+        let request = Request::from_parts(head.attempt(1, copy.timeout, grpc, http2), body);
+        let response = lease.send(request).await.map_err(|unanswered| failure_of(&unanswered.error))?;
+        let status = response.status().as_u16();
+        let mut body = response.into_body();
+        while let Some(frame) = body.frame().await {
+            frame.map_err(|error| failure_of(&error))?;
+        }
+        lease.give_back(lane.clock.now(), None);
+        Ok(status)
+    }
+}
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        self.0.mirrors.set(self.0.mirrors.get() - 1);
+    }
+}

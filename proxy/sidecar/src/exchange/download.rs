@@ -1,0 +1,143 @@
+//! A response's body on its way down, and with it the rest of the exchange: the route's timeout, the end, the record.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use leeboard_policy::step::End;
+use leeboard_policy::time::Span;
+use tokio::time::Sleep;
+
+use super::answer::grpc_status;
+use super::ledger::Ledger;
+use crate::upstream::pool::{Lease, failure_of};
+use crate::upstream::upload::Upload;
+
+/// What the caller is sent.
+pub(crate) enum DownBody {
+    /// An endpoint's body.
+    Stream(Box<Download>),
+    /// The proxy's own words, once.
+    Own(Option<Bytes>, Option<Box<Ledger>>),
+}
+
+/// Why a body broke off.
+#[derive(Debug)]
+pub(crate) enum Broken {
+    /// The endpoint did.
+    Upstream(hyper::Error),
+    /// The route's timeout was over.
+    TimedOut,
+}
+
+impl std::fmt::Display for Broken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Broken::Upstream(error) => write!(f, "the endpoint broke off: {error}"),
+            Broken::TimedOut => f.write_str("the route's timeout is over"),
+        }
+    }
+}
+
+impl std::error::Error for Broken {}
+
+/// An endpoint's body under way.
+pub(crate) struct Download {
+    incoming: Incoming,
+    ledger: Ledger,
+    lease: Option<Lease>,
+    timeout: Option<Pin<Box<Sleep>>>,
+    peer_keeps: Option<Span>,
+    over: bool,
+}
+
+impl Download {
+    /// Takes over an exchange whose response head has been passed on.
+    pub(crate) fn new(incoming: Incoming, ledger: Ledger, lease: Lease, peer_keeps: Option<Span>) -> Self {
+        let deadline = ledger.exchange.as_ref().and_then(|exchange| exchange.deadline());
+        let timeout = deadline.map(|at| Box::pin(tokio::time::sleep_until(ledger.lane.clock.instant(at))));
+        Self { incoming, ledger, lease: Some(lease), timeout, peer_keeps, over: false }
+    }
+
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        if let Some(timeout) = &mut self.timeout
+            && timeout.as_mut().poll(cx).is_ready()
+        {
+            self.end(End::TimedOut);
+            return Poll::Ready(Some(Err(Broken::TimedOut)));
+        }
+        match std::task::ready!(Pin::new(&mut self.incoming).poll_frame(cx)) {
+            None => {
+                self.end(End::Complete { grpc_status: None });
+                Poll::Ready(None)
+            }
+            Some(Err(error)) => {
+                self.end(End::Broken(failure_of(&error)));
+                Poll::Ready(Some(Err(Broken::Upstream(error))))
+            }
+            Some(Ok(frame)) => {
+                if let Some(data) = frame.data_ref() {
+                    self.ledger.bytes_sent += data.len() as u64;
+                } else if let Some(trailers) = frame.trailers_ref() {
+                    let status = grpc_status(trailers);
+                    self.ledger.grpc_status = status.or(self.ledger.grpc_status);
+                    self.end(End::Complete { grpc_status: status });
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+        }
+    }
+
+    /// A connection whose request is not all read yet cannot take another.
+    fn end(&mut self, end: End) {
+        if std::mem::replace(&mut self.over, true) {
+            return;
+        }
+        self.ledger.ended(end);
+        let Some(lease) = self.lease.take() else { return };
+        if matches!(end, End::Complete { .. }) && self.ledger.upload.as_ref().is_none_or(Upload::complete) {
+            lease.give_back(self.ledger.lane.clock.now(), self.peer_keeps);
+        }
+    }
+}
+
+impl Drop for Download {
+    fn drop(&mut self) {
+        let whole = self.incoming.is_end_stream();
+        self.end(if whole { End::Complete { grpc_status: None } } else { End::CallerGone });
+    }
+}
+
+impl Body for DownBody {
+    type Data = Bytes;
+    type Error = Broken;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        match self.get_mut() {
+            DownBody::Stream(download) => download.poll_frame(cx),
+            DownBody::Own(words, ledger) => {
+                let words = words.take().filter(|words| !words.is_empty());
+                if let (Some(words), Some(ledger)) = (&words, ledger) {
+                    ledger.bytes_sent = words.len() as u64;
+                }
+                Poll::Ready(words.map(|words| Ok(Frame::data(words))))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            DownBody::Stream(download) => download.incoming.is_end_stream(),
+            DownBody::Own(words, _) => words.as_ref().is_none_or(Bytes::is_empty),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            DownBody::Stream(download) => download.incoming.size_hint(),
+            DownBody::Own(words, _) => SizeHint::with_exact(words.as_ref().map_or(0, |words| words.len() as u64)),
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! The account of one exchange: whatever happens, dropping it leaves exactly one record.
+
+use std::borrow::Cow;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use leeboard_policy::exchange::Exchange;
+use leeboard_policy::origin::Origin;
+use leeboard_policy::step::End;
+use leeboard_policy::time::{Span, Time};
+use leeboard_policy::verdict::Flags;
+
+use super::head::{Caller, RequestHead};
+use crate::drain::{Side, UnderWay};
+use crate::lane::Lane;
+use crate::telemetry::record::{LoggedHead, Record, Reporter};
+use crate::upstream::upload::Upload;
+
+/// What is noted while an exchange runs.
+pub(crate) struct Ledger {
+    pub(crate) lane: Rc<Lane>,
+    /// `None` for requests that were refused before anything was decided.
+    pub(crate) exchange: Option<Exchange>,
+    pub(crate) upload: Option<Upload>,
+    pub(crate) caller: Caller,
+    pub(crate) reporter: Reporter,
+    pub(crate) status: u16,
+    pub(crate) details: Option<Cow<'static, str>>,
+    pub(crate) flags: Flags,
+    pub(crate) grpc_status: Option<u16>,
+    pub(crate) response_head_bytes: u64,
+    pub(crate) bytes_sent: u64,
+    pub(crate) service_time: Option<Span>,
+    pub(crate) transport_failure: Option<Arc<str>>,
+    pub(crate) upstream_local: Option<std::net::SocketAddr>,
+    pub(crate) request_head_bytes: u64,
+    version: http::Version,
+    seed: u64,
+    began: Time,
+    began_wall: SystemTime,
+    head: Option<Box<LoggedHead>>,
+    _under_way: UnderWay,
+}
+
+impl Ledger {
+    /// Opens the account.
+    pub(crate) fn open(
+        lane: Rc<Lane>,
+        caller: Caller,
+        reporter: Reporter,
+        version: http::Version,
+        began: Time,
+    ) -> Self {
+        let under_way = lane.traffic.exchange();
+        Self {
+            exchange: None,
+            upload: None,
+            caller,
+            reporter,
+            status: 0,
+            details: None,
+            flags: Flags::NONE,
+            grpc_status: None,
+            response_head_bytes: 0,
+            bytes_sent: 0,
+            service_time: None,
+            transport_failure: None,
+            upstream_local: None,
+            request_head_bytes: 0,
+            version,
+            seed: 0,
+            began,
+            began_wall: lane.clock.wall_at(began),
+            head: None,
+            lane,
+            _under_way: under_way,
+        }
+    }
+
+    /// Notes what was asked for.
+    pub(crate) fn note(&mut self, head: &RequestHead, seed: u64) {
+        self.seed = seed;
+        self.request_head_bytes =
+            head_bytes(&head.headers) + head.path.as_str().len() as u64 + head.authority.len() as u64;
+        if self.lane.logs {
+            let text =
+                |name: &str| head.headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+            self.head = Some(Box::new(LoggedHead {
+                method: head.method.clone(),
+                path: head.path.as_str().to_owned(),
+                authority: String::from_utf8_lossy(head.authority.as_bytes()).into_owned(),
+                user_agent: text("user-agent"),
+                forwarded_for: text("x-forwarded-for"),
+                request_id: text("x-request-id"),
+            }));
+        }
+    }
+
+    /// The exchange; a request that was admitted has one.
+    ///
+    /// # Panics
+    /// Before one has begun.
+    pub(crate) fn exchange(&self) -> &Exchange {
+        self.exchange.as_ref().expect("an admitted request has an exchange")
+    }
+
+    /// The exchange, to tell it something.
+    ///
+    /// # Panics
+    /// Before one has begun.
+    pub(crate) fn exchange_mut(&mut self) -> &mut Exchange {
+        self.exchange.as_mut().expect("an admitted request has an exchange")
+    }
+
+    /// Whether this side's answers end their connections.
+    pub(crate) fn closes(&self) -> bool {
+        self.lane.shared.drain.says_close(side(self.reporter))
+    }
+
+    /// Notes how a response that was passed on ended.
+    pub(crate) fn ended(&mut self, end: End) {
+        let now = self.lane.clock.now();
+        if let Some(exchange) = &mut self.exchange {
+            exchange.ended(end, now);
+        }
+        if let End::Broken(failure) = end {
+            let reason = failure.reason().replace(' ', "_");
+            self.details = Some(format!("upstream_reset_after_response_started{{{reason}}}").into());
+        }
+    }
+}
+
+/// The drain's word for a reporter's side.
+pub(crate) fn side(reporter: Reporter) -> Side {
+    match reporter {
+        Reporter::Source => Side::Outbound,
+        Reporter::Destination => Side::Inbound,
+    }
+}
+
+/// The size of header fields as HTTP/1 writes them.
+pub(crate) fn head_bytes(headers: &http::HeaderMap) -> u64 {
+    headers.iter().map(|(name, value)| (name.as_str().len() + value.len() + 4) as u64).sum()
+}
+
+impl Drop for Ledger {
+    fn drop(&mut self) {
+        let mut exchange = self.exchange.take();
+        for event in exchange.as_mut().map(Exchange::take_events).unwrap_or_default() {
+            self.lane.outlier(&event);
+        }
+        let caller_gone = if self.status == 0 { Flags::DOWNSTREAM_TERMINATED } else { Flags::NONE };
+        let decided = exchange.as_ref().map_or(Flags::NONE, Exchange::flags);
+        let route = exchange.as_ref().and_then(Exchange::route);
+        if let Some((exchange, cluster)) = exchange.as_ref().and_then(|e| Some((e, e.cluster()?))) {
+            self.lane.telemetry.retries(&cluster.name, exchange.retries());
+        }
+        let destination = match &exchange {
+            Some(exchange) => self.lane.destination(exchange.live(), exchange.cluster(), exchange.endpoint()),
+            None => self.lane.nowhere(),
+        };
+        let details = match self.details.take() {
+            Some(details) => details,
+            None if self.status == 0 => "downstream_remote_disconnect".into(),
+            None => "via_upstream".into(),
+        };
+        let record = Record {
+            reporter: self.reporter,
+            started: self.began_wall,
+            duration: self.lane.clock.now() - self.began,
+            protocol: self.version,
+            status: self.status,
+            grpc_status: self.grpc_status,
+            grpc: exchange.as_ref().is_some_and(Exchange::is_grpc),
+            flags: self.flags.with(decided).with(caller_gone),
+            details,
+            request_head_bytes: self.request_head_bytes,
+            bytes_received: self.upload.as_ref().map_or(0, Upload::received),
+            response_head_bytes: self.response_head_bytes,
+            bytes_sent: self.bytes_sent,
+            upstream_service_time: self.service_time,
+            destination,
+            transport_failure: self.transport_failure.take(),
+            attempts: exchange.as_ref().map_or(0, Exchange::attempts),
+            upstream_local: self.upstream_local,
+            downstream_local: self.caller.local,
+            downstream_remote: self.caller.remote,
+            route: route.map_or_else(|| self.lane.no_route.clone(), |route| route.name.clone()),
+            rule: route.map(|route| -> Origin { route.origin.clone() }),
+            seed: self.seed,
+            head: self.head.take(),
+        };
+        self.lane.telemetry.finish(&record);
+    }
+}

@@ -1,0 +1,149 @@
+//! Makes connections to endpoints: TCP or Unix socket, then HTTP/1.1 or HTTP/2 on it.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use leeboard_policy::cluster::{Address, Connection as Settings};
+use leeboard_policy::verdict::Failure;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::{TcpStream, UnixStream};
+
+use super::socket::{Meter, Metered, Stream};
+use super::upload::UpBody;
+use crate::clock::duration;
+
+/// Why there is no connection, and what the system said.
+#[derive(Debug)]
+pub(crate) struct ConnectError {
+    /// For the policy.
+    pub(crate) failure: Failure,
+    /// For the log.
+    pub(crate) words: Arc<str>,
+}
+
+/// The sending side of a new connection.
+pub(crate) enum Sender {
+    /// One request at a time.
+    One(http1::SendRequest<UpBody>),
+    /// Many streams, at most as many as the peer allows just now.
+    Many(http2::SendRequest<UpBody>, Arc<AtomicUsize>),
+}
+
+/// Envoy: the most header fields of a message.
+const MAX_HEADERS: usize = 1_000;
+/// How much of an HTTP/1 connection is buffered, each way.
+const HTTP1_BUFFER: usize = 64 * 1024;
+/// HTTP/2 flow-control windows: wide enough for a fast stream, narrow enough for back-pressure to be felt.
+const STREAM_WINDOW: u32 = 256 * 1024;
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
+
+/// Connects within the cluster's `connectTimeout`.
+pub(crate) async fn connect(
+    address: &Address,
+    settings: &Settings,
+    http2: bool,
+) -> Result<(Sender, Arc<Meter>), ConnectError> {
+    let making = async {
+        let socket = Metered::new(open(address, settings).await.map_err(refused)?);
+        let meter = socket.meter();
+        let sender = handshake(socket, settings, http2).await?;
+        Ok((sender, meter))
+    };
+    match tokio::time::timeout(duration(settings.connect_timeout), making).await {
+        Ok(made) => made,
+        Err(_) => Err(ConnectError { failure: Failure::ConnectTimeout, words: "connection timeout".into() }),
+    }
+}
+
+async fn open(address: &Address, settings: &Settings) -> std::io::Result<Stream> {
+    match address {
+        Address::Socket(address) => {
+            let stream = TcpStream::connect(address).await?;
+            stream.set_nodelay(true)?;
+            if let Some(wanted) = settings.tcp_keepalive {
+                let mut keepalive = TcpKeepalive::new();
+                if let Some(time) = wanted.time {
+                    keepalive = keepalive.with_time(duration(time));
+                }
+                if let Some(interval) = wanted.interval {
+                    keepalive = keepalive.with_interval(duration(interval));
+                }
+                if let Some(probes) = wanted.probes {
+                    keepalive = keepalive.with_retries(probes);
+                }
+                SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
+            }
+            Ok(Stream::Tcp(stream))
+        }
+        Address::Unix(path) => match path.strip_prefix('@') {
+            Some(name) => UnixStream::connect(format!("\0{name}")).await.map(Stream::Unix),
+            None => UnixStream::connect(&**path).await.map(Stream::Unix),
+        },
+    }
+}
+
+fn refused(error: std::io::Error) -> ConnectError {
+    let failure =
+        if error.kind() == std::io::ErrorKind::TimedOut { Failure::ConnectTimeout } else { Failure::ConnectRefused };
+    ConnectError { failure, words: error.to_string().into() }
+}
+
+/// The connection's driver runs on this worker for as long as the connection lives.
+async fn handshake(socket: Metered, settings: &Settings, http2: bool) -> Result<Sender, ConnectError> {
+    let io = TokioIo::new(socket);
+    if !http2 {
+        let mut builder = http1::Builder::new();
+        builder.preserve_header_case(true).max_headers(MAX_HEADERS).max_buf_size(HTTP1_BUFFER);
+        let (sender, driver) = builder.handshake(io).await.map_err(broken)?;
+        tokio::task::spawn_local(driver);
+        return Ok(Sender::One(sender));
+    }
+    let mut builder = http2::Builder::new(OnThisWorker);
+    builder
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_concurrent_streams(0u32);
+    if let Some((interval, timeout)) = settings.http2_keepalive {
+        builder
+            .keep_alive_interval(duration(interval))
+            .keep_alive_timeout(duration(timeout))
+            .keep_alive_while_idle(true);
+    }
+    let (sender, mut driver) = builder.handshake(io).await.map_err(broken)?;
+    let allowed = Arc::new(AtomicUsize::new(driver.current_max_send_streams()));
+    let peers = allowed.clone();
+    tokio::task::spawn_local(poll_fn(move |cx| {
+        let over = Pin::new(&mut driver).poll(cx);
+        peers.store(driver.current_max_send_streams(), Ordering::Relaxed);
+        over
+    }));
+    Ok(Sender::Many(sender, allowed))
+}
+
+fn broken(error: hyper::Error) -> ConnectError {
+    ConnectError { failure: Failure::ConnectRefused, words: error.to_string().into() }
+}
+
+/// Runs what hyper spawns on the worker that asked for it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OnThisWorker;
+
+impl<F> hyper::rt::Executor<F> for OnThisWorker
+where
+    F: Future + 'static,
+{
+    fn execute(&self, future: F) {
+        tokio::task::spawn_local(async move {
+            future.await;
+        });
+    }
+}
+
+/// How often a pool looks for connections that nobody uses any more.
+pub(crate) const SWEEP: Duration = Duration::from_millis(500);

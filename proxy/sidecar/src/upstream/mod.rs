@@ -1,0 +1,8 @@
+//! The way to endpoints: connections, pools and bodies.
+
+pub(crate) mod connect;
+pub(crate) mod pool;
+pub(crate) mod shared;
+pub(crate) mod shelf;
+pub(crate) mod socket;
+pub(crate) mod upload;

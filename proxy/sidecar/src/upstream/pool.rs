@@ -1,0 +1,353 @@
+//! A worker's connections to endpoints, and the way to one of them for a request.
+//!
+//! A cluster without `maxConnections` has connections of its own in each worker, and no lock is taken on the way to one.
+//! A cluster with it has one set for all workers, in [`super::shared`].
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32};
+use std::time::Duration;
+
+use http::{Request, Response};
+use http_body::Body;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use leeboard_policy::cluster::Connection as Settings;
+use leeboard_policy::endpoints::{Endpoint, EndpointId};
+use leeboard_policy::limits::Slot;
+use leeboard_policy::live::LiveCluster;
+use leeboard_policy::time::{Span, Time};
+use leeboard_policy::verdict::Failure;
+use rustc_hash::{FxHashMap, FxHashSet};
+use tokio::sync::Notify;
+
+use super::connect::{ConnectError, Sender, connect};
+use super::shared::{SharedPool, SharedPools};
+use super::shelf::{Connection, Held, Many, Shelf, Wire};
+use super::upload::UpBody;
+use crate::lane::Lane;
+use crate::telemetry::WorkerTelemetry;
+use crate::telemetry::worker::PoolCounters;
+
+/// What a connection is wanted for.
+pub(crate) struct Ask<'a> {
+    /// The cluster.
+    pub(crate) cluster: &'a LiveCluster,
+    /// Its connection settings.
+    pub(crate) settings: &'a Settings,
+    /// The endpoint.
+    pub(crate) endpoint: &'a Endpoint,
+    /// HTTP/2 rather than HTTP/1.1.
+    pub(crate) http2: bool,
+    /// Only a new connection will do.
+    pub(crate) fresh: bool,
+    /// The endpoint is in no list: it is where the caller was going anyway.
+    pub(crate) passing: bool,
+    /// Now.
+    pub(crate) now: Time,
+}
+
+/// Envoy: the most streams at a time on a connection whose limit is not configured.
+const MAX_STREAMS: u32 = 1024;
+
+/// The longest body that is read for nothing.
+const DRAINED: u64 = 16 * 1024;
+/// And the longest time that it may take.
+const DRAIN_TIME: Duration = Duration::from_secs(1);
+
+/// A worker's connections.
+pub(crate) struct Pool {
+    shelf: Rc<RefCell<Shelf>>,
+    /// Who waits for an HTTP/2 connection that is being made.
+    joining: RefCell<FxHashMap<EndpointId, Rc<Notify>>>,
+    counters: RefCell<FxHashMap<EndpointId, PoolCounters>>,
+    shared: Arc<SharedPools>,
+    known_shared: RefCell<FxHashMap<usize, Arc<SharedPool>>>,
+}
+
+impl Pool {
+    /// An empty pool that shares what must be shared.
+    pub(crate) fn new(shared: Arc<SharedPools>) -> Self {
+        Self {
+            shelf: Rc::default(),
+            joining: RefCell::default(),
+            counters: RefCell::default(),
+            shared,
+            known_shared: RefCell::default(),
+        }
+    }
+
+    /// A connection for one request.
+    pub(crate) async fn acquire(&self, ask: &Ask<'_>, telemetry: &WorkerTelemetry) -> Result<Lease, ConnectError> {
+        let counters = || self.counters(ask, telemetry);
+        let lease = if ask.cluster.limits().connections.is_some() {
+            self.shared_pool(ask.cluster).acquire(ask, &counters).await
+        } else if ask.http2 {
+            self.acquire_stream(ask, &counters).await
+        } else {
+            self.acquire_one(ask, &counters).await
+        };
+        lease.inspect_err(|error| {
+            let address = ask.endpoint.address();
+            telemetry.connection_failed(&ask.cluster.name, address, error.failure.reason());
+        })
+    }
+
+    async fn acquire_one(&self, ask: &Ask<'_>, counters: &dyn Fn() -> PoolCounters) -> Result<Lease, ConnectError> {
+        let kept = if ask.fresh { None } else { self.shelf.borrow_mut().take_one(ask.endpoint.id(), ask.now) };
+        let reused = kept.is_some();
+        let connection = match kept {
+            Some(connection) => connection,
+            None => make(ask, None, counters).await?.0,
+        };
+        Ok(Lease::new(connection, ask, Home::Worker(self.shelf.clone()), reused))
+    }
+
+    /// Streams share connections: whoever comes while one is being made waits for that one.
+    async fn acquire_stream(&self, ask: &Ask<'_>, counters: &dyn Fn() -> PoolCounters) -> Result<Lease, ConnectError> {
+        let endpoint = ask.endpoint.id();
+        let home = || Home::Worker(self.shelf.clone());
+        loop {
+            if !ask.fresh
+                && let Some(many) = self.shelf.borrow_mut().take_stream(endpoint, ask.settings.max_requests)
+            {
+                return Ok(Lease::new(stream_of(many, ask.now), ask, home(), true));
+            }
+            let arriving = self.joining.borrow().get(&endpoint).cloned();
+            match arriving {
+                Some(arrival) if !ask.fresh => arrival.notified().await,
+                _ => break,
+            }
+        }
+        let _joining = Joining::begin(self, endpoint);
+        let (connection, many) = make(ask, None, counters).await?;
+        if let Some(many) = many {
+            self.shelf.borrow_mut().put_many(endpoint, &many);
+        }
+        Ok(Lease::new(connection, ask, home(), false))
+    }
+
+    fn shared_pool(&self, cluster: &LiveCluster) -> Arc<SharedPool> {
+        let key = Arc::as_ptr(&cluster.counts).addr();
+        if let Some(pool) = self.known_shared.borrow().get(&key) {
+            return pool.clone();
+        }
+        let pool = self.shared.of(&cluster.name);
+        self.known_shared.borrow_mut().insert(key, pool.clone());
+        pool
+    }
+
+    fn counters(&self, ask: &Ask<'_>, telemetry: &WorkerTelemetry) -> PoolCounters {
+        let mut counters = self.counters.borrow_mut();
+        let new = || telemetry.pool(&ask.cluster.name, ask.endpoint.address());
+        counters.entry(ask.endpoint.id()).or_insert_with(new).clone()
+    }
+
+    /// Closes what has waited too long or leads to an endpoint that is not wanted any more.
+    pub(crate) fn sweep(&self, now: Time, wanted: &FxHashSet<EndpointId>) {
+        self.shelf.borrow_mut().sweep(now, wanted);
+        self.counters.borrow_mut().retain(|endpoint, _| wanted.contains(endpoint));
+        self.known_shared.borrow().values().for_each(|pool| pool.sweep(now, wanted));
+    }
+}
+
+/// Lets others wait for an HTTP/2 connection; dropping it tells them to look again.
+struct Joining<'p> {
+    pool: &'p Pool,
+    endpoint: EndpointId,
+}
+
+impl<'p> Joining<'p> {
+    fn begin(pool: &'p Pool, endpoint: EndpointId) -> Self {
+        pool.joining.borrow_mut().entry(endpoint).or_default();
+        Self { pool, endpoint }
+    }
+}
+
+impl Drop for Joining<'_> {
+    fn drop(&mut self) {
+        if let Some(arrival) = self.pool.joining.borrow_mut().remove(&self.endpoint) {
+            arrival.notify_waiters();
+        }
+    }
+}
+
+/// Makes a connection; an HTTP/2 one comes with the handle that others find it by.
+pub(super) async fn make(
+    ask: &Ask<'_>,
+    place: Option<Slot>,
+    counters: &dyn Fn() -> PoolCounters,
+) -> Result<(Connection, Option<Arc<Many>>), ConnectError> {
+    let (sender, meter) = connect(ask.endpoint.address(), ask.settings, ask.http2).await?;
+    let held = Held { _place: place, _counted: counters().opened() };
+    match sender {
+        Sender::One(sender) => {
+            let keep = ask.settings.idle_timeout;
+            let wire = Wire::One(sender);
+            let connection = Connection {
+                wire,
+                meter,
+                served: 0,
+                idle_since: ask.now,
+                keep,
+                held: Some(held),
+                passing: ask.passing,
+            };
+            Ok((connection, None))
+        }
+        Sender::Many(sender, allowed) => {
+            let many = Arc::new(Many {
+                sender,
+                meter,
+                active: AtomicU32::new(1),
+                served: AtomicU32::new(1),
+                allowed,
+                most: ask.settings.max_streams.unwrap_or(MAX_STREAMS),
+                spent: AtomicBool::new(ask.settings.max_requests == Some(1)),
+                passing: ask.passing,
+                _held: held,
+            });
+            Ok((stream_of(many.clone(), ask.now), Some(many)))
+        }
+    }
+}
+
+/// One stream's part in a connection; its place among the streams has been taken.
+pub(super) fn stream_of(many: Arc<Many>, now: Time) -> Connection {
+    let meter = many.meter.clone();
+    Connection { wire: Wire::Many(many), meter, served: 0, idle_since: now, keep: None, held: None, passing: false }
+}
+
+/// Where a connection goes back to.
+pub(super) enum Home {
+    /// This worker's own.
+    Worker(Rc<RefCell<Shelf>>),
+    /// The cluster's, for all workers.
+    Cluster(Arc<SharedPool>),
+}
+
+/// A connection, for as long as one request uses it. Dropping it closes an HTTP/1 connection and frees a stream.
+pub(crate) struct Lease {
+    connection: Option<Connection>,
+    endpoint: EndpointId,
+    home: Home,
+    max_requests: Option<u32>,
+    written_before: u64,
+    /// Whether the connection has served a request before.
+    pub(crate) reused: bool,
+}
+
+/// What came of sending.
+pub(crate) type Sent = Result<Response<Incoming>, NotAnswered>;
+
+/// Why a request was not answered.
+#[derive(Debug)]
+pub(crate) struct NotAnswered {
+    /// What hyper says.
+    pub(crate) error: hyper::Error,
+    /// Whether none of it was handed to the connection.
+    pub(crate) unsent: bool,
+}
+
+impl Lease {
+    pub(super) fn new(connection: Connection, ask: &Ask<'_>, home: Home, reused: bool) -> Self {
+        Self {
+            written_before: connection.meter.written(),
+            connection: Some(connection),
+            endpoint: ask.endpoint.id(),
+            home,
+            max_requests: ask.settings.max_requests,
+            reused,
+        }
+    }
+
+    /// Sends a request and waits for the head of its response.
+    pub(crate) async fn send(&mut self, request: Request<UpBody>) -> Sent {
+        let Some(connection) = &mut self.connection else { unreachable!("a lease has its connection until it ends") };
+        connection.served += 1;
+        match &mut connection.wire {
+            Wire::One(sender) => {
+                if let Err(error) = sender.ready().await {
+                    return Err(NotAnswered { error, unsent: true });
+                }
+                sender.try_send_request(request).await.map_err(not_answered)
+            }
+            Wire::Many(many) => {
+                let mut sender = many.sender.clone();
+                if let Err(error) = sender.ready().await {
+                    return Err(NotAnswered { error, unsent: true });
+                }
+                sender.try_send_request(request).await.map_err(not_answered)
+            }
+        }
+    }
+
+    /// Whether anything has been handed to the kernel on this connection since it was leased.
+    pub(crate) fn written(&self) -> bool {
+        self.connection.as_ref().is_some_and(|connection| connection.meter.written() > self.written_before)
+    }
+
+    /// Our end's address.
+    pub(crate) fn local(&self) -> Option<std::net::SocketAddr> {
+        self.connection.as_ref()?.meter.local()
+    }
+
+    /// Reads what is left of a response that is not passed on, so that the connection can be kept. A long one is not worth it.
+    pub(crate) fn drain(self, body: Incoming, lane: &Rc<Lane>) {
+        let short = body.size_hint().upper().is_some_and(|length| length <= DRAINED);
+        if short {
+            let lane = lane.clone();
+            tokio::task::spawn_local(async move {
+                if let Ok(Ok(_)) = tokio::time::timeout(DRAIN_TIME, body.collect()).await {
+                    self.give_back(lane.clock.now(), None);
+                }
+            });
+        }
+    }
+
+    /// Keeps the connection for another request. `peer_keeps` is how long the peer says that it waits.
+    pub(crate) fn give_back(mut self, now: Time, peer_keeps: Option<Span>) {
+        let Some(mut connection) = self.connection.take() else { return };
+        let spent = self.max_requests.is_some_and(|most| connection.served >= most);
+        if !spent && matches!(connection.wire, Wire::One(_)) {
+            connection.idle_since = now;
+            connection.keep = [connection.keep, peer_keeps].into_iter().flatten().min();
+            match &self.home {
+                Home::Worker(shelf) => shelf.borrow_mut().put_one(self.endpoint, connection),
+                Home::Cluster(pool) => pool.put_one(self.endpoint, connection),
+            }
+        }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        drop(self.connection.take());
+        if let Home::Cluster(pool) = &self.home {
+            pool.call_next();
+        }
+    }
+}
+
+fn not_answered(mut failed: hyper::client::conn::TrySendError<Request<UpBody>>) -> NotAnswered {
+    let unsent = failed.take_message().is_some();
+    NotAnswered { error: failed.into_error(), unsent }
+}
+
+/// What hyper's error means to the policy.
+pub(crate) fn failure_of(error: &hyper::Error) -> Failure {
+    use std::error::Error;
+    let h2 =
+        std::iter::successors(error.source(), |error| (*error).source()).find_map(|e| e.downcast_ref::<h2::Error>());
+    if let Some(error) = h2 {
+        return match error.reason() {
+            Some(h2::Reason::REFUSED_STREAM) => Failure::RefusedStream,
+            _ if error.is_go_away() && error.is_remote() => Failure::RefusedStream,
+            Some(_) if error.is_reset() && error.is_remote() => Failure::RemoteReset,
+            Some(_) if error.is_library() => Failure::Protocol,
+            _ => Failure::Terminated,
+        };
+    }
+    if error.is_parse() { Failure::Protocol } else { Failure::Terminated }
+}

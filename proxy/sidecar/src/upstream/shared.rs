@@ -1,0 +1,204 @@
+//! The connections of clusters with `maxConnections`: one set for all workers, so that the limit is exact, and a line of
+//! those who wait for one.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use leeboard_policy::endpoints::EndpointId;
+use leeboard_policy::limits::{Limit, Slot};
+use leeboard_policy::time::Time;
+use leeboard_policy::verdict::Failure;
+use rustc_hash::{FxHashMap, FxHashSet};
+use tokio::sync::oneshot;
+
+use super::connect::ConnectError;
+use super::pool::{Ask, Home, Lease, make, stream_of};
+use super::shelf::{Connection, Shelf};
+use crate::telemetry::worker::PoolCounters;
+
+/// The shared pools, by cluster.
+#[derive(Debug, Default)]
+pub(crate) struct SharedPools(Mutex<FxHashMap<Arc<str>, Arc<SharedPool>>>);
+
+impl SharedPools {
+    /// A cluster's pool.
+    pub(super) fn of(&self, cluster: &Arc<str>) -> Arc<SharedPool> {
+        let mut pools = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        pools.entry(cluster.clone()).or_default().clone()
+    }
+}
+
+/// One cluster's connections.
+#[derive(Debug, Default)]
+pub(crate) struct SharedPool(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    shelf: Shelf,
+    /// Who waits, in order of arrival.
+    line: VecDeque<(u64, oneshot::Sender<()>)>,
+    next_number: u64,
+    /// How many have been called and have not looked yet.
+    called: usize,
+}
+
+/// What a look at the pool gave.
+enum Look {
+    Ready(Connection),
+    Connect(Slot),
+    Wait,
+}
+
+impl SharedPool {
+    /// A connection, the right to make one, or a wait in line for either.
+    pub(super) async fn acquire(
+        self: &Arc<Self>,
+        ask: &Ask<'_>,
+        counters: &dyn Fn() -> PoolCounters,
+    ) -> Result<Lease, ConnectError> {
+        let home = || Home::Cluster(self.clone());
+        let mut ticket: Option<Ticket> = None;
+        loop {
+            match self.look(ask, ticket.as_mut()) {
+                Look::Ready(connection) => return Ok(Lease::new(connection, ask, home(), true)),
+                Look::Connect(place) => {
+                    let reservation = Reservation(self);
+                    let (connection, many) = make(ask, Some(place), counters).await?;
+                    std::mem::forget(reservation);
+                    if let Some(many) = many {
+                        self.lock().shelf.put_many(ask.endpoint.id(), &many);
+                        self.call_all();
+                    }
+                    return Ok(Lease::new(connection, ask, home(), false));
+                }
+                Look::Wait => match &mut ticket {
+                    None => ticket = Some(self.queue(ask)?),
+                    Some(ticket) => ticket.wait().await,
+                },
+            }
+        }
+    }
+
+    /// Nobody passes those who wait: a newcomer looks only when the line is empty.
+    fn look(&self, ask: &Ask<'_>, ticket: Option<&mut Ticket>) -> Look {
+        let mut state = self.lock();
+        match ticket {
+            Some(ticket) if !ticket.called => return Look::Wait,
+            Some(ticket) => {
+                ticket.called = false;
+                state.called -= 1;
+            }
+            None if state.line.is_empty() && state.called == 0 => {}
+            None => return Look::Wait,
+        }
+        let endpoint = ask.endpoint.id();
+        if !ask.fresh {
+            if ask.http2 {
+                if let Some(many) = state.shelf.take_stream(endpoint, ask.settings.max_requests) {
+                    return Look::Ready(stream_of(many, ask.now));
+                }
+            } else if let Some(connection) = state.shelf.take_one(endpoint, ask.now) {
+                return Look::Ready(connection);
+            }
+        }
+        let full =
+            ask.cluster.limits().connections.is_some_and(|most| ask.cluster.counts.current(Limit::Connections) >= most);
+        if full {
+            state.shelf.evict();
+        }
+        match ask.cluster.take(Limit::Connections) {
+            Some(place) => Look::Connect(place),
+            None => Look::Wait,
+        }
+    }
+
+    /// A place in line, if `http1MaxPendingRequests` has one left.
+    fn queue(self: &Arc<Self>, ask: &Ask<'_>) -> Result<Ticket, ConnectError> {
+        let overflow = || ConnectError { failure: Failure::Overflow, words: "overflow".into() };
+        let pending = ask.cluster.take(Limit::Pending).ok_or_else(overflow)?;
+        let mut state = self.lock();
+        let number = state.next_number;
+        state.next_number += 1;
+        let (sender, call) = oneshot::channel();
+        state.line.push_back((number, sender));
+        Ok(Ticket { pool: self.clone(), number, call, called: false, _pending: pending })
+    }
+
+    /// Lets the first in line look again: something has become free.
+    pub(super) fn call_next(&self) {
+        self.lock().call_next();
+    }
+
+    fn call_all(&self) {
+        let mut state = self.lock();
+        while state.call_next() {}
+    }
+
+    pub(super) fn put_one(&self, endpoint: EndpointId, connection: Connection) {
+        self.lock().shelf.put_one(endpoint, connection);
+    }
+
+    pub(super) fn sweep(&self, now: Time, wanted: &FxHashSet<EndpointId>) {
+        let mut state = self.lock();
+        state.shelf.sweep(now, wanted);
+        state.call_next();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn call_next(&mut self) -> bool {
+        while let Some((_, call)) = self.line.pop_front() {
+            if call.send(()).is_ok() {
+                self.called += 1;
+                return true;
+            }
+        }
+        false
+    }
+}
+
+/// The right to make a connection, while it is being made. Dropping it gives the next in line their chance.
+struct Reservation<'p>(&'p SharedPool);
+
+impl Drop for Reservation<'_> {
+    fn drop(&mut self) {
+        self.0.call_next();
+    }
+}
+
+/// A place in line. Dropping it leaves the line, and passes on a call that was not followed.
+struct Ticket {
+    pool: Arc<SharedPool>,
+    number: u64,
+    call: oneshot::Receiver<()>,
+    called: bool,
+    _pending: Slot,
+}
+
+impl Ticket {
+    /// Waits to be called. Someone called in vain goes to the head of the line.
+    async fn wait(&mut self) {
+        if self.call.is_terminated() {
+            let (sender, call) = oneshot::channel();
+            self.call = call;
+            self.pool.lock().line.push_front((self.number, sender));
+        }
+        self.called = (&mut self.call).await.is_ok();
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        let mut state = self.pool.lock();
+        state.line.retain(|(number, _)| *number != self.number);
+        let unheard = !self.called && self.call.try_recv().is_ok();
+        if self.called || unheard {
+            state.called -= 1;
+            state.call_next();
+        }
+    }
+}

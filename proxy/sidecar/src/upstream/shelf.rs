@@ -1,0 +1,177 @@
+//! Connections to endpoints that can take a request: HTTP/1 ones that are idle, HTTP/2 ones that have a stream free.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::Relaxed};
+
+use hyper::client::conn::{http1, http2};
+use leeboard_policy::endpoints::EndpointId;
+use leeboard_policy::limits::Slot;
+use leeboard_policy::time::{Span, Time};
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use super::socket::Meter;
+use super::upload::UpBody;
+
+/// A connection in use, or one that waits for its next request.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(super) wire: Wire,
+    pub(super) meter: Arc<Meter>,
+    /// Requests that it has taken.
+    pub(super) served: u32,
+    /// When it was last used.
+    pub(super) idle_since: Time,
+    /// How long it may wait for its next request; `None` is for ever.
+    pub(super) keep: Option<Span>,
+    /// Whether its endpoint is in no list, so that it goes by age alone.
+    pub(super) passing: bool,
+    /// What an HTTP/1 connection holds; the streams of an HTTP/2 one hold it together.
+    pub(super) held: Option<Held>,
+}
+
+/// What a connection holds for as long as it is open.
+#[derive(Debug)]
+pub(crate) struct Held {
+    pub(super) _place: Option<Slot>,
+    pub(super) _counted: crate::telemetry::worker::OpenConnection,
+}
+
+/// What requests are sent on.
+#[derive(Debug)]
+pub(crate) enum Wire {
+    /// HTTP/1.
+    One(http1::SendRequest<UpBody>),
+    /// A stream's part in an HTTP/2 connection.
+    Many(Arc<Many>),
+}
+
+/// An HTTP/2 connection, shared by its streams.
+#[derive(Debug)]
+pub(crate) struct Many {
+    pub(super) sender: http2::SendRequest<UpBody>,
+    pub(super) meter: Arc<Meter>,
+    pub(super) active: AtomicU32,
+    pub(super) served: AtomicU32,
+    /// The most streams at a time that the peer allows just now.
+    pub(super) allowed: Arc<AtomicUsize>,
+    /// The most streams at a time that the configuration allows.
+    pub(super) most: u32,
+    /// Set once it must take no more streams.
+    pub(super) spent: AtomicBool,
+    /// Whether its endpoint is in no list, so that it goes by age alone.
+    pub(super) passing: bool,
+    pub(super) _held: Held,
+}
+
+impl Many {
+    /// Takes a stream if there is room for one.
+    fn enter(self: &Arc<Self>, most_requests: Option<u32>) -> bool {
+        let room = self.most.min(u32::try_from(self.allowed.load(Relaxed)).unwrap_or(u32::MAX));
+        let fits = |active: u32| (active < room).then(|| active + 1);
+        if self.spent.load(Relaxed) || self.sender.is_closed() {
+            return false;
+        }
+        if self.active.fetch_update(Relaxed, Relaxed, fits).is_err() {
+            return false;
+        }
+        let served = self.served.fetch_add(1, Relaxed) + 1;
+        if most_requests.is_some_and(|most| served >= most) {
+            self.spent.store(true, Relaxed);
+        }
+        true
+    }
+}
+
+/// Everything that a pool keeps, by endpoint.
+#[derive(Debug, Default)]
+pub(crate) struct Shelf {
+    ones: FxHashMap<EndpointId, Vec<Connection>>,
+    many: FxHashMap<EndpointId, Vec<Arc<Many>>>,
+}
+
+/// Below this age a connection is taken as it is: its driver has just been run.
+const TRUSTED: Span = Span::from_millis(1);
+
+impl Shelf {
+    /// An idle HTTP/1 connection, the one used last first. Envoy: LIFO, so that the others age out.
+    pub(super) fn take_one(&mut self, endpoint: EndpointId, now: Time) -> Option<Connection> {
+        let idle = self.ones.get_mut(&endpoint)?;
+        while let Some(connection) = idle.pop() {
+            if connection.usable(now) {
+                return Some(connection);
+            }
+        }
+        None
+    }
+
+    /// A stream of an HTTP/2 connection that has room.
+    pub(super) fn take_stream(&mut self, endpoint: EndpointId, most_requests: Option<u32>) -> Option<Arc<Many>> {
+        let open = self.many.get_mut(&endpoint)?;
+        open.retain(|many| !many.sender.is_closed() && !many.spent.load(Relaxed));
+        open.iter().find(|many| many.enter(most_requests)).cloned()
+    }
+
+    /// Keeps an HTTP/1 connection for the next request.
+    pub(super) fn put_one(&mut self, endpoint: EndpointId, connection: Connection) {
+        self.ones.entry(endpoint).or_default().push(connection);
+    }
+
+    /// Keeps a new HTTP/2 connection, a stream of which is taken for its maker.
+    pub(super) fn put_many(&mut self, endpoint: EndpointId, many: &Arc<Many>) {
+        self.many.entry(endpoint).or_default().push(many.clone());
+    }
+
+    /// Closes one idle connection, so that its place can be used for another endpoint.
+    pub(super) fn evict(&mut self) -> bool {
+        for idle in self.ones.values_mut() {
+            if !idle.is_empty() {
+                idle.remove(0);
+                return true;
+            }
+        }
+        for open in self.many.values_mut() {
+            if let Some(unused) = open.iter().position(|many| many.active.load(Relaxed) == 0) {
+                open.remove(unused);
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Closes what has waited too long, is closed already, or leads to an endpoint that is not wanted any more.
+    pub(super) fn sweep(&mut self, now: Time, wanted: &FxHashSet<EndpointId>) {
+        self.ones.retain(|endpoint, idle| {
+            let listed = wanted.contains(endpoint);
+            idle.retain(|connection| (listed || connection.passing) && connection.fresh(now));
+            !idle.is_empty()
+        });
+        self.many.retain(|endpoint, open| {
+            open.retain(|many| (wanted.contains(endpoint) || many.passing) && !many.sender.is_closed());
+            !open.is_empty()
+        });
+    }
+}
+
+impl Connection {
+    /// Neither closed nor too old.
+    fn fresh(&self, now: Time) -> bool {
+        let open = match &self.wire {
+            Wire::One(sender) => !sender.is_closed(),
+            Wire::Many(many) => !many.sender.is_closed(),
+        };
+        open && self.keep.is_none_or(|keep| now - self.idle_since < keep)
+    }
+
+    /// Fresh, and nothing has come from the peer that its driver has not seen.
+    fn usable(&self, now: Time) -> bool {
+        self.fresh(now) && (now - self.idle_since < TRUSTED || !self.meter.stale())
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if let Wire::Many(many) = &self.wire {
+            many.active.fetch_sub(1, Relaxed);
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! A socket to an endpoint that counts what passes, so that it can be told whether a request was ever handed to it.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::task::{Context, Poll};
+
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+
+/// A connected socket.
+#[derive(Debug)]
+pub(crate) enum Stream {
+    /// TCP.
+    Tcp(TcpStream),
+    /// A Unix socket.
+    Unix(UnixStream),
+}
+
+/// What has passed through a socket, readable while a connection owns the socket itself.
+#[derive(Debug)]
+pub(crate) struct Meter {
+    stream: Stream,
+    written: AtomicU64,
+    local: Option<SocketAddr>,
+}
+
+impl Meter {
+    /// Bytes handed to the kernel so far.
+    pub(crate) fn written(&self) -> u64 {
+        self.written.load(Relaxed)
+    }
+
+    /// Our end's address.
+    pub(crate) fn local(&self) -> Option<SocketAddr> {
+        self.local
+    }
+
+    /// Whether the peer has closed, or sent something unasked, that no one has read yet.
+    pub(crate) fn stale(&self) -> bool {
+        let mut byte = [MaybeUninit::uninit()];
+        let peeked = match &self.stream {
+            Stream::Tcp(stream) => SockRef::from(stream).peek(&mut byte),
+            Stream::Unix(stream) => SockRef::from(stream).peek(&mut byte),
+        };
+        !matches!(peeked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+}
+
+/// A socket whose traffic is counted.
+#[derive(Debug)]
+pub(crate) struct Metered(Arc<Meter>);
+
+impl Metered {
+    /// Begins to count.
+    pub(crate) fn new(stream: Stream) -> Self {
+        let local = match &stream {
+            Stream::Tcp(stream) => stream.local_addr().ok(),
+            Stream::Unix(_) => None,
+        };
+        Self(Arc::new(Meter { stream, written: AtomicU64::new(0), local }))
+    }
+
+    /// The counts.
+    pub(crate) fn meter(&self) -> Arc<Meter> {
+        self.0.clone()
+    }
+}
+
+/// Runs a non-blocking call once the socket is ready for it, and waits again when it was not.
+macro_rules! when_ready {
+    ($stream:expr, $ready:ident, $cx:expr, $call:expr) => {
+        loop {
+            std::task::ready!($stream.$ready($cx))?;
+            match $call {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+                result => break Poll::Ready(result),
+            }
+        }
+    };
+}
+
+impl AsyncRead for Metered {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let read: Poll<io::Result<usize>> = match &self.0.stream {
+            Stream::Tcp(stream) => when_ready!(stream, poll_read_ready, cx, stream.try_read_buf(buf)),
+            Stream::Unix(stream) => when_ready!(stream, poll_read_ready, cx, stream.try_read_buf(buf)),
+        };
+        read.map_ok(|_| ())
+    }
+}
+
+impl AsyncWrite for Metered {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        self.counted(match &self.0.stream {
+            Stream::Tcp(stream) => when_ready!(stream, poll_write_ready, cx, stream.try_write(data)),
+            Stream::Unix(stream) => when_ready!(stream, poll_write_ready, cx, stream.try_write(data)),
+        })
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        data: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.counted(match &self.0.stream {
+            Stream::Tcp(stream) => when_ready!(stream, poll_write_ready, cx, stream.try_write_vectored(data)),
+            Stream::Unix(stream) => when_ready!(stream, poll_write_ready, cx, stream.try_write_vectored(data)),
+        })
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let shut = match &self.0.stream {
+            Stream::Tcp(stream) => SockRef::from(stream).shutdown(std::net::Shutdown::Write),
+            Stream::Unix(stream) => SockRef::from(stream).shutdown(std::net::Shutdown::Write),
+        };
+        match shut {
+            Err(error) if error.kind() != io::ErrorKind::NotConnected => Poll::Ready(Err(error)),
+            _ => Poll::Ready(Ok(())),
+        }
+    }
+}
+
+impl Metered {
+    fn counted(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Ok(count)) = written {
+            // Only this socket's own driver writes, so a load and a store are enough.
+            self.0.written.store(self.0.written.load(Relaxed) + count as u64, Relaxed);
+        }
+        written
+    }
+}
