@@ -12,7 +12,12 @@ const DEMO: &str = env!("CARGO_BIN_EXE_demo");
 
 /// Runs a program to its end with a clean environment and these variables.
 fn run(program: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
-    Command::new(program).args(arguments).env_clear().envs(variables.iter().copied()).output().unwrap()
+    Command::new(program)
+        .args(arguments)
+        .env_clear()
+        .envs(variables.iter().copied())
+        .output()
+        .expect("Cargo has built the program")
 }
 
 fn said(output: &Output) -> String {
