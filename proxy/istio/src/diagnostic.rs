@@ -1,9 +1,10 @@
 //! What is wrong with a configuration, where, and what to do about it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::codes::Code;
-use crate::source::Spot;
+use crate::source::{Source, Spot};
 
 /// How bad it is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -93,4 +94,14 @@ impl Diagnostic {
         self.labels.push((at.clone(), text.into()));
         self
     }
+}
+
+/// Puts complaints in the order of the sources, then of place, each once.
+pub fn sort(diagnostics: &mut Vec<Diagnostic>, sources: &[Source]) {
+    let order: BTreeMap<&str, usize> = sources.iter().enumerate().map(|(i, source)| (&*source.name, i)).rev().collect();
+    diagnostics.sort_by_cached_key(|d| {
+        let file = order.get(&*d.primary.file).copied().unwrap_or(usize::MAX);
+        (file, d.primary.line, d.primary.column, d.severity, d.code)
+    });
+    diagnostics.dedup();
 }

@@ -221,8 +221,11 @@ impl<'a> Field<'a> {
     }
 
     fn wrong(&self, wanted: &str) {
-        let node = self.node.map_or("nothing", Node::describe);
-        self.cx.error(codes::WRONG_TYPE, self.mark(), format!("`{}` must be {wanted}, not {node}", self.name));
+        let found = match self.node.and_then(Node::raw) {
+            Some(text) if text.len() <= 40 => format!("`{text}`"),
+            _ => self.node.map_or("nothing", Node::describe).to_owned(),
+        };
+        self.cx.error(codes::WRONG_TYPE, self.mark(), format!("`{}` must be {wanted}, not {found}", self.name));
     }
 
     fn scalar(&self, wanted: &str) -> Option<(&'a str, bool)> {

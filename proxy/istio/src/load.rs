@@ -1,9 +1,10 @@
 //! Loading: all sources → all objects and all complaints, and what stays in force when an edit breaks something.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::codes;
-use crate::diagnostic::{Diagnostic, Severity};
+use crate::diagnostic::{self, Diagnostic, Severity};
 use crate::read::Reading;
 use crate::resources::{Meta, ObjectId, Resources};
 use crate::source::{Source, Spot};
@@ -50,19 +51,8 @@ pub fn load_in(sources: &[Source], namespace: &str) -> Loaded {
     };
     loaded.rejected.sort();
     loaded.rejected.dedup();
-    sort(&mut loaded.diagnostics, sources);
+    diagnostic::sort(&mut loaded.diagnostics, sources);
     loaded
-}
-
-/// In order of the sources, then of place.
-fn sort(diagnostics: &mut Vec<Diagnostic>, sources: &[Source]) {
-    let order: std::collections::BTreeMap<&str, usize> =
-        sources.iter().enumerate().map(|(i, s)| (&*s.name, i)).rev().collect();
-    diagnostics.sort_by_cached_key(|d| {
-        let file = order.get(&*d.primary.file).copied().unwrap_or(usize::MAX);
-        (file, d.primary.line, d.primary.column, d.severity, d.code)
-    });
-    diagnostics.dedup();
 }
 
 impl Loaded {
@@ -73,12 +63,14 @@ impl Loaded {
     #[must_use]
     pub fn keep(mut self, previous: &Resources) -> Self {
         let mut kept: Vec<Meta> = Vec::new();
+        let rejected: BTreeSet<&ObjectId> = self.rejected.iter().collect();
         macro_rules! keep {
             ($($list:ident)*) => {$(
+                let now: BTreeSet<ObjectId> = self.resources.$list.iter().map(|object| object.meta.id.clone()).collect();
                 for object in &previous.$list {
                     let meta = &object.meta;
-                    let broken = self.rejected.contains(&meta.id) || self.broken.contains(&meta.spot.file);
-                    if broken && !self.resources.$list.iter().any(|now| now.meta.id == meta.id) {
+                    let broken = rejected.contains(&meta.id) || self.broken.contains(&meta.spot.file);
+                    if broken && !now.contains(&meta.id) {
                         self.resources.$list.push(object.clone());
                         kept.push(meta.clone());
                     }

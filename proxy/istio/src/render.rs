@@ -104,6 +104,9 @@ impl<'s> Lines<'s> {
     fn bytes(&self, spot: &Spot) -> Option<Range<usize>> {
         let range = self.range(spot.line)?;
         let line = self.source.text.get(range.clone())?;
+        // A byte order mark takes no column.
+        let line = line.strip_prefix('\u{feff}').unwrap_or(line);
+        let range = range.end - line.len()..range.end;
         let at = |column: u32| line.char_indices().nth(column as usize).map_or(line.len(), |(at, _)| at);
         let start = at(spot.column.saturating_sub(1));
         let end = at(spot.column.saturating_sub(1).saturating_add(spot.len)).max(start);

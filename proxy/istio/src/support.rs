@@ -1,4 +1,7 @@
 //! Every field that is known, and what becomes of it: one row each. A test holds the rows and the readers to one another.
+//!
+//! To enforce another field: turn its row to `on`, add it to its type in `resources/`, read it in `read/`, write it into
+//! `tests/data/known/` and its rules into `tests/rules/`, then let `compile/` use it. A row that is `on` and not read fails a test.
 
 /// A kind of block and its fields.
 #[derive(Debug)]

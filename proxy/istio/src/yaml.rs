@@ -218,11 +218,19 @@ pub(crate) fn parse(text: &str) -> Vec<Document> {
 struct Builder {
     open: Vec<Frame>,
     root: Option<Node>,
-    anchors: HashMap<usize, Rc<Node>>,
+    anchors: HashMap<usize, Anchored>,
     unfolded: usize,
     /// Blocks beyond the depth limit that are being skipped.
     too_deep: usize,
     excess: Option<Problem>,
+}
+
+/// What an alias stands for, and how much that is.
+#[derive(Clone)]
+struct Anchored {
+    node: Rc<Node>,
+    size: usize,
+    depth: usize,
 }
 
 /// A list or block that is not complete yet.
@@ -232,6 +240,8 @@ struct Frame {
     flow: bool,
     key: Option<Key>,
     anchor: usize,
+    /// Where the keys of a large block are, by name.
+    index: HashMap<Box<str>, usize>,
     /// What `<<` brought; a block's own keys win, wherever they stand.
     merges: Vec<(Key, Node)>,
 }
@@ -268,7 +278,14 @@ impl Builder {
             self.excess.get_or_insert(Problem { code: codes::TOO_DEEP, mark: node.mark, message, other: None });
             return;
         }
-        self.open.push(Frame { node, flow: style == StructureStyle::Flow, key: None, anchor, merges: Vec::new() });
+        self.open.push(Frame {
+            node,
+            flow: style == StructureStyle::Flow,
+            key: None,
+            anchor,
+            index: HashMap::new(),
+            merges: Vec::new(),
+        });
     }
 
     fn end(&mut self) {
@@ -295,11 +312,11 @@ impl Builder {
         let Some(target) = self.anchors.get(&anchor).cloned() else {
             return self.flawed(codes::ALIAS, mark, "this alias is inside its own anchor".to_owned());
         };
-        self.unfolded += target.size();
-        if self.unfolded > MAX_UNFOLDED || self.open.len() + target.depth() > MAX_DEPTH {
+        self.unfolded = self.unfolded.saturating_add(target.size);
+        if self.unfolded > MAX_UNFOLDED || self.open.len() + target.depth > MAX_DEPTH {
             return self.flawed(codes::ALIAS, mark, format!("aliases unfold to more than {MAX_UNFOLDED} values"));
         }
-        self.complete(Node::clone(&target), 0);
+        self.complete(Node::clone(&target.node), 0);
     }
 
     fn flawed(&mut self, code: Code, mark: Mark, message: String) {
@@ -313,7 +330,8 @@ impl Builder {
             return;
         }
         if anchor != 0 {
-            self.anchors.insert(anchor, Rc::new(node.clone()));
+            let (size, depth) = (node.size(), node.depth());
+            self.anchors.insert(anchor, Anchored { node: Rc::new(node.clone()), size, depth });
         }
         match self.open.last_mut() {
             None => self.root = Some(node),
@@ -364,13 +382,13 @@ impl Frame {
             Value::Map(entries) => match self.key.take() {
                 None => self.key = Some(key(node, &mut frame.problems)),
                 Some(key) if &*key.text == "<<" => self.merges.push((key, node)),
-                Some(key) => match entries.iter().find(|(known, _)| known.text == key.text) {
+                Some(key) => match find(entries, &mut self.index, &key.text) {
                     None => entries.push((key, node)),
-                    Some((known, _)) => frame.problems.push(Problem {
+                    Some(known) => frame.problems.push(Problem {
                         code: codes::DUPLICATE_KEY,
                         mark: key.mark,
                         message: format!("`{}` is written twice in this block", key.text),
-                        other: Some((known.mark, "it is first written here".to_owned())),
+                        other: Some((entries[known].0.mark, "it is first written here".to_owned())),
                     }),
                 },
             },
@@ -398,6 +416,17 @@ impl Frame {
             }
         }
     }
+}
+
+/// The place of a key among others. Large blocks are indexed, so that reading them takes no more than its time.
+fn find(entries: &[(Key, Node)], index: &mut HashMap<Box<str>, usize>, text: &str) -> Option<usize> {
+    if entries.len() < 32 {
+        return entries.iter().position(|(known, _)| *known.text == *text);
+    }
+    for (at, (key, _)) in entries.iter().enumerate().skip(index.len()) {
+        index.insert(key.text.clone(), at);
+    }
+    index.get(text).copied()
 }
 
 fn key(node: Node, problems: &mut Vec<Problem>) -> Key {

@@ -19,7 +19,10 @@ const ISTIO_OTHERS: [&str; 3] = ["EnvoyFilter", "ProxyConfig", "WorkloadGroup"];
 
 /// Which kind of object this is, or what to say about it instead.
 pub(super) fn kind_of(node: &Node, file: &Arc<str>) -> Result<Kind, Option<Box<Diagnostic>>> {
-    let cx = Cx::new(file, "".into(), true);
+    let word = |node: Option<&Node>| node.and_then(Node::raw).map(str::to_owned);
+    let name = word(node.get("metadata").and_then(|metadata| metadata.get("name")));
+    let resource = word(node.get("kind")).zip(name).map_or_else(String::new, |(kind, name)| format!("{kind} {name}"));
+    let cx = Cx::new(file, resource.into(), true);
     let fail =
         |severity, code, node: &Node, message: String| Err(Some(Box::new(cx.at(severity, code, node.mark, message))));
     if node.entries().is_none() {

@@ -92,7 +92,7 @@ fn check_hosts(cx: &Cx, spec: &Fields<'_>, entry: &ServiceEntry) {
             say(Severity::Error, codes::CONFLICT, "with `DYNAMIC_DNS` every host is a wildcard".into());
         } else if names::is_partial_wildcard(host) && !dynamic {
             say(Severity::Warning, codes::BAD_HOST, format!("`{}` matches parts of a label", host.value));
-        } else if dns && entry.endpoints.is_empty() && entry.workload_selector.is_none() && host.contains('*') {
+        } else if dns && entry.endpoints.is_empty() && host.contains('*') {
             let message =
                 format!("`{}` cannot be resolved: without endpoints each host is looked up in DNS", host.value);
             say(Severity::Error, codes::CONFLICT, message);

@@ -1,5 +1,7 @@
 //! Entries of `http` that no request can reach, and matches that repeat an earlier one.
 
+use std::collections::BTreeMap;
+
 use crate::codes;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::fields::Cx;
@@ -9,7 +11,7 @@ use crate::source::Spot;
 /// Istio: the first entry that matches everything ends the list, and a match that was written before never decides.
 pub(super) fn check(cx: &Cx, routes: &[HttpRoute]) {
     let mut end: Option<&HttpRoute> = None;
-    let mut seen: Vec<(String, &Spot)> = Vec::new();
+    let mut seen: BTreeMap<String, &Spot> = BTreeMap::new();
     for route in routes {
         if let Some(end) = end {
             let message = "no request reaches this entry: an earlier one matches everything";
@@ -17,7 +19,7 @@ pub(super) fn check(cx: &Cx, routes: &[HttpRoute]) {
             cx.push(diagnostic.ist("IST0130").label(&end.spot, "this one"));
             continue;
         }
-        let repeated: Vec<_> = route.matches.iter().map(|one| (one, first_use(one, &seen))).collect();
+        let repeated: Vec<_> = route.matches.iter().map(|one| (one, seen.get(&shape(one)).copied())).collect();
         let dead = !repeated.is_empty() && repeated.iter().all(|(_, before)| before.is_some());
         for (one, before) in repeated {
             let Some(before) = before else { continue };
@@ -29,16 +31,13 @@ pub(super) fn check(cx: &Cx, routes: &[HttpRoute]) {
             let diagnostic = Diagnostic::new(severity, codes::UNREACHABLE, &cx.resource, &one.spot, message);
             cx.push(diagnostic.ist(ist).label(before, "here"));
         }
-        seen.extend(route.matches.iter().map(|one| (shape(one), &one.spot)));
+        for one in &route.matches {
+            seen.entry(shape(one)).or_insert(&one.spot);
+        }
         if route.matches.is_empty() || route.matches.iter().any(is_everything) {
             end = Some(route);
         }
     }
-}
-
-fn first_use<'s>(one: &HttpMatch, seen: &[(String, &'s Spot)]) -> Option<&'s Spot> {
-    let shape = shape(one);
-    seen.iter().find(|(known, _)| *known == shape).map(|(_, spot)| *spot)
 }
 
 /// Everything that decides whether a request matches.
