@@ -69,11 +69,12 @@ fn forward(
     }
 }
 
-/// Istio: a single destination takes all. One of weight 0 beside others is never drawn, but makes them several: the order of
-/// header operations goes by how many are written.
+/// Istio: of several destinations those of weight 0 get nothing; a single one takes all. If only one of several is left the
+/// others stay beside it, for headers are changed in another order when there are several.
 fn destinations(written: &[written::RouteDestination], scope: &Scope<'_>, report: &mut Report<'_>) -> Vec<Destination> {
-    written
-        .iter()
+    let drawn = written.iter().filter(|destination| destination.weight > 0).count();
+    let weighed = written.iter().filter(|destination| drawn < 2 || destination.weight > 0);
+    weighed
         .map(|destination| {
             let (request_headers, authority) = headers::request(&destination.headers.request, report);
             Destination {

@@ -139,6 +139,18 @@ impl<'r> Policies<'r> {
         self.choose(self.found(host, service_namespace)?, true)
     }
 
+    /// A rule for a host that has a subset, whether it is in force or not; the oldest of the first namespace by name.
+    pub(crate) fn elsewhere(&self, host: &str, subset: &str) -> Option<&Rule<'r>> {
+        let mut names: Vec<&Arc<str>> = self.namespaces.keys().collect();
+        names.sort();
+        names.into_iter().find_map(|name| {
+            let namespace = &self.namespaces[name];
+            let wildcard = namespace.wildcard.iter().filter(|(pattern, _)| within(host, pattern));
+            let rules = namespace.exact.get(host).into_iter().chain(wildcard.map(|(_, rules)| rules)).flatten();
+            rules.into_iter().find(|rule| rule.subset(subset).is_some())
+        })
+    }
+
     /// The rule whose connection pool holds on the server's side. Istio: rules with a selector are for clients.
     pub(crate) fn inbound(&self, host: &str, service_namespace: &str) -> Option<&Rule<'r>> {
         self.choose(self.found(host, service_namespace)?, false)

@@ -59,7 +59,7 @@ fn destination_of(
     if let (Some(subset), Some(rule)) = (&destination.subset, rule)
         && rule.subset(&subset.value).is_none()
     {
-        return Some(lacking_subset(meta, subset, rule));
+        return Some(lacking_subset(meta, subset, rule, policies.elsewhere(host, &subset.value)));
     }
     let Some(service) = service else { return Some(lacking_service(meta, destination, host)) };
     if let (Some(subset), None) = (&destination.subset, rule) {
@@ -74,11 +74,20 @@ fn destination_of(
     Some(complaint.label(&destination.host.spot, format!("it has {}", known.join(", "))))
 }
 
-fn lacking_subset(meta: &Meta, subset: &Located<Arc<str>>, rule: &Rule<'_>) -> Diagnostic {
+/// The rule in force lacks a subset. If another rule has it, that one is for other workloads, or hidden from this one.
+fn lacking_subset(
+    meta: &Meta,
+    subset: &Located<Arc<str>>,
+    rule: &Rule<'_>,
+    elsewhere: Option<&Rule<'_>>,
+) -> Diagnostic {
     let message = format!("{} has no subset {}", rule.document.meta.resource, subset.value);
     let complaint = Diagnostic::error(codes::UNKNOWN_SUBSET, &meta.resource, &subset.spot, message)
         .ist("IST0101")
-        .label(&rule.document.host.spot, "the rule for this host");
+        .label(&rule.document.host.spot, "the rule in force for this host");
+    if let Some(other) = elsewhere {
+        return complaint.label(&other.document.host.spot, "another rule, which has the subset");
+    }
     let known: Vec<&str> = rule.subsets.iter().map(|subset| &*subset.name.value).collect();
     if known.is_empty() { complaint } else { complaint.help(format!("it has {}", known.join(", "))) }
 }
