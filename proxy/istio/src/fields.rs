@@ -188,9 +188,10 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Records an error when none of some fields is written.
+    /// Records an error when none of some fields is written. Istio: an empty text is not there.
     pub(crate) fn at_least_one(&self, names: &[&'static str]) {
-        if self.present(names).is_empty() {
+        let filled = |entry: &Entry<'_>| !entry.node.is_null() && entry.node.raw() != Some("");
+        if !self.entries.iter().any(|entry| names.contains(&entry.name) && filled(entry)) {
             let list = names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
             self.cx.error(codes::MISSING, self.mark, format!("`{}` needs one of {list}", self.block.path));
         }

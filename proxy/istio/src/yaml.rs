@@ -126,13 +126,18 @@ impl Node {
 
     /// Every mistake of form here and below, in order.
     pub(crate) fn problems(&self) -> Vec<&Problem> {
-        let mut found: Vec<&Problem> = self.problems.iter().collect();
+        let mut found = Vec::new();
+        self.gather(&mut found);
+        found
+    }
+
+    fn gather<'n>(&'n self, into: &mut Vec<&'n Problem>) {
+        into.extend(&self.problems);
         match &self.value {
             Value::Scalar { .. } => {}
-            Value::Seq(items) => found.extend(items.iter().flat_map(Node::problems)),
-            Value::Map(entries) => found.extend(entries.iter().flat_map(|(_, node)| node.problems())),
+            Value::Seq(items) => items.iter().for_each(|node| node.gather(into)),
+            Value::Map(entries) => entries.iter().for_each(|(_, node)| node.gather(into)),
         }
-        found
     }
 
     fn size(&self) -> usize {

@@ -99,7 +99,7 @@ fn documents() -> Vec<String> {
 fn edits_at_random_never_panic() {
     let documents = documents();
     let mut complaints = 0;
-    for seed in 1..=1500u64 {
+    for seed in 1..=800u64 {
         let mut noise = Noise(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
         let text = edit(&documents[noise.below(documents.len())], &mut noise);
         let sources = [Source::new("f.yaml", text)];
@@ -116,5 +116,5 @@ fn edits_at_random_never_panic() {
         complaints += loaded.diagnostics.len();
         let _ = load(&sources).keep(&loaded.resources);
     }
-    assert!(complaints > 1000, "the edits hardly break anything: {complaints}");
+    assert!(complaints > 500, "the edits hardly break anything: {complaints}");
 }

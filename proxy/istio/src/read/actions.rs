@@ -24,7 +24,11 @@ pub(super) fn rewrite(field: Field<'_>) -> Option<Rewrite> {
     let uri = fields.get("uri").text().map(RewritePath::Uri);
     let regex = fields.get("uriRegexRewrite").block(&REGEX_REWRITE).and_then(|regex| {
         let find = regex.required("match").regex(Regex::new);
-        let with = regex.required("rewrite").text();
+        let with = regex.required("rewrite");
+        if with.text().as_deref() == Some("") {
+            regex.cx.error(codes::BAD_VALUE, with.mark(), "`rewrite` cannot be empty");
+        }
+        let with = with.text();
         Some(RewritePath::Regex { find: find?, with: with? })
     });
     Some(Rewrite { spot: fields.spot(), path: uri.or(regex), authority: fields.get("authority").text() })

@@ -26,6 +26,8 @@ fn text_becomes_a_tree() {
         ("{\"a\": {\"b\": null}}", r#"{a: {b: null}}"#),
         ("a: &x {k: v}\nb: *x\n", "{a: {k: v}, b: {k: v}}"),
         ("base: &x {k: v, m: 1}\nb:\n  <<: *x\n  m: 2\n", "{base: {k: v, m: 1}, b: {m: 2, k: v}}"),
+        ("{\n\t\"a\": [\n\t\t\"b\\/\\u00e9\"\n\t]\n}\n", "{a: [\"b/é\"]}"),
+        ("a: 1\r\nb: [x]\r\n", "{a: 1, b: [x]}"),
         ("a: !!str 5\n", "{a: \"5\"}"),
         ("a: |\n  one\n  two\n", "{a: \"one\\ntwo\\n\"}"),
     ];

@@ -163,6 +163,8 @@ fn rewrites() {
     route(&[
         good("rewrite: {uri: '', authority: a.b}"),
         error(MISSING, "«rewrite»: {}"),
+        error(MISSING, "«rewrite»: {uri: ''}"),
+        error(BAD_VALUE, "rewrite: {uriRegexRewrite: {match: a, rewrite: «''»}}"),
         error(ONE_OF, "rewrite: {uri: /a, «uriRegexRewrite»: {match: a, rewrite: b}}"),
         error(MISSING, "rewrite: {«uriRegexRewrite»: {match: a}}"),
         error(BAD_REGEX, "rewrite: {uriRegexRewrite: {match: «'['», rewrite: b}}"),
@@ -177,6 +179,7 @@ fn redirects_and_direct_responses() {
         good("{redirect: {uri: /x, redirectCode: 307}}"),
         good("{redirect: {derivePort: FROM_PROTOCOL_DEFAULT}}"),
         error(MISSING, "{«redirect»: {}}"),
+        error(MISSING, "{«redirect»: {authority: ''}}"),
         error(MISSING, "{«redirect»: {redirectCode: 301}}"),
         error(ONE_OF, "{redirect: {uri: /x, «prefixRewrite»: /y}}"),
         error(ONE_OF, "{redirect: {port: 1, «derivePort»: FROM_REQUEST_PORT}}"),
