@@ -237,28 +237,29 @@ impl Sockets {
         for (kind, scope, address) in pages {
             let Some(address) = address else { continue };
             let socket = sockets::alone(address).map_err(|error| refused(kind, address, &error))?;
-            all.tell(kind, socket.local_addr().unwrap_or(address));
+            all.tell(kind, kind, socket.local_addr().unwrap_or(address));
             all.admin.push((scope, socket));
         }
         if let Some(address) = settings.outbound {
-            all.outbound = all.share("outbound", address, settings.workers)?;
+            all.outbound = all.share("outbound", "outbound", address, settings.workers)?;
         }
         for port in &settings.inbound {
-            let sockets = all.share("inbound", port.listen, settings.workers)?;
+            let name = format!("inbound|{}|", port.app.port());
+            let sockets = all.share("inbound", &name, port.listen, settings.workers)?;
             all.inbound.push(sockets);
         }
         Ok(all)
     }
 
-    fn share(&mut self, kind: &str, address: SocketAddr, count: usize) -> Result<Vec<TcpListener>, String> {
-        let (bound, sockets) = sockets::share(address, count).map_err(|error| refused(kind, address, &error))?;
-        self.tell(kind, bound);
+    fn share(&mut self, kind: &str, name: &str, at: SocketAddr, count: usize) -> Result<Vec<TcpListener>, String> {
+        let (bound, sockets) = sockets::share(at, count).map_err(|error| refused(kind, at, &error))?;
+        self.tell(kind, name, bound);
         Ok(sockets)
     }
 
-    fn tell(&mut self, kind: &str, address: SocketAddr) {
+    fn tell(&mut self, kind: &str, name: &str, address: SocketAddr) {
         tracing::info!(%kind, %address, "listening");
-        self.listening.push(Listening { name: kind.into(), address });
+        self.listening.push(Listening { name: name.into(), address });
     }
 }
 

@@ -269,9 +269,12 @@ fn hear(
 #[derive(Clone, Debug)]
 pub(crate) struct Names {
     clock: Clock,
-    known: Arc<Mutex<BTreeMap<Arc<str>, (Time, Arc<[IpAddr]>)>>>,
+    known: Arc<Mutex<BTreeMap<Arc<str>, Remembered>>>,
     questions: mpsc::Sender<Question>,
 }
+
+/// Addresses, and until when they may be believed.
+type Remembered = (Time, Arc<[IpAddr]>);
 
 /// A name, and where its addresses are waited for.
 pub(crate) type Question = (Arc<str>, oneshot::Sender<Result<Arc<[IpAddr]>, String>>);

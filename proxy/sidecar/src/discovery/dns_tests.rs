@@ -104,7 +104,8 @@ async fn answers_and_failures() {
     ])
     .await;
     let resolver = server.resolver();
-    let table: [(&str, Option<(&[&str], u64)>); 11] = [
+    type Row<'a> = (&'a str, Option<(&'a [&'a str], u64)>);
+    let table: [Row<'_>; 11] = [
         ("four.test", Some((&["10.0.0.2", "10.0.0.1"], 30))),
         ("both.test", Some((&["10.0.0.1"], 30))),
         ("six.test", Some((&["fd00::1"], 30))),

@@ -163,7 +163,7 @@ fn a_folder_without_permission_is_an_error() {
     let folder = Folder::new();
     folder.write("locked/a.yaml", "a");
     let locked = folder.0.join("locked");
-    fs::set_permissions(&locked, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&locked, fs::Permissions::from_mode(0o0)).unwrap();
     let mut files = folder.files();
     let reading = files.read().unwrap();
     // Whoever may read everything is not locked out.
