@@ -15,7 +15,8 @@ use tower::Service;
 use super::service::Pages;
 use super::{AdminState, Scope};
 
-/// Connections at a time on all sockets together. Who comes later waits in the kernel's queue.
+/// Connections at a time on each socket, so that a crowd on one keeps nobody from another. Who comes later waits in the
+/// kernel's queue.
 const CONNECTIONS: usize = 64;
 
 /// How long a caller may take to send a request's head, so that idle connections do not hold a place for ever.
@@ -40,11 +41,10 @@ pub(crate) fn start(sockets: Vec<(Scope, TcpListener)>, state: Arc<AdminState>) 
     };
     thread::Builder::new().name("admin".into()).spawn(move || {
         runtime.block_on(async {
-            let places = Arc::new(Semaphore::new(CONNECTIONS));
             let accepting: Vec<_> = (listeners.into_iter())
                 .map(|(scope, listener)| {
                     let pages = Pages { state: state.clone(), scope };
-                    tokio::spawn(accept(listener, pages, places.clone()))
+                    tokio::spawn(accept(listener, pages))
                 })
                 .collect();
             for task in accepting {
@@ -56,7 +56,8 @@ pub(crate) fn start(sockets: Vec<(Scope, TcpListener)>, state: Arc<AdminState>) 
     })
 }
 
-async fn accept(listener: tokio::net::TcpListener, pages: Pages, places: Arc<Semaphore>) {
+async fn accept(listener: tokio::net::TcpListener, pages: Pages) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         let Ok(place) = places.clone().acquire_owned().await else { return };
         match listener.accept().await {

@@ -231,3 +231,19 @@ fn event_families(totals: Vec<((Event, LabelValues), u64)>) -> Vec<Family> {
     }
     families
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::exposition::Kind;
+
+    #[test]
+    fn events_are_listed_in_their_order_and_named_as_prometheus_asks() {
+        for (index, event) in Event::ALL.into_iter().enumerate() {
+            let metric = event.metric();
+            assert_eq!(event as usize, index, "{event:?}");
+            assert_eq!(metric.name.ends_with("_total"), metric.kind == Kind::Counter, "{}", metric.name);
+            assert!(metric.name.starts_with("leeboard_") && !metric.help.ends_with('.'), "{}", metric.name);
+        }
+    }
+}
