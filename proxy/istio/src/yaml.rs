@@ -187,27 +187,28 @@ fn is_number(text: &str) -> bool {
         && digits.replace('_', "").parse::<f64>().is_ok()
 }
 
-/// Reads all documents of a text. Empty ones are left out.
-pub(crate) fn parse(text: &str) -> Vec<Document> {
+/// Hands over all documents of a text, one after another so that no more than one is held. Empty ones are left out.
+pub(crate) fn parse(text: &str, mut take: impl FnMut(Document)) {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut options = Options::default();
     options.emit_comments = false;
     options.emit_unresolved_aliases = true;
     let mut parser = Parser::new_from_str_with_options(text, options);
-    let mut documents = Vec::new();
     let mut builder = Builder::default();
     // Each recovery moves to a later `---`, so there are never more of them than lines.
     let mut recoveries = text.lines().count() + 1;
     loop {
         match parser.next_event() {
             None => break,
-            Some(Ok((Event::DocumentEnd, _))) => documents.extend(std::mem::take(&mut builder).finish(None)),
+            Some(Ok((Event::DocumentEnd, _))) => {
+                std::mem::take(&mut builder).finish(None).into_iter().for_each(&mut take)
+            }
             Some(Ok((event, span))) => builder.take(event, span, text),
             Some(Err(error)) => {
                 let at = error.marker();
                 let mark = Mark { line: at.line().max(1) as u32, column: at.col() as u32 + 1, len: 1 };
                 let problem = builder.syntax_error(mark, error.info());
-                documents.extend(std::mem::take(&mut builder).finish(Some(problem)));
+                std::mem::take(&mut builder).finish(Some(problem)).into_iter().for_each(&mut take);
                 recoveries = recoveries.saturating_sub(1);
                 if recoveries == 0 || !matches!(parser.proceed_next_document(), Ok(true)) {
                     break;
@@ -215,7 +216,6 @@ pub(crate) fn parse(text: &str) -> Vec<Document> {
             }
         }
     }
-    documents
 }
 
 /// Makes a tree of one document's events.

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use leeboard_istio::diagnostic::Severity;
 use leeboard_istio::source::Source;
 use leeboard_istio::{load, render};
 
@@ -28,4 +29,14 @@ fn the_shipped_configuration_is_in_order() {
         assert!(loaded.diagnostics.is_empty(), "{}", render(&loaded.diagnostics, &sources, false));
         assert!(loaded.resources.service_entries.len() + loaded.resources.services.len() > 3);
     }
+}
+
+#[test]
+fn the_manifests_are_understood_or_passed_over() {
+    let mut sources = Vec::new();
+    folder(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../manifests"), &mut sources);
+    let mut loaded = load(&sources);
+    loaded.diagnostics.retain(|diagnostic| diagnostic.severity != Severity::Info);
+    assert!(loaded.diagnostics.is_empty(), "{}", render(&loaded.diagnostics, &sources, false));
+    assert!(loaded.resources.services.len() > 3);
 }

@@ -59,9 +59,7 @@ impl<'n> Reading<'n> {
 
     /// Reads everything in a file.
     pub(crate) fn file(&mut self, source: &Source) {
-        for document in yaml::parse(&source.text) {
-            self.document(&source.name, &document);
-        }
+        yaml::parse(&source.text, |document| self.document(&source.name, &document));
     }
 
     fn document(&mut self, file: &Arc<str>, document: &Document) {

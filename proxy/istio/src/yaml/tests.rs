@@ -1,6 +1,12 @@
 //! What text becomes, and where its mistakes are found.
 
-use super::*;
+use super::{parse as parse_each, *};
+
+fn parse(text: &str) -> Vec<Document> {
+    let mut documents = Vec::new();
+    parse_each(text, |document| documents.push(document));
+    documents
+}
 
 fn show(node: &Node) -> String {
     match &node.value {
