@@ -11,11 +11,11 @@ use crate::verdict::{Answer, Failure, Verdict};
 /// What the driver must do next.
 #[derive(Debug)]
 pub enum Step {
-    /// Nothing until this time; then [`Exchange::woke`].
+    /// Nothing until this time; then [`Exchange::woke`](crate::exchange::Exchange::woke).
     Wait(Time),
-    /// Send the request; then [`Exchange::after`].
+    /// Send the request; then [`Exchange::after`](crate::exchange::Exchange::after).
     Try(Attempt),
-    /// Pass the response on; then [`Exchange::ended`].
+    /// Pass the response on; then [`Exchange::ended`](crate::exchange::Exchange::ended).
     Forward,
     /// Give this answer; the exchange is over.
     Reply(Reply),
