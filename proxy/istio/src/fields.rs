@@ -54,6 +54,10 @@ impl Cx {
         if self.istio && diagnostic.ist.is_none() && diagnostic.code.is_validation() {
             diagnostic.ist = Some(if diagnostic.severity == Severity::Error { "IST0106" } else { "IST0133" });
         }
+        // Messages quote what the user wrote, and are shown on terminals and in logs.
+        if diagnostic.message.contains(char::is_control) {
+            diagnostic.message = diagnostic.message.escape_debug().to_string();
+        }
         self.found.borrow_mut().push(diagnostic);
     }
 

@@ -62,6 +62,9 @@ impl Loaded {
     /// parsed now, for that document may be the one that held it.
     #[must_use]
     pub fn keep(mut self, previous: &Resources) -> Self {
+        if self.rejected.is_empty() && self.broken.is_empty() {
+            return self;
+        }
         let mut kept: Vec<Meta> = Vec::new();
         let rejected: BTreeSet<&ObjectId> = self.rejected.iter().collect();
         macro_rules! keep {

@@ -1,9 +1,11 @@
 //! Ten mistakes in three files are ten complaints in one run, each where it is, and what is good still serves.
 
 use leeboard_istio::codes::{self, Code};
+use leeboard_istio::compile::{Site, compile};
 use leeboard_istio::diagnostic::Severity::{self, Error, Warning};
 use leeboard_istio::source::Source;
 use leeboard_istio::{load, render, to_json};
+use leeboard_policy::cluster::Workload;
 
 fn sources() -> Vec<Source> {
     ["destinations.yaml", "routes.yaml", "services.yaml"].map(source).into()
@@ -85,6 +87,26 @@ fn what_is_good_still_serves() {
         "ServiceEntry demo/user-service",
     ];
     assert_eq!(rejected, wanted);
+}
+
+#[test]
+fn what_is_good_compiles_without_a_further_complaint() {
+    let workload = Workload { namespace: "demo".into(), ..Workload::default() };
+    let site = Site { workload, ..Site::default() };
+    let (snapshot, complaints) = compile(&load(&sources()).resources, &site);
+    assert_eq!(complaints, []);
+    assert!(snapshot.host(80, "good").is_some_and(|host| host.routes.len() == 1));
+    assert!(snapshot.host(80, "user-service").is_none());
+    assert!(snapshot.cluster_named("outbound|80||good.demo.svc.cluster.local").is_some());
+}
+
+#[test]
+fn what_is_quoted_cannot_steer_a_terminal() {
+    let text =
+        "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: a}\nspec: {host: \"a\\e[31m\"}\n";
+    let loaded = load(&[Source::new("f.yaml", text)]);
+    assert_eq!(loaded.errors(), 1);
+    assert!(!loaded.diagnostics[0].message.contains('\u{1b}'), "{:?}", loaded.diagnostics[0].message);
 }
 
 #[test]
