@@ -2,8 +2,8 @@
 //!
 //! Envoy ends at once on SIGTERM. Here: from the signal on `/ready` fails while both sides go on serving; inbound answers
 //! carry `connection: close` (GOAWAY on HTTP/2), so that callers move on. When the minimum drain time is over and
-//! nothing has been in flight for a moment, or shortly before the deadline, the listeners close and connections end
-//! as they become idle. A second signal ends at once.
+//! nothing has been in flight for a moment, or shortly before the deadline, the application is told to move on too; a
+//! moment later the listeners close and connections end as they become idle. A second signal ends at once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
@@ -18,8 +18,10 @@ use crate::clock::Clock;
 const TICK: Duration = Duration::from_millis(50);
 /// How long nothing may have been in flight before the application counts as quiet.
 const QUIET: Span = Span::from_millis(500);
-/// The most time before the deadline at which the listeners close.
+/// The most time before the deadline at which the application is told to move on.
 const CLOSING: Span = Span::from_secs(5);
+/// The most time that it is given to do so: whoever is idle for that long hardly asks just as the connection closes.
+const PARTING: Span = Span::from_secs(1);
 
 /// Which way traffic goes, seen from the application.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -176,6 +178,7 @@ impl Drain {
             }
             match leaving.step(clock.now(), self.load()) {
                 Step::Serve => {}
+                Step::Part => self.advance(Side::Outbound, Manner::Leaving),
                 Step::Close => {
                     self.advance(Side::Inbound, Manner::Closing);
                     self.advance(Side::Outbound, Manner::Closing);
@@ -256,6 +259,7 @@ struct Load {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Step {
     Serve,
+    Part,
     Close,
     End,
 }
@@ -268,7 +272,8 @@ struct Leaving {
     latest: Time,
     quiet_since: Time,
     begun: Option<u64>,
-    closed: bool,
+    parting: Span,
+    parting_since: Option<Time>,
 }
 
 impl Leaving {
@@ -280,7 +285,8 @@ impl Leaving {
             latest: now + maximum,
             quiet_since: now,
             begun: None,
-            closed: false,
+            parting: Span(PARTING.0.min(margin.0 / 2)),
+            parting_since: None,
         }
     }
 
@@ -293,11 +299,14 @@ impl Leaving {
             return Step::End;
         }
         let quiet = now - self.quiet_since >= QUIET;
-        self.closed |= now >= self.closing || (now >= self.earliest && quiet);
-        match (self.closed, load.connections + load.exchanges) {
-            (false, _) => Step::Serve,
-            (true, 0) => Step::End,
-            (true, _) => Step::Close,
+        if now >= self.closing || (now >= self.earliest && quiet) {
+            self.parting_since.get_or_insert(now);
+        }
+        match self.parting_since {
+            None => Step::Serve,
+            Some(_) if load.connections + load.exchanges == 0 => Step::End,
+            Some(since) if now - since < self.parting => Step::Part,
+            Some(_) => Step::Close,
         }
     }
 }
@@ -322,8 +331,15 @@ mod tests {
 
     #[test]
     fn idle_connections_are_closed_before_the_end() {
-        check(&[(0, 0, 3, 9, Step::Serve), (2_000, 0, 3, 9, Step::Close), (2_050, 0, 1, 9, Step::Close)]);
-        check(&[(0, 0, 3, 9, Step::Serve), (2_000, 0, 3, 9, Step::Close), (2_050, 0, 0, 9, Step::End)]);
+        for last in [(3_050, 0, 1, 9, Step::Close), (3_050, 0, 0, 9, Step::End)] {
+            check(&[
+                (0, 0, 3, 9, Step::Serve),
+                (2_000, 0, 3, 9, Step::Part),
+                (2_999, 0, 3, 9, Step::Part),
+                (3_000, 0, 3, 9, Step::Close),
+                last,
+            ]);
+        }
     }
 
     #[test]
@@ -336,10 +352,11 @@ mod tests {
             // One began and ended between two looks.
             (3_400, 0, 1, 10, Step::Serve),
             (3_899, 0, 1, 10, Step::Serve),
-            (3_900, 0, 1, 10, Step::Close),
-            // Closing has begun, and a late request does not undo it.
-            (3_950, 1, 1, 11, Step::Close),
-            (4_000, 0, 0, 11, Step::End),
+            (3_900, 0, 1, 10, Step::Part),
+            // Parting has begun, and a late request does not undo it.
+            (3_950, 1, 1, 11, Step::Part),
+            (4_900, 1, 1, 11, Step::Close),
+            (4_950, 0, 0, 11, Step::End),
         ]);
     }
 
@@ -348,7 +365,8 @@ mod tests {
         check(&[
             (0, 5, 5, 0, Step::Serve),
             (5_999, 5, 5, 900, Step::Serve),
-            (6_000, 5, 5, 901, Step::Close),
+            (6_000, 5, 5, 901, Step::Part),
+            (7_000, 5, 5, 902, Step::Close),
             (7_999, 1, 1, 902, Step::Close),
             (8_000, 1, 1, 902, Step::End),
         ]);
@@ -402,12 +420,13 @@ mod tests {
         let connection = async {
             stance.wait_for(|s| s.inbound == Manner::Leaving).await.unwrap();
             assert_eq!(drain.life(), Life::Draining);
+            stance.wait_for(|s| s.inbound == Manner::Leaving && s.outbound == Manner::Leaving).await.unwrap();
             stance.wait_for(|s| s.inbound == Manner::Closing && s.outbound == Manner::Closing).await.unwrap();
             drop(held);
         };
         tokio::join!(drain.run(clock, Span::from_secs(5), Span::from_secs(45)), connection);
         let took = clock.now() - Time(0);
-        assert!((5_000..5_200).contains(&took.as_millis()), "{took}");
+        assert!((6_000..6_200).contains(&took.as_millis()), "{took}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -77,7 +77,16 @@ async fn accept(lane: Rc<Lane>, socket: TcpListener, entrance: Entrance, side: S
                     lane.clock.until(lane.clock.now() + ACCEPT_REST).await;
                 }
             },
-            () = shut => return,
+            () = shut => break,
+        }
+    }
+    // Who waits in the queue believes to be connected. The runtime may not have heard of them yet, so the socket is asked.
+    let Ok(socket) = socket.into_std() else { return };
+    while let Ok((stream, remote)) = socket.accept() {
+        if stream.set_nonblocking(true).is_ok()
+            && let Ok(stream) = TcpStream::from_std(stream)
+        {
+            welcome(&lane, stream, remote, entrance, side, &counters);
         }
     }
 }
