@@ -86,8 +86,6 @@ impl Audience for Shared {
 
 /// What one worker is given. It lives on a thread of its own.
 pub(crate) struct Worker {
-    /// Which one it is, from 0.
-    pub(crate) index: usize,
     /// What it shares with the others.
     pub(crate) shared: Arc<Shared>,
     /// What it counts for the drain.
@@ -298,7 +296,6 @@ where
     let mut outbound = outbound.into_iter();
     for index in 0..shared.settings.workers {
         let worker = Worker {
-            index,
             shared: shared.clone(),
             traffic: shared.drain.traffic(index),
             outbound: outbound.next(),
