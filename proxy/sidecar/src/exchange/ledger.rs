@@ -113,9 +113,9 @@ impl Ledger {
         self.exchange.as_mut().expect("an admitted request has an exchange")
     }
 
-    /// Whether this side's answers end their connections.
+    /// Whether an HTTP/1 answer says that its connection ends; HTTP/2 has GOAWAY for that.
     pub(crate) fn closes(&self) -> bool {
-        self.lane.shared.drain.says_close(side(self.reporter))
+        self.version < http::Version::HTTP_2 && self.lane.shared.drain.says_close(side(self.reporter))
     }
 
     /// Notes how a response that was passed on ended.
