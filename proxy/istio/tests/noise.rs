@@ -1,5 +1,7 @@
-//! Whatever is done to a document, loading answers: no panic, places that exist, and an object for every complaint's name.
+//! Whatever is done to a document, loading and compiling answer: no panic, places that exist, and an object for every
+//! complaint's name.
 
+use leeboard_istio::compile::{Site, compile};
 use leeboard_istio::source::Source;
 use leeboard_istio::{load, render};
 
@@ -114,6 +116,7 @@ fn edits_at_random_never_panic() {
         let shown = render(&loaded.diagnostics, &sources, seed % 2 == 0);
         assert_eq!(shown.is_empty(), loaded.diagnostics.is_empty(), "seed {seed}");
         complaints += loaded.diagnostics.len();
+        drop(compile(&loaded.resources, &Site::default()));
         let _ = load(&sources).keep(&loaded.resources);
     }
     assert!(complaints > 500, "the edits hardly break anything: {complaints}");

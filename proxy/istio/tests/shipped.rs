@@ -1,10 +1,12 @@
-//! The configuration that ships with the project loads without a complaint.
+//! The configuration that ships with the project loads and compiles without a complaint.
 
 use std::path::Path;
 
+use leeboard_istio::compile::{Site, compile};
 use leeboard_istio::diagnostic::Severity;
 use leeboard_istio::source::Source;
 use leeboard_istio::{load, render};
+use leeboard_policy::cluster::Workload;
 
 fn folder(path: &Path, into: &mut Vec<Source>) {
     let mut entries: Vec<_> =
@@ -28,6 +30,11 @@ fn the_shipped_configuration_is_in_order() {
         let loaded = load(&sources);
         assert!(loaded.diagnostics.is_empty(), "{}", render(&loaded.diagnostics, &sources, false));
         assert!(loaded.resources.service_entries.len() + loaded.resources.services.len() > 3);
+        let namespace = loaded.resources.virtual_services[0].meta.namespace().clone();
+        let workload = Workload { namespace, ..Workload::default() };
+        let (snapshot, diagnostics) = compile(&loaded.resources, &Site { workload, ..Site::default() });
+        assert!(diagnostics.is_empty(), "{}", render(&diagnostics, &sources, false));
+        assert!(snapshot.hosts().len() > 3 && snapshot.clusters().len() > 3);
     }
 }
 

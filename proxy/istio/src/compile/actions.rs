@@ -74,18 +74,18 @@ fn forward(
 fn destinations(written: &[written::RouteDestination], scope: &Scope<'_>, report: &mut Report<'_>) -> Vec<Destination> {
     let drawn = written.iter().filter(|destination| destination.weight > 0).count();
     let weighed = written.iter().filter(|destination| drawn < 2 || destination.weight > 0);
-    weighed
-        .map(|destination| {
-            let (request_headers, authority) = headers::request(&destination.headers.request, report);
-            Destination {
-                cluster: scope.target(&destination.destination, report),
-                weight: destination.weight,
-                authority,
-                request_headers,
-                response_headers: headers::response(&destination.headers.response, report),
-            }
-        })
-        .collect()
+    let mut destinations = Vec::with_capacity(if drawn < 2 { written.len() } else { drawn });
+    destinations.extend(weighed.map(|destination| {
+        let (request_headers, authority) = headers::request(&destination.headers.request, report);
+        Destination {
+            cluster: scope.target(&destination.destination, report),
+            weight: destination.weight,
+            authority,
+            request_headers,
+            response_headers: headers::response(&destination.headers.response, report),
+        }
+    }));
+    destinations
 }
 
 fn fault(written: &written::Fault) -> Fault {

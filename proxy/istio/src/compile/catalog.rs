@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use leeboard_policy::cluster::{Discovery, DnsSpec, EndpointSpec};
+use leeboard_policy::cluster::{Address, Discovery, DnsSpec, EndpointSpec, Workload};
 use leeboard_policy::origin::Origin;
 
 use super::protocol::PortProtocol;
@@ -70,6 +70,20 @@ impl Backends {
                 None => Discovery::Static(Vec::new()),
             },
             Backends::Original => Discovery::Original,
+        }
+    }
+
+    /// Whether any of them, told by its port (a Unix socket has none) and workload, is so.
+    pub(crate) fn any(&self, is_so: impl Fn(Option<u16>, &Workload) -> bool) -> bool {
+        match self {
+            Backends::Written(all) => all.iter().any(|spec| match &spec.address {
+                Address::Socket(address) => is_so(Some(address.port()), &spec.workload),
+                Address::Unix(_) => is_so(None, &spec.workload),
+            }),
+            Backends::Names(all) | Backends::FirstName(all) => {
+                all.iter().any(|spec| is_so(Some(spec.port), &spec.workload))
+            }
+            Backends::Original => false,
         }
     }
 }

@@ -13,7 +13,7 @@ use super::clusters::Clusters;
 use super::kubernetes::address_domain;
 use super::names::domains;
 use super::owners::{Claim, claims};
-use super::routes::{Scope, default_route, translate};
+use super::routes::{Complaints, Scope, default_route, translate};
 use super::{Site, names};
 use crate::codes;
 use crate::diagnostic::Diagnostic;
@@ -37,7 +37,7 @@ pub(crate) fn compile(
     let ports: BTreeSet<u16> = services.keys().chain(claims.keys()).copied().collect();
     let answered: Vec<_> = catalog.services().iter().map(|service| service_domains(service, site)).collect();
     let mut hosts = Vec::new();
-    let mut conflicts = Conflicts::default();
+    let mut complaints = Complaints::default();
     for port in ports {
         let mut table =
             Table { port, answered: &answered, taken: HashMap::new(), claimed: HashSet::new(), hosts: Vec::new() };
@@ -50,9 +50,9 @@ pub(crate) fn compile(
                 port,
                 serves: !claim.services.is_empty(),
             };
-            let routes = translate(claim.document, &scope, diagnostics);
+            let routes = translate(claim.document, &scope, &mut complaints);
             if !routes.is_empty() {
-                table.add(&claim, routes, catalog, &mut conflicts, diagnostics);
+                table.add(&claim, routes, catalog, &mut complaints);
             }
         }
         for position in services.remove(&port).unwrap_or_default() {
@@ -60,6 +60,7 @@ pub(crate) fn compile(
         }
         hosts.append(&mut table.hosts);
     }
+    diagnostics.append(&mut complaints.into_list());
     hosts
 }
 
@@ -81,19 +82,9 @@ struct Table<'r, 'c> {
     hosts: Vec<VirtualHost>,
 }
 
-/// The hosts that a VirtualService has been told it does not get.
-type Conflicts = HashSet<(Arc<str>, Arc<str>)>;
-
 impl<'r> Table<'r, '_> {
     /// Adds what a VirtualService claims, save for hosts that an earlier one has. Istio: rules for one host are not merged.
-    fn add(
-        &mut self,
-        claim: &Claim<'r>,
-        routes: Vec<Route>,
-        catalog: &Catalog,
-        conflicts: &mut Conflicts,
-        diagnostics: &mut Vec<Diagnostic>,
-    ) {
+    fn add(&mut self, claim: &Claim<'r>, routes: Vec<Route>, catalog: &Catalog, complaints: &mut Complaints) {
         let services = claim
             .services
             .iter()
@@ -104,9 +95,7 @@ impl<'r> Table<'r, '_> {
             match self.taken.get(&host) {
                 None => open.push((host, domains)),
                 Some(Some(winner)) if !std::ptr::eq(*winner, claim.document) => {
-                    if conflicts.insert((claim.document.meta.resource.clone(), host.clone())) {
-                        diagnostics.push(conflict(&host, claim.document, winner));
-                    }
+                    complaints.tell(conflict(&host, claim.document, winner));
                 }
                 Some(_) => {}
             }
@@ -133,6 +122,7 @@ impl<'r> Table<'r, '_> {
     /// Istio: a domain that an earlier virtual host has is left out of later ones.
     fn push(&mut self, host: &str, mut domains: Vec<Arc<str>>, routes: Vec<Route>, origin: Origin) {
         domains.retain(|domain| self.claimed.insert(domain.clone()));
+        domains.shrink_to_fit();
         let name = format!("{host}:{}", self.port).into();
         self.hosts.push(VirtualHost { name, port: self.port, domains, routes, origin });
     }

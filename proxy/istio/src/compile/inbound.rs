@@ -3,7 +3,9 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use leeboard_policy::cluster::{Address, Balancer, Cluster, Discovery, EndpointSpec, Protocol, Service as Named};
+use leeboard_policy::cluster::{
+    Address, Balancer, Cluster, Discovery, EndpointSpec, Protocol, Service as Named, Workload,
+};
 use leeboard_policy::origin::Origin;
 use leeboard_policy::retry::RetryPolicy;
 use leeboard_policy::route::{Action, Forward, Match, Route, Target};
@@ -88,12 +90,13 @@ fn served<'c>(
         all.into_iter().find(|(service, port)| fits(service, port))
     };
     let at = |address: SocketAddr| {
-        find(&|_, port: &Port| endpoints(port).any(|spec| spec.address == Address::Socket(address)))
+        let address = Address::Socket(address);
+        find(
+            &|_, port: &Port| matches!(&port.backends, Backends::Written(all) if all.iter().any(|spec| spec.address == address)),
+        )
     };
     let ours = |number: u16| {
-        find(&|_, port: &Port| {
-            endpoints(port).any(|spec| port_of(&spec.address) == Some(number) && is_ours(spec, site))
-        })
+        find(&|_, port: &Port| port.backends.any(|at, workload| at == Some(number) && is_ours(workload, site)))
     };
     let selecting = |number: u16| {
         find(&|service: &Service, port: &Port| {
@@ -108,26 +111,10 @@ fn served<'c>(
         .or_else(|| selecting(app.port()))
 }
 
-fn endpoints(port: &Port) -> impl Iterator<Item = &EndpointSpec> {
-    match &port.backends {
-        Backends::Written(all) => all.iter(),
-        Backends::Names(_) | Backends::FirstName(_) | Backends::Original => [].iter(),
-    }
-}
-
-fn port_of(address: &Address) -> Option<u16> {
-    match address {
-        Address::Socket(address) => Some(address.port()),
-        Address::Unix(_) => None,
-    }
-}
-
 /// Whether an endpoint is of this workload, as far as labels tell: what it carries the workload carries too.
-fn is_ours(spec: &EndpointSpec, site: &Site) -> bool {
+fn is_ours(workload: &Workload, site: &Site) -> bool {
     let ours = &site.workload;
-    spec.workload.namespace == ours.namespace
-        && !spec.workload.labels.is_empty()
-        && selects(&spec.workload.labels, &ours.labels)
+    workload.namespace == ours.namespace && !workload.labels.is_empty() && selects(&workload.labels, &ours.labels)
 }
 
 /// A port that no service is known to have: it goes by the workload's name.

@@ -70,7 +70,7 @@ impl Default for Site {
 /// Compiles what a proxy at `site` needs of `resources`.
 ///
 /// Never fails and never stops early: what cannot be done as it is written is left out or answered with an error at run
-/// time, as Istio does, and said in a diagnostic. The same input always gives the same snapshot.
+/// time, as Istio does, and said in a diagnostic; these come by file and line. The same input always gives the same snapshot.
 pub fn compile(resources: &Resources, site: &Site) -> (Snapshot, Vec<Diagnostic>) {
     let mut diagnostics = Vec::new();
     let catalog = catalog::gather(resources, site, &mut diagnostics);
@@ -91,6 +91,7 @@ pub fn compile(resources: &Resources, site: &Site) -> (Snapshot, Vec<Diagnostic>
         inbound,
         clusters: clusters.into_list(),
     };
+    diagnostics.sort_by(|a, b| a.primary.cmp(&b.primary));
     (Snapshot::new(draft), diagnostics)
 }
 

@@ -1,5 +1,6 @@
 //! The rules of a VirtualService, or of a service without one, on one port.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use leeboard_policy::headers::HeaderOps;
@@ -28,22 +29,35 @@ pub(crate) struct Scope<'c> {
     pub(crate) serves: bool,
 }
 
-/// Where complaints about one rule go. One that is made twice, for two ports or two matches, is told once.
+/// Complaints so far. One that is made again, for another port or match, is told once.
+#[derive(Default)]
+pub(crate) struct Complaints {
+    list: Vec<Diagnostic>,
+    told: HashSet<(Spot, String)>,
+}
+
+impl Complaints {
+    pub(crate) fn tell(&mut self, complaint: Diagnostic) {
+        if self.told.insert((complaint.primary.clone(), complaint.message.clone())) {
+            self.list.push(complaint);
+        }
+    }
+
+    pub(crate) fn into_list(self) -> Vec<Diagnostic> {
+        self.list
+    }
+}
+
+/// Where complaints about one rule go.
 pub(crate) struct Report<'d> {
     meta: &'d Meta,
     spot: &'d Spot,
-    diagnostics: &'d mut Vec<Diagnostic>,
+    complaints: &'d mut Complaints,
 }
 
 impl Report<'_> {
     pub(crate) fn error(&mut self, code: Code, message: String) {
-        self.tell(Diagnostic::error(code, &self.meta.resource, self.spot, message));
-    }
-
-    fn tell(&mut self, complaint: Diagnostic) {
-        if !self.diagnostics.contains(&complaint) {
-            self.diagnostics.push(complaint);
-        }
+        self.complaints.tell(Diagnostic::error(code, &self.meta.resource, self.spot, message));
     }
 }
 
@@ -70,17 +84,17 @@ impl Scope<'_> {
         if let Some(port) = service.ports.first() {
             complaint = complaint.help(format!("add `port: {{number: {}}}`", port.number));
         }
-        report.tell(complaint);
+        report.complaints.tell(complaint);
     }
 }
 
 /// Translates a VirtualService for one port: a route for each match of each entry, in order, up to the first that leaves
 /// nothing to those behind it. Matches that cannot hold for this workload are left out; so none may remain.
-pub(crate) fn translate(document: &VirtualService, scope: &Scope<'_>, diagnostics: &mut Vec<Diagnostic>) -> Vec<Route> {
-    let mut routes = Vec::new();
+pub(crate) fn translate(document: &VirtualService, scope: &Scope<'_>, complaints: &mut Complaints) -> Vec<Route> {
+    let mut routes = Vec::with_capacity(document.http.iter().map(|entry| entry.matches.len().max(1)).sum());
     for entry in &document.http {
         if entry.matches.is_empty() {
-            let route = route(document, entry, None, Match::default(), scope, diagnostics);
+            let route = route(document, entry, None, Match::default(), scope, complaints);
             let last = route.is_some();
             routes.extend(route);
             if last {
@@ -90,7 +104,7 @@ pub(crate) fn translate(document: &VirtualService, scope: &Scope<'_>, diagnostic
         for rule in entry.matches.iter().filter(|rule| matches::is_for(rule, scope.port, scope.site)) {
             let when = matches::translate(rule);
             let last = matches::is_catch_all(&when);
-            let found = route(document, entry, Some(&rule.name), when, scope, diagnostics);
+            let found = route(document, entry, Some(&rule.name), when, scope, complaints);
             let made = found.is_some();
             routes.extend(found);
             if last && made {
@@ -107,9 +121,9 @@ fn route(
     match_name: Option<&Arc<str>>,
     when: Match,
     scope: &Scope<'_>,
-    diagnostics: &mut Vec<Diagnostic>,
+    complaints: &mut Complaints,
 ) -> Option<Route> {
-    let mut report = Report { meta: &document.meta, spot: &entry.spot, diagnostics };
+    let mut report = Report { meta: &document.meta, spot: &entry.spot, complaints };
     let action = actions::translate(entry, &when.path, scope, &mut report)?;
     let name = match match_name.filter(|name| !name.is_empty()) {
         Some(own) => format!("{}.{own}", entry.name).into(),

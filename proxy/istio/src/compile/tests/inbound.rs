@@ -38,6 +38,9 @@ fn the_service_that_is_served() {
     let there = "{address: 127.0.0.1, ports: {p: 25001}}";
     let labelled = "{address: 192.0.2.1, ports: {p: 25000}, labels: {app: order}}";
     let strangers = "{address: 192.0.2.1, ports: {p: 25000}, labels: {app: cart}}";
+    let by_name = "{address: orders.example.com, ports: {p: 25000}, labels: {app: order, version: v1}}";
+    let by_another_name = "{address: orders.example.com, ports: {p: 25000}, labels: {app: order, version: v2}}";
+    let dns = |name: &str, endpoint: &str| entry(name, "HTTP", endpoint).replace("STATIC", "DNS");
     let by_app = "{address: 192.0.2.1, ports: {p: 5000}, labels: {app: order}}";
     let selecting = |target: u16| {
         let spec = format!("{{selector: {{app: order}}, ports: [{{name: http, port: 80, targetPort: {target}}}]}}");
@@ -47,6 +50,7 @@ fn the_service_that_is_served() {
         ("the address itself", entry("a", "HTTP", there) + &entry("b", "HTTP", here), ("b", 5001)),
         ("the address before labels", entry("a", "HTTP", labelled) + &entry("b", "HTTP", here), ("b", 5001)),
         ("labels and port", entry("a", "HTTP", strangers) + &entry("b", "HTTP", labelled), ("b", 5001)),
+        ("labels of a name to resolve", dns("a", by_another_name) + &dns("b", by_name), ("b", 5001)),
         ("the application's port", entry("a", "HTTP", by_app), ("a", 5001)),
         ("a selector and target port", selecting(25000), ("selecting", 80)),
         ("a selector and the application's port", selecting(5000), ("selecting", 80)),
