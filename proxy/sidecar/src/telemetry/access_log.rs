@@ -1,8 +1,14 @@
 //! The access log: one line per record, in Istio's default text or as JSON.
+//!
+//! A line is made on the way of a request, so it is put together by hand: std's formatting of a dozen numbers and addresses
+//! takes twice as long.
 
-use std::fmt::Display;
 use std::io::Write;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{SystemTime, UNIX_EPOCH};
+
+use leeboard_policy::cluster::Address;
+use leeboard_policy::verdict::Flags;
 
 use super::record::{LoggedHead, Record};
 
@@ -20,118 +26,178 @@ pub(crate) enum Format {
 pub(crate) fn write_line(out: &mut Vec<u8>, format: Format, record: &Record) {
     let Some(head) = record.head.as_deref() else { return };
     match format {
-        Format::Text => text(out, record, head).expect("a Vec takes all that is written"),
+        Format::Text => text(out, record, head),
         Format::Json => json(out, record, head),
     }
 }
 
-/// Why a connection was ended, and the name in a TLS hello: plain HTTP has neither.
-const NONE: &str = "-";
+/// A value of a line.
+#[derive(Clone, Copy)]
+enum Field<'a> {
+    /// Nothing.
+    Absent,
+    /// Text from outside; empty is absent.
+    Text(&'a str),
+    /// A word of ours, which needs no escapes.
+    Word(&'a str),
+    Number(u64),
+    /// A number that Istio's JSON has as a string.
+    Quoted(u64),
+    Time(SystemTime),
+    Flags(Flags),
+    Socket(SocketAddr),
+    /// The path of a Unix socket.
+    Unix(&'a str),
+    /// A file and a line in it.
+    Place(&'a str, u32),
+}
+
+impl<'a> Field<'a> {
+    fn of(text: Option<&'a str>) -> Self {
+        text.map_or(Field::Absent, Field::Text)
+    }
+
+    fn endpoint(address: Option<&'a Address>) -> Self {
+        match address {
+            None => Field::Absent,
+            Some(Address::Socket(socket)) => Field::Socket(*socket),
+            Some(Address::Unix(path)) => Field::Unix(path),
+        }
+    }
+
+    fn is_absent(self) -> bool {
+        matches!(self, Field::Absent | Field::Text(""))
+    }
+
+    /// The value as it stands, without quotes or escapes.
+    fn write(self, out: &mut Vec<u8>) {
+        match self {
+            Field::Absent => {}
+            Field::Text(text) | Field::Word(text) => out.extend_from_slice(text.as_bytes()),
+            Field::Number(number) | Field::Quoted(number) => digits(out, number),
+            Field::Time(time) => timestamp(out, time),
+            Field::Flags(Flags::NONE) => out.push(b'-'),
+            Field::Flags(flags) => write!(out, "{flags}").expect("a Vec takes all that is written"),
+            Field::Socket(socket) => address(out, socket),
+            Field::Unix(path) => {
+                out.extend_from_slice(b"unix://");
+                out.extend_from_slice(path.as_bytes());
+            }
+            Field::Place(file, line) => {
+                out.extend_from_slice(file.as_bytes());
+                out.push(b':');
+                digits(out, line.into());
+            }
+        }
+    }
+}
 
 /// Istio: `[%START_TIME%] "%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %PROTOCOL%" %RESPONSE_CODE% …`.
-fn text(out: &mut Vec<u8>, record: &Record, head: &LoggedHead) -> std::io::Result<()> {
+/// Each value stands behind what separates it from the one before.
+fn text(out: &mut Vec<u8>, record: &Record, head: &LoggedHead) {
     let destination = &record.destination;
-    write!(out, "[")?;
-    timestamp(out, record.started)?;
-    write!(
-        out,
-        "] \"{} {} {}\" {} {} {} {} \"{}\" {} {} {} ",
-        head.method,
-        text_or_dash(&head.path),
-        protocol(record.protocol),
-        record.status,
-        record.flags,
-        text_or_dash(&record.details),
-        NONE,
-        dash(record.transport_failure.as_deref()),
-        record.bytes_received,
-        record.bytes_sent,
-        record.duration.as_millis(),
-    )?;
-    writeln!(
-        out,
-        "{} \"{}\" \"{}\" \"{}\" \"{}\" \"{}\" {} {} {} {} {} {}",
-        dash(record.upstream_service_time.map(|time| time.as_millis())),
-        dash(head.forwarded_for.as_deref()),
-        dash(head.user_agent.as_deref()),
-        dash(head.request_id.as_deref()),
-        text_or_dash(&head.authority),
-        dash(destination.endpoint.as_ref()),
-        dash(destination.cluster.as_deref()),
-        dash(record.upstream_local),
-        record.downstream_local,
-        record.downstream_remote,
-        NONE,
-        text_or_dash(&record.route),
-    )
+    let fields = [
+        ("[", Field::Time(record.started)),
+        ("] \"", Field::Word(head.method.as_str())),
+        (" ", Field::Text(&head.path)),
+        (" ", Field::Word(protocol(record.protocol))),
+        ("\" ", Field::Number(record.status.into())),
+        (" ", Field::Flags(record.flags)),
+        (" ", Field::Text(&record.details)),
+        // Why the connection was ended: plain HTTP has no such reasons.
+        (" ", Field::Absent),
+        (" \"", Field::of(record.transport_failure.as_deref())),
+        ("\" ", Field::Number(record.bytes_received)),
+        (" ", Field::Number(record.bytes_sent)),
+        (" ", Field::Number(record.duration.as_millis())),
+        (" ", service_time(record)),
+        (" \"", Field::of(head.forwarded_for.as_deref())),
+        ("\" \"", Field::of(head.user_agent.as_deref())),
+        ("\" \"", Field::of(head.request_id.as_deref())),
+        ("\" \"", Field::Text(&head.authority)),
+        ("\" \"", Field::endpoint(destination.endpoint.as_ref())),
+        ("\" ", Field::of(destination.cluster.as_deref())),
+        (" ", record.upstream_local.map_or(Field::Absent, Field::Socket)),
+        (" ", Field::Socket(record.downstream_local)),
+        (" ", Field::Socket(record.downstream_remote)),
+        // The name in a TLS hello: plain HTTP has none.
+        (" ", Field::Absent),
+        (" ", Field::Text(&record.route)),
+    ];
+    for (separator, field) in fields {
+        out.extend_from_slice(separator.as_bytes());
+        let field = if field.is_absent() { Field::Word("-") } else { field };
+        field.write(out);
+    }
+    out.push(b'\n');
 }
 
 /// Istio: the keys of the default JSON format. As there, what is absent is null, except for flags.
 fn json(out: &mut Vec<u8>, record: &Record, head: &LoggedHead) {
-    let mut start = Vec::with_capacity(24);
-    timestamp(&mut start, record.started).expect("a Vec takes all that is written");
     let destination = &record.destination;
-    let mut object = Object { out, first: true };
-    object.text("start_time", Some(std::str::from_utf8(&start).expect("a timestamp is ASCII")));
-    object.text("route_name", present(&record.route));
-    object.text("method", Some(head.method.as_str()));
-    object.text("path", present(&head.path));
-    object.text("protocol", Some(protocol(record.protocol)));
-    object.number("response_code", record.status.into());
-    object.shown("response_flags", Some(record.flags));
-    object.text("response_code_details", present(&record.details));
-    object.text("connection_termination_details", None);
-    object.number("bytes_received", record.bytes_received);
-    object.number("bytes_sent", record.bytes_sent);
-    object.number("duration", record.duration.as_millis());
-    object.shown("upstream_service_time", record.upstream_service_time.map(|time| time.as_millis()));
-    object.text("x_forwarded_for", head.forwarded_for.as_deref());
-    object.text("user_agent", head.user_agent.as_deref());
-    object.text("request_id", head.request_id.as_deref());
-    object.text("authority", present(&head.authority));
-    object.shown("upstream_host", destination.endpoint.as_ref());
-    object.text("upstream_cluster", destination.cluster.as_deref());
-    object.shown("upstream_local_address", record.upstream_local);
-    object.shown("downstream_local_address", Some(record.downstream_local));
-    object.shown("downstream_remote_address", Some(record.downstream_remote));
-    object.text("requested_server_name", None);
-    object.text("upstream_transport_failure_reason", record.transport_failure.as_deref());
-    // A string, since many readers of JSON keep only 53 bits of a number.
-    object.shown("seed", Some(record.seed));
-    object.shown("rule", record.rule.as_ref().filter(|rule| !rule.file.is_empty()));
+    let rule = record.rule.as_ref().filter(|rule| !rule.file.is_empty());
+    let fields = [
+        ("{\"start_time\":", Field::Time(record.started)),
+        (",\"route_name\":", Field::Text(&record.route)),
+        (",\"method\":", Field::Word(head.method.as_str())),
+        (",\"path\":", Field::Text(&head.path)),
+        (",\"protocol\":", Field::Word(protocol(record.protocol))),
+        (",\"response_code\":", Field::Number(record.status.into())),
+        (",\"response_flags\":", Field::Flags(record.flags)),
+        (",\"response_code_details\":", Field::Text(&record.details)),
+        (",\"connection_termination_details\":", Field::Absent),
+        (",\"bytes_received\":", Field::Number(record.bytes_received)),
+        (",\"bytes_sent\":", Field::Number(record.bytes_sent)),
+        (",\"duration\":", Field::Number(record.duration.as_millis())),
+        (",\"upstream_service_time\":", service_time(record)),
+        (",\"x_forwarded_for\":", Field::of(head.forwarded_for.as_deref())),
+        (",\"user_agent\":", Field::of(head.user_agent.as_deref())),
+        (",\"request_id\":", Field::of(head.request_id.as_deref())),
+        (",\"authority\":", Field::Text(&head.authority)),
+        (",\"upstream_host\":", Field::endpoint(destination.endpoint.as_ref())),
+        (",\"upstream_cluster\":", Field::of(destination.cluster.as_deref())),
+        (",\"upstream_local_address\":", record.upstream_local.map_or(Field::Absent, Field::Socket)),
+        (",\"downstream_local_address\":", Field::Socket(record.downstream_local)),
+        (",\"downstream_remote_address\":", Field::Socket(record.downstream_remote)),
+        (",\"requested_server_name\":", Field::Absent),
+        (",\"upstream_transport_failure_reason\":", Field::of(record.transport_failure.as_deref())),
+        // A string, since many readers of JSON keep only 53 bits of a number.
+        (",\"seed\":", Field::Quoted(record.seed)),
+        (",\"rule\":", rule.map_or(Field::Absent, |rule| Field::Place(&rule.file, rule.line))),
+    ];
+    for (key, field) in fields {
+        out.extend_from_slice(key.as_bytes());
+        json_value(out, field);
+    }
     out.extend_from_slice(b"}\n");
 }
 
-/// A JSON object under way.
-struct Object<'a> {
-    out: &'a mut Vec<u8>,
-    first: bool,
-}
-
-impl Object<'_> {
-    fn key(&mut self, key: &str) {
-        self.out.extend_from_slice(if self.first { b"{\"" } else { b",\"" });
-        self.first = false;
-        self.out.extend_from_slice(key.as_bytes());
-        self.out.extend_from_slice(b"\":");
+fn json_value(out: &mut Vec<u8>, field: Field<'_>) {
+    if field.is_absent() {
+        return out.extend_from_slice(b"null");
     }
-
-    fn text(&mut self, key: &str, value: Option<&str>) {
-        self.key(key);
-        serde_json::to_writer(&mut *self.out, &value).expect("text is JSON, and a Vec takes it");
-    }
-
-    fn number(&mut self, key: &str, value: u64) {
-        self.key(key);
-        write!(self.out, "{value}").expect("a Vec takes all that is written");
-    }
-
-    fn shown(&mut self, key: &str, value: Option<impl Display>) {
-        match value {
-            Some(value) => self.text(key, Some(&value.to_string())),
-            None => self.text(key, None),
+    match field {
+        Field::Number(number) => digits(out, number),
+        Field::Text(text) | Field::Unix(text) | Field::Place(text, _) if needs_escapes(text) => {
+            let mut plain = Vec::new();
+            field.write(&mut plain);
+            let plain = String::from_utf8_lossy(&plain);
+            serde_json::to_writer(out, &*plain).expect("text is JSON, and a Vec takes it");
+        }
+        _ => {
+            out.push(b'"');
+            field.write(out);
+            out.push(b'"');
         }
     }
+}
+
+fn needs_escapes(text: &str) -> bool {
+    text.bytes().any(|byte| byte < b' ' || byte == b'"' || byte == b'\\')
+}
+
+fn service_time(record: &Record) -> Field<'static> {
+    record.upstream_service_time.map_or(Field::Absent, |time| Field::Quoted(time.as_millis()))
 }
 
 /// Envoy writes HTTP/2 without a minor version.
@@ -145,41 +211,61 @@ fn protocol(version: http::Version) -> &'static str {
     }
 }
 
-fn present(text: &str) -> Option<&str> {
-    (!text.is_empty()).then_some(text)
-}
-
-fn text_or_dash(text: &str) -> &str {
-    present(text).unwrap_or("-")
-}
-
-/// `-` for what is absent.
-fn dash<T: Display>(value: Option<T>) -> impl Display {
-    struct Dash<T>(Option<T>);
-    impl<T: Display> Display for Dash<T> {
-        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            match &self.0 {
-                Some(value) => value.fmt(f),
-                None => f.write_str("-"),
-            }
+/// A number in decimal.
+fn digits(out: &mut Vec<u8>, mut number: u64) {
+    let mut buffer = [b'0'; 20];
+    let mut at = buffer.len();
+    loop {
+        at -= 1;
+        buffer[at] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            return out.extend_from_slice(&buffer[at..]);
         }
     }
-    Dash(value)
+}
+
+/// The last digits of a number, as many as `N`, with zeros in front.
+fn padded<const N: usize>(out: &mut Vec<u8>, mut number: u64) {
+    let mut buffer = [b'0'; N];
+    for digit in buffer.iter_mut().rev() {
+        *digit = b'0' + (number % 10) as u8;
+        number /= 10;
+    }
+    out.extend_from_slice(&buffer);
+}
+
+fn address(out: &mut Vec<u8>, socket: SocketAddr) {
+    match socket.ip() {
+        IpAddr::V4(ip) => {
+            for (index, part) in ip.octets().into_iter().enumerate() {
+                if index > 0 {
+                    out.push(b'.');
+                }
+                digits(out, part.into());
+            }
+        }
+        IpAddr::V6(ip) => write!(out, "[{ip}]").expect("a Vec takes all that is written"),
+    }
+    out.push(b':');
+    digits(out, socket.port().into());
 }
 
 /// ISO 8601 with milliseconds, in UTC.
-pub(crate) fn timestamp(out: &mut impl Write, time: SystemTime) -> std::io::Result<()> {
+pub(crate) fn timestamp(out: &mut Vec<u8>, time: SystemTime) {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     let (year, month, day) = civil(since.as_secs() / 86_400);
     let second = since.as_secs() % 86_400;
-    write!(
-        out,
-        "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{:03}Z",
-        second / 3600,
-        second / 60 % 60,
-        second % 60,
-        since.subsec_millis()
-    )
+    padded::<4>(out, year);
+    for (separator, part) in
+        [(b'-', month), (b'-', day), (b'T', second / 3600), (b':', second / 60 % 60), (b':', second % 60)]
+    {
+        out.push(separator);
+        padded::<2>(out, part);
+    }
+    out.push(b'.');
+    padded::<3>(out, since.subsec_millis().into());
+    out.push(b'Z');
 }
 
 /// The date that is so many days after 1970-01-01. Counts in eras of 400 years that begin in March, so that the leap day is
@@ -199,6 +285,7 @@ fn civil(days: u64) -> (u64, u64, u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::record::Destination;
     use crate::telemetry::samples;
     use leeboard_policy::origin::Origin;
     use leeboard_policy::verdict::Flags;
@@ -273,6 +360,31 @@ mod tests {
     }
 
     #[test]
+    fn a_unix_sockets_path_is_shown_as_one() {
+        let path = Address::Unix("/run/a \"b\".sock".into());
+        let destination = Arc::new(Destination { endpoint: Some(path), ..samples::destination() });
+        let record = Record { destination, ..samples::record() };
+        assert!(line(Format::Text, &record).contains(" \"unix:///run/a \"b\".sock\" "));
+        let json: serde_json::Value = serde_json::from_str(&line(Format::Json, &record)).unwrap();
+        assert_eq!(json["upstream_host"], "unix:///run/a \"b\".sock");
+    }
+
+    #[test]
+    fn addresses_and_numbers_print_as_std_prints_them() {
+        let sockets = ["0.0.0.0:0", "10.200.3.255:65535", "[::1]:80", "[2001:db8::7]:443"];
+        for socket in sockets.map(|text| text.parse::<SocketAddr>().unwrap()) {
+            let mut out = Vec::new();
+            address(&mut out, socket);
+            assert_eq!(String::from_utf8(out).unwrap(), socket.to_string());
+        }
+        for number in [0, 9, 10, 100, 4_294_967_296, u64::MAX] {
+            let mut out = Vec::new();
+            digits(&mut out, number);
+            assert_eq!(String::from_utf8(out).unwrap(), number.to_string());
+        }
+    }
+
+    #[test]
     fn dates_are_civil() {
         #[rustfmt::skip]
         let table = [
@@ -284,7 +396,7 @@ mod tests {
         ];
         for (millis, expected) in table {
             let mut out = Vec::new();
-            timestamp(&mut out, UNIX_EPOCH + Duration::from_millis(millis)).unwrap();
+            timestamp(&mut out, UNIX_EPOCH + Duration::from_millis(millis));
             assert_eq!(String::from_utf8(out).unwrap(), expected);
         }
     }

@@ -63,8 +63,6 @@ pub(crate) static UPSTREAM_FAILED: Metric = counter(
 );
 pub(crate) static UPSTREAM_ACTIVE: Metric =
     gauge("leeboard_upstream_connections_active", &["cluster", "endpoint"], "Connections to endpoints open now");
-pub(crate) static UPSTREAM_IDLE: Metric =
-    gauge("leeboard_upstream_connections_idle", &["cluster", "endpoint"], "Open connections that serve no request now");
 
 // What the ejections' events add up to.
 pub(crate) static EJECTIONS: Metric = counter(

@@ -70,14 +70,13 @@ pub(crate) enum Event {
     UpstreamClosed,
     UpstreamFailed,
     UpstreamActive,
-    UpstreamIdle,
     Ejection,
     Return,
     Reload,
 }
 
 impl Event {
-    const ALL: [Event; 15] = [
+    const ALL: [Event; 14] = [
         Event::Retry,
         Event::Mirror,
         Event::Fault,
@@ -89,7 +88,6 @@ impl Event {
         Event::UpstreamClosed,
         Event::UpstreamFailed,
         Event::UpstreamActive,
-        Event::UpstreamIdle,
         Event::Ejection,
         Event::Return,
         Event::Reload,
@@ -108,7 +106,6 @@ impl Event {
             Event::UpstreamClosed => &families::UPSTREAM_CLOSED,
             Event::UpstreamFailed => &families::UPSTREAM_FAILED,
             Event::UpstreamActive => &families::UPSTREAM_ACTIVE,
-            Event::UpstreamIdle => &families::UPSTREAM_IDLE,
             Event::Ejection => &families::EJECTIONS,
             Event::Return => &families::RETURNS,
             Event::Reload => &families::CONFIG_RELOADS,

@@ -171,13 +171,12 @@ impl WorkerTelemetry {
             opened: share(Event::UpstreamOpened),
             closed: share(Event::UpstreamClosed),
             active: share(Event::UpstreamActive),
-            idle: share(Event::UpstreamIdle),
         }
     }
 
     /// Counts a connection that could not be made.
     pub(crate) fn connection_failed(&self, cluster: &Arc<str>, endpoint: &Address, cause: &'static str) {
-        self.rare(Event::UpstreamFailed, &[cluster, &endpoint.to_string(), cause]);
+        self.rare(Event::UpstreamFailed, &[cluster, &endpoint.to_string(), &cause.replace(' ', "_")]);
     }
 
     /// Counters for the connections that a listener accepts, for as long as it lives.
@@ -224,7 +223,6 @@ pub(crate) struct PoolCounters {
     opened: Option<Arc<Share<Count>>>,
     closed: Option<Arc<Share<Count>>>,
     active: Option<Arc<Share<Count>>>,
-    idle: Option<Arc<Share<Count>>>,
 }
 
 impl PoolCounters {
@@ -233,25 +231,6 @@ impl PoolCounters {
         add(&self.opened);
         add(&self.active);
         OpenConnection { closed: self.closed.clone(), active: self.active.clone() }
-    }
-
-    /// A connection has no request; it is counted as idle until the guard is dropped.
-    pub(crate) fn idle(&self) -> IdleConnection {
-        add(&self.idle);
-        IdleConnection { idle: self.idle.clone() }
-    }
-}
-
-/// A connection that is counted as idle.
-#[must_use = "a guard that is dropped at once counts nothing"]
-#[derive(Debug)]
-pub(crate) struct IdleConnection {
-    idle: Option<Arc<Share<Count>>>,
-}
-
-impl Drop for IdleConnection {
-    fn drop(&mut self) {
-        subtract(&self.idle);
     }
 }
 
@@ -370,7 +349,6 @@ mod tests {
         worker.connection_failed(&cluster, &endpoint, "connect-refused");
         let pool = worker.pool(&cluster, &endpoint);
         let (first, second) = (pool.opened(), pool.opened());
-        let idle = pool.idle();
         drop(second);
         let listener = worker.listener("outbound");
         drop(listener.accepted());
@@ -395,10 +373,9 @@ mod tests {
                 "leeboard_upstream_connections_closed_total{cluster=\"B\",endpoint=\"10.0.0.1:80\"} 1",
                 "leeboard_upstream_connections_failed_total{cluster=\"B\",endpoint=\"10.0.0.1:80\",cause=\"connect-refused\"} 1",
                 "leeboard_upstream_connections_active{cluster=\"B\",endpoint=\"10.0.0.1:80\"} 1",
-                "leeboard_upstream_connections_idle{cluster=\"B\",endpoint=\"10.0.0.1:80\"} 1",
             ]
         );
-        drop((first, idle, held));
+        drop((first, held));
         let active = scrape(&telemetry, at(0), "leeboard_upstream_connections_active");
         assert_eq!(value(&active[0]), 0);
     }
