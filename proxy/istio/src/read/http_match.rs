@@ -78,6 +78,7 @@ fn by_name(field: Field<'_>, form: Form) -> Vec<(Arc<str>, StringMatch)> {
         );
     }
     found.sort_by(|a, b| a.0.cmp(&b.0));
+    found.shrink_to_fit();
     found
 }
 

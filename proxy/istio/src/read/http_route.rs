@@ -83,6 +83,8 @@ fn destinations(field: Field<'_>) -> Vec<RouteDestination> {
     if field.node.is_some() && found.is_empty() && !field.cx.failed() {
         field.cx.error(codes::MISSING, field.key, "`route` has no destination");
     }
+    // Most routes have one destination, and there may be very many routes.
+    found.shrink_to_fit();
     if found.len() > 1 && found.iter().all(|entry| entry.weight == 0) {
         field.cx.error(codes::OUT_OF_RANGE, field.key, "the weights of several destinations cannot all be 0");
     }
