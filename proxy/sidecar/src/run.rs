@@ -122,7 +122,7 @@ where
     let clock = Clock::start();
     let mut files = files::Files::new(settings.config.clone());
     let reading = files.read().unwrap_or_default();
-    let store = Store::open(reading, site(&settings), clock)?;
+    let store = Store::open(&reading, site(&settings), clock)?;
     let resolver = dns::Resolver::new(settings.dns)?;
     let sockets = Sockets::open(&settings)?;
     let (access_log, format) = (&settings.access_log, settings.access_log_format);

@@ -28,6 +28,8 @@ use crate::discovery::files::Reading;
 
 /// The most updates that are taken together.
 const BATCH: usize = 1024;
+/// The most complaints of a kind that one reading puts into the log.
+const MOST_TOLD: usize = 100;
 
 /// All that discovery can say.
 #[derive(Debug)]
@@ -77,10 +79,10 @@ struct Candidate {
 
 impl Candidate {
     /// Reads and compiles. `previous` is what stays in force where the new is broken; at first there is none.
-    fn new(reading: Reading, site: &mut Site, previous: Option<&Resources>) -> Self {
+    fn new(reading: &Reading, site: &mut Site, previous: Option<&Resources>) -> Self {
         site.version = version(&reading.sources);
         let mut loaded = load_in(&reading.sources, &site.workload.namespace);
-        let mut complaints = reading.complaints;
+        let mut complaints = reading.complaints.clone();
         if let Some(previous) = previous {
             loaded = loaded.keep(previous);
         }
@@ -110,18 +112,16 @@ impl Store {
     ///
     /// # Errors
     /// When there is an error in it: all complaints, as text for people. The proxy does not start on half a configuration.
-    pub(crate) fn open(reading: Reading, mut site: Site, clock: Clock) -> Result<Self, String> {
-        let sources = reading.sources.clone();
-        let unreadable = !reading.complaints.is_empty();
+    pub(crate) fn open(reading: &Reading, mut site: Site, clock: Clock) -> Result<Self, String> {
         let first = Candidate::new(reading, &mut site, None);
-        if unreadable || first.diagnostics.iter().any(breaks_its_object) {
-            return Err(render(&first.diagnostics, &sources, false));
+        if first.diagnostics.iter().any(breaks_its_object) {
+            return Err(render(&first.diagnostics, &reading.sources, false));
         }
-        tell(&[], &first.diagnostics, &sources);
+        tell(&[], &first.diagnostics, &reading.sources);
         let resolved = Resolved::new();
         let report = report(&first, clock);
-        tell_loaded(&first);
         let live = Live::adopt(None, Arc::new(first.snapshot), &resolved);
+        tell_loaded(live.snapshot(), &report);
         Ok(Self {
             clock,
             site,
@@ -180,7 +180,7 @@ impl Store {
         let (mut snapshot, mut moved, mut settled) = (None, false, false);
         for update in updates {
             match update {
-                Update::Files(reading) => snapshot = Some(self.reload(reading, audience)),
+                Update::Files(reading) => snapshot = Some(self.reload(&reading, audience)),
                 Update::Unchanged => self.look_again(audience),
                 Update::Resolved { name, addresses } => {
                     self.resolved.insert(name, addresses);
@@ -189,11 +189,12 @@ impl Store {
                 Update::Settled => settled = true,
             }
         }
-        if snapshot.is_some() || moved {
+        let reloaded = snapshot.is_some();
+        if reloaded || moved {
             let before = self.live.load_full();
             let snapshot = snapshot.unwrap_or_else(|| before.shared_snapshot().clone());
             let wanted = wanted(&snapshot);
-            self.resolved.retain(|name, _| wanted.iter().any(|w| w.name == *name));
+            self.resolved.retain(|name, _| wanted.binary_search_by(|w| w.name.cmp(name)).is_ok());
             self.live.store(Arc::new(Live::adopt(Some(&before), snapshot, &self.resolved)));
             self.wanted.send_if_modified(|known| {
                 let differs = *known != wanted;
@@ -201,16 +202,17 @@ impl Store {
                 differs
             });
         }
+        if reloaded {
+            tell_loaded(self.live.load().snapshot(), &self.report.load());
+        }
         if settled {
             self.settled.send_replace(true);
         }
     }
 
-    fn reload(&mut self, reading: Reading, audience: &impl Audience) -> Arc<Snapshot> {
-        let sources = reading.sources.clone();
+    fn reload(&mut self, reading: &Reading, audience: &impl Audience) -> Arc<Snapshot> {
         let next = Candidate::new(reading, &mut self.site, Some(&self.resources));
-        tell(&self.report.load().diagnostics, &next.diagnostics, &sources);
-        tell_loaded(&next);
+        tell(&self.report.load().diagnostics, &next.diagnostics, &reading.sources);
         audience.reloaded(next.errors() == 0);
         self.report.store(Arc::new(report(&next, self.clock)));
         self.resources = next.loaded.resources;
@@ -298,11 +300,20 @@ fn count(diagnostics: &[Diagnostic], severity: Severity) -> usize {
     diagnostics.iter().filter(|diagnostic| diagnostic.severity == severity).count()
 }
 
-/// Logs what was not complained of before.
+/// Logs what was not complained of before, all of a kind together, as people read a compiler's output.
 fn tell(before: &[Diagnostic], now: &[Diagnostic], sources: &[Source]) {
-    for diagnostic in now.iter().filter(|diagnostic| !before.contains(diagnostic)) {
-        let text = render(std::slice::from_ref(diagnostic), sources, false);
-        match diagnostic.severity {
+    for severity in [Severity::Error, Severity::Warning, Severity::Info] {
+        let new = now.iter().filter(|diagnostic| diagnostic.severity == severity && !before.contains(diagnostic));
+        let new: Vec<Diagnostic> = new.cloned().collect();
+        if new.is_empty() {
+            continue;
+        }
+        let told = &new[..new.len().min(MOST_TOLD)];
+        let mut text = render(told, sources, false);
+        if new.len() > told.len() {
+            text += &format!("and {} more of this kind: see /config_dump", new.len() - told.len());
+        }
+        match severity {
             Severity::Error => tracing::error!("{}", text.trim_end()),
             Severity::Warning => tracing::warn!("{}", text.trim_end()),
             Severity::Info => tracing::info!("{}", text.trim_end()),
@@ -310,14 +321,15 @@ fn tell(before: &[Diagnostic], now: &[Diagnostic], sources: &[Source]) {
     }
 }
 
-fn tell_loaded(candidate: &Candidate) {
+/// Says what is in force now, and how it is.
+fn tell_loaded(snapshot: &Snapshot, report: &ConfigReport) {
     tracing::info!(
-        version = candidate.snapshot.version(),
-        clusters = candidate.snapshot.clusters().len(),
-        hosts = candidate.snapshot.hosts().len(),
-        errors = candidate.errors(),
-        warnings = count(&candidate.diagnostics, Severity::Warning),
-        kept = candidate.loaded.kept.len(),
+        version = snapshot.version(),
+        clusters = snapshot.clusters().len(),
+        hosts = snapshot.hosts().len(),
+        errors = count(&report.diagnostics, Severity::Error),
+        warnings = count(&report.diagnostics, Severity::Warning),
+        kept = report.kept.len(),
         "configuration loaded"
     );
 }

@@ -63,7 +63,7 @@ fn both(routes: &str) -> Reading {
 }
 
 fn open(reading: Reading) -> Result<Store, String> {
-    Store::open(reading, Site::default(), Clock::start())
+    Store::open(&reading, Site::default(), Clock::start())
 }
 
 /// What the store's first route of `web.test` answers with.
