@@ -1,5 +1,7 @@
 //! The binary as a process: what it prints, when it reloads, how it ends. Real files, sockets and signals.
 
+#![allow(clippy::unwrap_used, reason = "a test says what is wrong by panicking")]
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
