@@ -20,6 +20,9 @@ pub fn render(diagnostics: &[Diagnostic], sources: &[Source], colour: bool) -> S
     text
 }
 
+/// A place, whether it is the place, and what is there.
+type Piece<'d> = (&'d Spot, AnnotationKind, Option<&'d str>);
+
 fn group<'d>(diagnostic: &'d Diagnostic, sources: &'d [Lines<'d>]) -> Group<'d> {
     let level = match diagnostic.severity {
         Severity::Error => Level::ERROR,
@@ -28,10 +31,9 @@ fn group<'d>(diagnostic: &'d Diagnostic, sources: &'d [Lines<'d>]) -> Group<'d> 
     };
     let title = level.primary_title(diagnostic.message.as_str()).id(diagnostic.code.to_string());
     let mut group = Group::with_title(title);
-    let mut pieces: Vec<(&Spot, AnnotationKind, Option<&str>)> =
-        vec![(&diagnostic.primary, AnnotationKind::Primary, None)];
+    let mut pieces: Vec<Piece<'_>> = vec![(&diagnostic.primary, AnnotationKind::Primary, None)];
     pieces.extend(diagnostic.labels.iter().map(|(spot, text)| (spot, AnnotationKind::Context, Some(text.as_str()))));
-    while let Some((spot, kind, label)) = pieces.first().copied() {
+    while let Some((spot, _, label)) = pieces.first().copied() {
         // Places that are near one another share an excerpt.
         let near = |other: &Spot| other.file == spot.file && other.line.abs_diff(spot.line) <= 12;
         let (together, apart): (Vec<_>, Vec<_>) = pieces.iter().copied().partition(|(other, ..)| near(other));
@@ -43,8 +45,8 @@ fn group<'d>(diagnostic: &'d Diagnostic, sources: &'d [Lines<'d>]) -> Group<'d> 
                 if spot.line > 0 {
                     origin = origin.line(spot.line as usize).char_column(spot.column as usize);
                 }
-                debug_assert!(kind == AnnotationKind::Primary || label.is_some());
-                group.element(origin)
+                let group = group.element(origin);
+                label.into_iter().fold(group, |group, label| group.element(Level::NOTE.message(label)))
             }
         };
     }
@@ -53,8 +55,6 @@ fn group<'d>(diagnostic: &'d Diagnostic, sources: &'d [Lines<'d>]) -> Group<'d> 
     }
     group
 }
-
-type Piece<'d> = (&'d Spot, AnnotationKind, Option<&'d str>);
 
 /// The lines that some places of one file are on.
 fn excerpt<'d>(

@@ -140,3 +140,14 @@ fn json_has_the_same_for_programs() {
     assert_eq!(json[6]["help"], "did you mean `reset`?");
     assert_eq!(json[1]["help"], "`consecutive5xxErrors` belongs in `outlierDetection`");
 }
+
+#[test]
+fn a_place_without_its_text_is_named_all_the_same() {
+    let text = "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: a}\nspec: {host: a}\n";
+    let loaded = load(&[Source::new("one.yaml", text), Source::new("two.yaml", text)]);
+    let shown = render(&loaded.diagnostics, &[Source::new("two.yaml", text)], false);
+    for part in ["--> two.yaml:3:18", "--> one.yaml:3:18", "note: it is first defined here"] {
+        assert!(shown.contains(part), "{shown}");
+    }
+    assert!(render(&loaded.diagnostics, &[], false).contains("--> two.yaml:3:18"));
+}

@@ -8,7 +8,6 @@ use crate::diagnostic::{Diagnostic, Severity};
 use crate::fields::{Cx, Fields};
 use crate::names;
 use crate::resources::{Created, Kind, Meta, ObjectId};
-use crate::source::Spot;
 use crate::support::{ENVELOPE, METADATA, OWNER};
 use crate::yaml::{Node, Value};
 
@@ -18,13 +17,12 @@ const ISTIO_VERSIONS: [&str; 3] = ["v1", "v1beta1", "v1alpha3"];
 const ISTIO_OTHERS: [&str; 3] = ["EnvoyFilter", "ProxyConfig", "WorkloadGroup"];
 
 /// Which kind of object this is, or what to say about it instead.
-pub(super) fn kind_of(node: &Node, file: &Arc<str>) -> Result<Kind, Option<Box<Diagnostic>>> {
+pub(super) fn kind_of(node: &Node, file: &Arc<str>) -> Result<Kind, Box<Diagnostic>> {
     let word = |node: Option<&Node>| node.and_then(Node::raw).map(str::to_owned);
     let name = word(node.get("metadata").and_then(|metadata| metadata.get("name")));
     let resource = word(node.get("kind")).zip(name).map_or_else(String::new, |(kind, name)| format!("{kind} {name}"));
     let cx = Cx::new(file, resource.into(), true);
-    let fail =
-        |severity, code, node: &Node, message: String| Err(Some(Box::new(cx.at(severity, code, node.mark, message))));
+    let fail = |severity, code, node: &Node, message: String| Err(Box::new(cx.at(severity, code, node.mark, message)));
     if node.entries().is_none() {
         let severity = if matches!(node.value, Value::Seq(_)) { Severity::Info } else { Severity::Error };
         return fail(
@@ -61,10 +59,10 @@ pub(super) fn kind_of(node: &Node, file: &Arc<str>) -> Result<Kind, Option<Box<D
         (None, Some(ISTIO)) if !ISTIO_OTHERS.contains(&kind) => {
             let at = cx.at(Severity::Error, codes::ENVELOPE, kind_node.mark, format!("{ISTIO} has no kind `{kind}`"));
             let near = names::nearest(kind, Kind::ALL.into_iter().filter(|k| k.is_istio()).map(Kind::name));
-            Err(Some(Box::new(match near {
+            Err(Box::new(match near {
                 Some(near) => at.help(format!("did you mean `{near}`?")),
                 None => at,
-            })))
+            }))
         }
         _ => fail(Severity::Info, codes::PASSED_OVER, kind_node, format!("`{kind}` is passed over")),
     }
@@ -110,7 +108,7 @@ pub(super) fn open<'a>(cx: &'a Cx, node: &'a Node, id: &ObjectId, order: u32) ->
         annotations: fields.get("annotations").labels(),
         created: Created { stamp: fields.get("creationTimestamp").text(), order },
         resource: cx.resource.clone(),
-        spot: Spot { ..cx.spot(name_mark) },
+        spot: cx.spot(name_mark),
     };
     annotations(&fields, &meta);
     let deleting = fields.get("deletionTimestamp").text().is_some();

@@ -85,8 +85,7 @@ impl<'n> Reading<'n> {
         }
         match envelope::kind_of(node, file) {
             Ok(kind) => self.object(file, node, kind),
-            Err(Some(diagnostic)) => self.diagnostics.push(*diagnostic),
-            Err(None) => {}
+            Err(diagnostic) => self.diagnostics.push(*diagnostic),
         }
     }
 
@@ -94,12 +93,7 @@ impl<'n> Reading<'n> {
         self.order += 1;
         let id = envelope::id_of(node, kind, self.namespace);
         let cx = Cx::new(file, id.to_string().into(), id.kind.is_istio());
-        let mut problems: Vec<&yaml::Problem> = Vec::new();
         for problem in node.problems() {
-            if problems.contains(&problem) {
-                continue;
-            }
-            problems.push(problem);
             cx.push(complaint(&cx, problem));
         }
         self.kind(&cx, node, &id);
@@ -113,9 +107,9 @@ impl<'n> Reading<'n> {
         let Some(object) = envelope::open(cx, node, id, self.order) else { return };
         if !id.name.is_empty() {
             if let Some(first) = self.seen.get(id) {
-                let message = format!("{id} is defined twice; the first one is used");
+                let message = format!("{id} is defined twice; the first one counts");
                 let at = cx.at(Severity::Error, codes::DUPLICATE_OBJECT, object.name_mark, message);
-                // The first definition is in force, so nothing is rejected.
+                // The object is there, or rejected, by its first definition.
                 return self.diagnostics.push(at.label(first, "it is first defined here"));
             }
             self.seen.insert(id.clone(), object.meta.spot.clone());
