@@ -146,7 +146,7 @@ fn a_place_without_its_text_is_named_all_the_same() {
     let text = "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: a}\nspec: {host: a}\n";
     let loaded = load(&[Source::new("one.yaml", text), Source::new("two.yaml", text)]);
     let shown = render(&loaded.diagnostics, &[Source::new("two.yaml", text)], false);
-    for part in ["--> two.yaml:3:18", "--> one.yaml:3:18", "note: it is first defined here"] {
+    for part in ["--> two.yaml:3:18", "::: one.yaml:3:18", "note: it is first defined here"] {
         assert!(shown.contains(part), "{shown}");
     }
     assert!(render(&loaded.diagnostics, &[], false).contains("--> two.yaml:3:18"));
