@@ -27,6 +27,8 @@ const POLL: Duration = Duration::from_millis(500);
 const DEBOUNCE: Duration = Duration::from_millis(50);
 /// The most events that are waited out in a row.
 const DEBOUNCE_TURNS: usize = 5;
+/// How many moments a file that has just been emptied is given to be filled again.
+const TORN_TURNS: usize = 8;
 /// How deep folders are searched.
 const DEEPEST: usize = 32;
 
@@ -112,6 +114,13 @@ impl Files {
     /// Whether a file may have changed since it was read, as far as stamps tell.
     pub(crate) fn stale(&self) -> bool {
         Found::search(&self.roots).stamps != self.stamps
+    }
+
+    /// Whether a file that said something is empty now: whoever writes a file in place empties it first, and to believe that
+    /// would take all of its objects out of force for a moment.
+    pub(crate) fn torn(&self) -> bool {
+        let mut said = self.texts.iter().filter(|(_, text)| !text.is_empty());
+        said.any(|(path, _)| fs::metadata(path).is_ok_and(|meta| meta.len() == 0))
     }
 
     /// What was last read at or below a path that can no longer be read.
@@ -239,14 +248,14 @@ pub(crate) async fn watch(mut files: Files, forced: Arc<Notify>, updates: mpsc::
         let asked = tokio::select! {
             () = forced.notified() => true,
             () = noticed.notified() => {
-                settle(&noticed).await;
+                settle(&noticed, &files).await;
                 false
             }
             _ = poll.tick() => {
                 if !files.stale() {
                     continue;
                 }
-                settle(&noticed).await;
+                settle(&noticed, &files).await;
                 false
             }
         };
@@ -261,12 +270,17 @@ pub(crate) async fn watch(mut files: Files, forced: Arc<Notify>, updates: mpsc::
     }
 }
 
-/// Waits until nothing has been noticed for a moment, but not for ever.
-async fn settle(noticed: &Notify) {
-    for _ in 0..DEBOUNCE_TURNS {
-        if timeout(DEBOUNCE, noticed.notified()).await.is_err() {
-            return;
-        }
+/// Waits until nothing has been noticed for a moment and no file is half written, but not for ever.
+async fn settle(noticed: &Notify, files: &Files) {
+    let mut turns = DEBOUNCE_TURNS;
+    while turns > 0 && timeout(DEBOUNCE, noticed.notified()).await.is_ok() {
+        turns -= 1;
+    }
+    let mut turns = TORN_TURNS;
+    while turns > 0 && files.torn() {
+        // Whether something is noticed or not, the file itself tells.
+        let _ = timeout(DEBOUNCE, noticed.notified()).await;
+        turns -= 1;
     }
 }
 

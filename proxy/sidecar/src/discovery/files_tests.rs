@@ -79,6 +79,23 @@ fn only_a_change_of_content_is_news() {
 }
 
 #[test]
+fn a_file_that_has_just_been_emptied_is_being_written() {
+    let folder = Folder::new();
+    folder.write("always-empty.yaml", "");
+    let path = folder.write("a.yaml", "one");
+    let mut files = folder.files();
+    files.read().unwrap();
+    assert!(!files.torn());
+    fs::write(&path, "").unwrap();
+    assert!(files.torn());
+    fs::write(&path, "two").unwrap();
+    assert!(!files.torn());
+    fs::write(&path, "").unwrap();
+    assert_eq!(told(&files.read().unwrap()), [("a.yaml", ""), ("always-empty.yaml", "")], "it stays empty");
+    assert!(!files.torn());
+}
+
+#[test]
 fn a_file_that_was_deleted_takes_its_objects_with_it() {
     let folder = Folder::new();
     folder.write("a.yaml", "a");
