@@ -252,9 +252,10 @@ blocks! {
     LABEL_SELECTOR "ServiceEntry" "workloadSelector" closed [on("labels")]
     WORKLOAD "WorkloadEntry" "endpoint" closed [
         on("address"), on("ports"), on("labels"), later("network", "endpoints of every network are reached directly"),
-        on("locality"), on("weight"), on("serviceAccount"),
+        on("locality"), on("weight"), later("serviceAccount", "callers are not told apart by their identity"),
     ]
 
+    // A gateway's form is checked, and its object earns a warning as a whole.
     GATEWAY "Gateway" "spec" closed [on("selector"), on("servers")]
     SERVER "Gateway" "servers[]" closed [
         on("port"), on("hosts"), later("bind", NO_EDGE), later("tls", NO_EDGE),
@@ -292,7 +293,7 @@ blocks! {
         on("addresses"), on("conditions"), on("targetRef"), on("nodeName"), on("zone"),
     ]
     CONDITIONS "EndpointSlice" "endpoints[].conditions" open [on("ready"), on("terminating"), passed("serving")]
-    POD "Pod" "spec" open [on("containers"), on("initContainers"), on("nodeName"), on("serviceAccountName")]
+    POD "Pod" "spec" open [on("containers"), on("initContainers"), on("nodeName")]
     CONTAINER "Pod" "spec.containers[]" open [on("ports")]
     CONTAINER_PORT "Pod" "spec.containers[].ports[]" open [on("name"), on("containerPort")]
     POD_STATUS "Pod" "status" open [on("podIP"), on("podIPs"), on("conditions"), on("phase")]

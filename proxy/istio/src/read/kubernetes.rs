@@ -104,15 +104,13 @@ pub(super) fn read_pod(object: Object<'_>) -> Option<Pod> {
     let spec = top(&object, "spec", &POD);
     let status = top(&object, "status", &POD_STATUS);
     let (ips, ready, over) = status.as_ref().map_or((Vec::new(), true, false), pod_status);
-    let text = |name| spec.as_ref().and_then(|spec| spec.get(name).text()).unwrap_or_default();
-    let (node, service_account) = (text("nodeName"), text("serviceAccountName"));
+    let node = spec.as_ref().and_then(|spec| spec.get("nodeName").text()).unwrap_or_default();
     let ports = spec.as_ref().map(container_ports).unwrap_or_default();
     Some(Pod {
         ips,
         ready,
         terminating: object.deleting || over,
         node,
-        service_account,
         workload: workload(&object),
         ports,
         meta: object.meta,

@@ -218,18 +218,13 @@ fn workload(fields: &Fields<'_>, resolution: Resolution) -> WorkloadSpec {
     let ports = workload_ports(fields.get("ports"));
     let locality = fields.get("locality").text().unwrap_or_default();
     let label = fields.get("labels").checked_labels();
-    let account = fields.get("serviceAccount");
-    let service_account = account.text().unwrap_or_default();
-    if service_account.len() > 253 {
-        fields.cx.error(codes::BAD_NAME, account.mark(), "a service account's name has at most 253 characters");
-    }
     let locality = match label.get("istio-locality") {
         Some(short) if locality.is_empty() => short.replace('.', "/").into(),
         _ => locality,
     };
     let address = text.and_then(|text| workload_address(fields, &text, resolution, !ports.is_empty()));
     let weight = fields.get("weight").uint().unwrap_or(0);
-    WorkloadSpec { spot: fields.spot(), address, ports, labels: label, locality, weight, service_account }
+    WorkloadSpec { spot: fields.spot(), address, ports, labels: label, locality, weight }
 }
 
 fn workload_ports(field: Field<'_>) -> BTreeMap<Arc<str>, u16> {

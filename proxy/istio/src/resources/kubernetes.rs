@@ -109,8 +109,6 @@ pub struct Pod {
     pub terminating: bool,
     /// Its node; may be empty.
     pub node: Arc<str>,
-    /// Its service account; may be empty.
-    pub service_account: Arc<str>,
     /// Its workload: the owner, of a ReplicaSet the Deployment, else the pod's own name.
     pub workload: Arc<str>,
     /// Named container ports, for services whose `targetPort` is a name.

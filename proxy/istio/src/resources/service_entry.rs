@@ -96,8 +96,6 @@ pub struct WorkloadSpec {
     pub locality: Arc<str>,
     /// Relative share of the traffic; 0 is 1.
     pub weight: u32,
-    /// Its service account; may be empty.
-    pub service_account: Arc<str>,
 }
 
 /// Where a workload listens.
