@@ -121,6 +121,9 @@ impl Fleet {
             ("--labels", format!("app={service},version={}", replica.version)),
             ("--workload", format!("{service}-{}", replica.version)),
             ("--access-log", access_log.display().to_string()),
+            // Its app has ended before it is told to: nothing is left to wait for.
+            ("--min-drain-time", "0s".to_owned()),
+            ("--drain-time", "3s".to_owned()),
         ] {
             arguments.extend([flag.into(), value.into()]);
         }
