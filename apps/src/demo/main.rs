@@ -116,6 +116,8 @@ fn run(arguments: &Arguments, places: Places) -> Result<bool, String> {
     let outcome = runtime.block_on(LocalSet::new().run_until(perform(arguments, places)));
     match outcome {
         Ok(true) => drop(std::fs::remove_dir_all(&work)),
+        // A folder is removed only when it is empty: then nothing was started.
+        _ if std::fs::remove_dir(&work).is_ok() => {}
         _ => say(&format!("the logs are in {}", work.display())),
     }
     outcome
