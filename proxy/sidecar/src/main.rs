@@ -1,7 +1,5 @@
 //! The `leeboard` binary: Istio's traffic management beside one application, with no control plane.
 
-#![allow(dead_code, reason = "the proxy is not joined together yet")]
-
 mod admin;
 mod bootstrap;
 mod cli;

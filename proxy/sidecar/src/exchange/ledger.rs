@@ -182,7 +182,6 @@ impl Drop for Ledger {
             upstream_service_time: self.service_time,
             destination,
             transport_failure: self.transport_failure.take(),
-            attempts: exchange.as_ref().map_or(0, Exchange::attempts),
             upstream_local: self.upstream_local,
             downstream_local: self.caller.local,
             downstream_remote: self.caller.remote,

@@ -67,8 +67,6 @@ pub(crate) struct Record {
     pub(crate) destination: Arc<Destination>,
     /// The words of a failed connect, if that is how it ended.
     pub(crate) transport_failure: Option<Arc<str>>,
-    /// Attempts made.
-    pub(crate) attempts: u32,
     /// Our address on the connection to the endpoint.
     pub(crate) upstream_local: Option<SocketAddr>,
     /// Our address on the caller's connection.

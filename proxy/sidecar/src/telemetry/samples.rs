@@ -54,7 +54,6 @@ pub(crate) fn record() -> Record {
         upstream_service_time: Some(Span(1_900_000)),
         destination: Arc::new(destination()),
         transport_failure: None,
-        attempts: 1,
         upstream_local: Some(([10, 0, 0, 1], 40_000).into()),
         downstream_local: ([127, 0, 0, 1], 15_001).into(),
         downstream_remote: ([127, 0, 0, 1], 51_000).into(),

@@ -115,7 +115,8 @@ impl<K: Ord + Clone, T: Tally> SeriesTable<K, T> {
     }
 
     /// How many there are.
-    pub(crate) fn len(&self) -> usize {
+    #[cfg(test)]
+    fn len(&self) -> usize {
         self.series.len()
     }
 }

@@ -191,7 +191,7 @@ pub(super) async fn make(
                 served: 0,
                 idle_since: ask.now,
                 keep,
-                held: Some(held),
+                _held: Some(held),
                 passing: ask.passing,
             };
             Ok((connection, None))
@@ -216,7 +216,7 @@ pub(super) async fn make(
 /// One stream's part in a connection; its place among the streams has been taken.
 pub(super) fn stream_of(many: Arc<Many>, now: Time) -> Connection {
     let meter = many.meter.clone();
-    Connection { wire: Wire::Many(many), meter, served: 0, idle_since: now, keep: None, held: None, passing: false }
+    Connection { wire: Wire::Many(many), meter, served: 0, idle_since: now, keep: None, _held: None, passing: false }
 }
 
 /// Where a connection goes back to.

@@ -26,7 +26,7 @@ pub(crate) struct Connection {
     /// Whether its endpoint is in no list, so that it goes by age alone.
     pub(super) passing: bool,
     /// What an HTTP/1 connection holds; the streams of an HTTP/2 one hold it together.
-    pub(super) held: Option<Held>,
+    pub(super) _held: Option<Held>,
 }
 
 /// What a connection holds for as long as it is open.
