@@ -6,6 +6,7 @@ pub(crate) mod copies;
 pub(crate) mod download;
 pub(crate) mod head;
 pub(crate) mod ledger;
+pub(crate) mod peer;
 
 use std::rc::Rc;
 
@@ -49,6 +50,7 @@ pub(crate) async fn serve(
     let dice = lane.dice();
     head.announce(dice);
     ledger.note(&head, dice.0);
+    ledger.caller_is(head.peer.take());
 
     let live = lane.live();
     let source = request::Caller { ip: caller.remote.ip() };

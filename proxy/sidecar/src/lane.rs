@@ -8,20 +8,29 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use arc_swap::cache::Cache;
+use http::header::HeaderValue;
+use leeboard_policy::cluster::{Cluster, Discovery, Workload};
 use leeboard_policy::dice::Dice;
-use leeboard_policy::endpoints::Endpoint;
-use leeboard_policy::live::{Live, LiveCluster};
+use leeboard_policy::exchange::Exchange;
+use leeboard_policy::live::Live;
 use leeboard_policy::outlier::OutlierEvent;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::clock::Clock;
 use crate::drain::Traffic;
+use crate::exchange::head::RequestHead;
+use crate::exchange::peer::{self, PEER};
 use crate::listener::talk::Talks;
 use crate::run::Shared;
 use crate::telemetry::WorkerTelemetry;
-use crate::telemetry::record::Destination;
+use crate::telemetry::record::{Destination, Reporter};
 use crate::upstream::connect::SWEEP;
 use crate::upstream::pool::Pool;
+
+/// The most callers that are remembered.
+const PEERS: usize = 256;
+/// The most destinations that are remembered; beyond it all are found again.
+const DESTINATIONS: usize = 16_384;
 
 /// One worker's own things.
 pub(crate) struct Lane {
@@ -39,7 +48,10 @@ pub(crate) struct Lane {
     pub(crate) talks: Talks,
     /// Copies of requests under way to mirrors.
     pub(crate) mirrors: Cell<usize>,
-    destinations: RefCell<FxHashMap<u64, Arc<Destination>>>,
+    destinations: RefCell<FxHashMap<(u64, usize), Arc<Destination>>>,
+    /// What this workload's proxy tells the next one.
+    introduction: Option<HeaderValue>,
+    peers: RefCell<FxHashMap<HeaderValue, Arc<Workload>>>,
     nowhere: Arc<Destination>,
     /// The name of no route.
     pub(crate) no_route: Arc<str>,
@@ -48,7 +60,7 @@ pub(crate) struct Lane {
 impl Lane {
     /// A lane that has not carried anything.
     pub(crate) fn new(shared: Arc<Shared>, traffic: Arc<Traffic>) -> Rc<Self> {
-        let nowhere = Destination { cluster: None, service: None, workload: None, endpoint: None };
+        let nowhere = Destination { cluster: None, service: None, caller: None, workload: None, endpoint: None };
         Rc::new(Self {
             clock: shared.clock,
             telemetry: shared.telemetry.worker(),
@@ -57,6 +69,8 @@ impl Lane {
             live: RefCell::new(Cache::new(shared.live.clone())),
             seed: Cell::new(RandomState::new().hash_one(0)),
             destinations: RefCell::default(),
+            introduction: peer::describe(&shared.settings.workload),
+            peers: RefCell::default(),
             no_route: "".into(),
             traffic,
             talks: Talks::default(),
@@ -94,16 +108,36 @@ impl Lane {
         }
     }
 
+    /// Tells the next proxy who calls. Nothing outside the mesh is told.
+    pub(crate) fn introduce(&self, head: &mut RequestHead, to: &Cluster, reporter: Reporter) {
+        head.headers.remove(PEER);
+        let inside = !to.service.external && !matches!(to.discovery, Discovery::Original);
+        if let (true, Reporter::Source, Some(introduction)) = (inside, reporter, &self.introduction) {
+            head.headers.insert(PEER, introduction.clone());
+        }
+    }
+
+    /// The workload that a caller's proxy describes, as one value for all its calls.
+    pub(crate) fn peer(&self, description: HeaderValue) -> Option<Arc<Workload>> {
+        let mut peers = self.peers.borrow_mut();
+        if let Some(peer) = peers.get(&description) {
+            return Some(peer.clone());
+        }
+        let peer = Arc::new(peer::read(&description)?);
+        if peers.len() >= PEERS {
+            peers.clear();
+        }
+        peers.insert(description, peer.clone());
+        Some(peer)
+    }
+
     /// Where an exchange went, as one value for all that went there, so that its series are found without looking at labels.
-    pub(crate) fn destination(
-        &self,
-        live: &Live,
-        cluster: Option<&Arc<LiveCluster>>,
-        endpoint: Option<&Arc<Endpoint>>,
-    ) -> Arc<Destination> {
-        let Some(cluster) = cluster else { return self.nowhere.clone() };
-        let key = endpoint.map_or(Arc::as_ptr(&cluster.counts).addr() as u64, |endpoint| endpoint.id().0);
-        let spec = live.snapshot().cluster(cluster.id);
+    pub(crate) fn destination(&self, exchange: &Exchange, caller: Option<&Arc<Workload>>) -> Arc<Destination> {
+        let Some(cluster) = exchange.cluster() else { return self.nowhere.clone() };
+        let endpoint = exchange.endpoint();
+        let place = endpoint.map_or(Arc::as_ptr(&cluster.counts).addr() as u64, |endpoint| endpoint.id().0);
+        let key = (place, caller.map_or(0, |caller| Arc::as_ptr(caller).addr()));
+        let spec = exchange.live().snapshot().cluster(cluster.id);
         let workload = endpoint.map(|endpoint| &endpoint.spec.workload);
         let mut known = self.destinations.borrow_mut();
         if let Some(destination) = known.get(&key)
@@ -115,9 +149,13 @@ impl Lane {
         let destination = Arc::new(Destination {
             cluster: Some(cluster.name.clone()),
             service: Some(spec.service.clone()),
+            caller: caller.cloned(),
             workload: workload.cloned(),
             endpoint: endpoint.map(|endpoint| endpoint.address().clone()),
         });
+        if known.len() >= DESTINATIONS {
+            known.clear();
+        }
         known.insert(key, destination.clone());
         destination
     }

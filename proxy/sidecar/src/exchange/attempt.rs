@@ -50,7 +50,9 @@ impl Attempting {
             unreachable!("the policy tries only what has a cluster")
         };
         head.turn(exchange, &ledger.caller);
-        copies::send(&ledger.lane, exchange, head, ledger.upload.as_ref());
+        let spec = exchange.live().snapshot().cluster(cluster.id);
+        ledger.lane.introduce(head, spec, ledger.reporter);
+        copies::send(&ledger.lane, exchange, ledger.reporter, head, ledger.upload.as_ref());
         Self { cluster, answered: None }
     }
 

@@ -16,6 +16,7 @@ use super::head::RequestHead;
 use crate::clock::duration;
 use crate::lane::Lane;
 use crate::telemetry::MirrorOutcome;
+use crate::telemetry::record::Reporter;
 use crate::upstream::pool::{Ask, failure_of};
 use crate::upstream::upload::{UpBody, Upload};
 
@@ -27,7 +28,13 @@ const LAG: usize = 1024 * 1024;
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Sends the copies that the policy has drawn.
-pub(crate) fn send(lane: &Rc<Lane>, exchange: &Exchange, head: &RequestHead, upload: Option<&Upload>) {
+pub(crate) fn send(
+    lane: &Rc<Lane>,
+    exchange: &Exchange,
+    reporter: Reporter,
+    head: &RequestHead,
+    upload: Option<&Upload>,
+) {
     for copy in exchange.copies() {
         let ready = copy.endpoint.is_some() && lane.mirrors.get() < MOST;
         if !ready {
@@ -36,7 +43,8 @@ pub(crate) fn send(lane: &Rc<Lane>, exchange: &Exchange, head: &RequestHead, upl
         }
         let body = upload.map_or(UpBody::Empty, |upload| UpBody::Copy(upload.copy(LAG)));
         let sending = Sending::begin(lane.clone());
-        let (live, head, grpc) = (exchange.live().clone(), head.clone(), exchange.is_grpc());
+        let (live, mut head, grpc) = (exchange.live().clone(), head.clone(), exchange.is_grpc());
+        lane.introduce(&mut head, live.snapshot().cluster(copy.cluster.id), reporter);
         tokio::task::spawn_local(async move { sending.run(copy, &live, &head, grpc, body).await });
     }
 }

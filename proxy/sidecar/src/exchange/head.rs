@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::net::SocketAddr;
 
+use super::peer::PEER;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::uri::{Authority, PathAndQuery, Scheme};
@@ -27,6 +28,8 @@ pub(crate) struct RequestHead {
     /// Path and query after normalisation.
     pub(crate) path: PathAndQuery,
     pub(crate) headers: HeaderMap,
+    /// What the proxy of the caller says of it.
+    pub(crate) peer: Option<HeaderValue>,
     pub(crate) extensions: http::Extensions,
     pub(crate) version: Version,
 }
@@ -79,10 +82,11 @@ impl RequestHead {
         let Parts { method, mut headers, extensions, version, .. } = parts;
         strip_hop_by_hop(&mut headers);
         headers.remove(header::HOST);
+        let peer = headers.remove(PEER);
         KNOBS.iter().for_each(|knob| {
             headers.remove(knob);
         });
-        Ok(Self { method, scheme: "http", authority, sent_authority: None, path, headers, extensions, version })
+        Ok(Self { method, scheme: "http", authority, sent_authority: None, path, peer, headers, extensions, version })
     }
 
     /// Envoy: what is added to every request before routing.

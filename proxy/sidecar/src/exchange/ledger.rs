@@ -5,6 +5,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use http::header::HeaderValue;
+use leeboard_policy::cluster::Workload;
 use leeboard_policy::exchange::Exchange;
 use leeboard_policy::origin::Origin;
 use leeboard_policy::step::End;
@@ -24,6 +26,7 @@ pub(crate) struct Ledger {
     pub(crate) exchange: Option<Exchange>,
     pub(crate) upload: Option<Upload>,
     pub(crate) caller: Caller,
+    peer: Option<Arc<Workload>>,
     pub(crate) reporter: Reporter,
     pub(crate) status: u16,
     pub(crate) details: Option<Cow<'static, str>>,
@@ -57,6 +60,7 @@ impl Ledger {
             exchange: None,
             upload: None,
             caller,
+            peer: None,
             reporter,
             status: 0,
             details: None,
@@ -95,6 +99,11 @@ impl Ledger {
                 request_id: text("x-request-id"),
             }));
         }
+    }
+
+    /// Notes what the caller's proxy says of it. Only the application's side is called by others.
+    pub(crate) fn caller_is(&mut self, peer: Option<HeaderValue>) {
+        self.peer = peer.filter(|_| self.reporter == Reporter::Destination).and_then(|peer| self.lane.peer(peer));
     }
 
     /// The exchange; a request that was admitted has one.
@@ -157,7 +166,7 @@ impl Drop for Ledger {
             self.lane.telemetry.retries(&cluster.name, exchange.retries());
         }
         let destination = match &exchange {
-            Some(exchange) => self.lane.destination(exchange.live(), exchange.cluster(), exchange.endpoint()),
+            Some(exchange) => self.lane.destination(exchange, self.peer.as_ref()),
             None => self.lane.nowhere(),
         };
         let details = match self.details.take() {

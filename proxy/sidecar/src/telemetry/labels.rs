@@ -73,7 +73,7 @@ pub(crate) fn values(own: &Workload, record: &Record) -> LabelValues {
     let destination = &record.destination;
     let (reporter, source, target, security) = match record.reporter {
         Reporter::Source => ("source", own, destination.workload.as_deref().unwrap_or(&nobody), UNKNOWN),
-        Reporter::Destination => ("destination", &nobody, own, "none"),
+        Reporter::Destination => ("destination", destination.caller.as_deref().unwrap_or(&nobody), own, "none"),
     };
     let (source, target) = (Peer::of(source), Peer::of(target));
     let service = destination.service.as_ref();
@@ -116,6 +116,7 @@ fn known(value: &str) -> Arc<str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::record::Destination;
     use crate::telemetry::samples;
     use leeboard_policy::verdict::Flags;
 
@@ -154,6 +155,15 @@ mod tests {
              destination_cluster=unknown request_protocol=grpc response_code=200 grpc_response_status=14 response_flags=-
              connection_security_policy=none",
         );
+    }
+
+    #[test]
+    fn the_destination_reports_the_caller_whose_proxy_named_it() {
+        let caller = Some(Arc::new(samples::workload("shop", "v3", "front")));
+        let destination = Arc::new(Destination { caller, ..samples::destination() });
+        let record = Record { reporter: Reporter::Destination, destination, ..samples::record() };
+        let values = values(&samples::workload("web", "v1", "shop"), &record);
+        assert_eq!(values[1..8].join(" "), "shop shop v3 front unknown shop v3");
     }
 
     #[test]

@@ -26,6 +26,8 @@ pub(crate) struct Destination {
     pub(crate) cluster: Option<Arc<str>>,
     /// The service, as metrics name it.
     pub(crate) service: Option<Service>,
+    /// The workload that called, when its proxy said so.
+    pub(crate) caller: Option<Arc<Workload>>,
     /// The workload behind the endpoint, when one was chosen.
     pub(crate) workload: Option<Arc<Workload>>,
     /// The endpoint's address, when one was chosen.

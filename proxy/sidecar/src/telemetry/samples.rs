@@ -16,7 +16,7 @@ pub(crate) fn workload(app: &str, version: &str, namespace: &str) -> Workload {
 }
 
 pub(crate) fn nowhere() -> Destination {
-    Destination { cluster: None, service: None, workload: None, endpoint: None }
+    Destination { cluster: None, service: None, caller: None, workload: None, endpoint: None }
 }
 
 pub(crate) fn destination() -> Destination {
@@ -30,6 +30,7 @@ pub(crate) fn destination() -> Destination {
             subset: "v2".into(),
             external: false,
         }),
+        caller: None,
         workload: Some(Arc::new(Workload { name: "reviews-v2".into(), ..workload("reviews", "v2", "default") })),
         endpoint: Some(Address::Socket(([10, 0, 0, 7], 9080).into())),
     }

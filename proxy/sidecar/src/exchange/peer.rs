@@ -1,0 +1,89 @@
+//! Who calls: a header in which one Leeboard tells the next which workload it stands beside, for the `source_*` labels.
+//!
+//! Istio's sidecars exchange the same by headers or by mTLS. It names, it does not prove: nothing is decided by it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use http::header::{HeaderName, HeaderValue};
+use leeboard_policy::cluster::Workload;
+
+/// The header. An application never sees it, and what an application sends in it goes no further.
+pub(crate) const PEER: HeaderName = HeaderName::from_static("x-leeboard-peer");
+
+/// The longest description that is read.
+const LONGEST: usize = 1024;
+
+/// The labels that appear in metrics.
+const LABELS: [&str; 7] = [
+    "app",
+    "version",
+    "app.kubernetes.io/name",
+    "app.kubernetes.io/version",
+    "service.istio.io/canonical-name",
+    "service.istio.io/canonical-revision",
+    "topology.istio.io/cluster",
+];
+
+/// A workload as the header has it: `name=shop;namespace=demo;app=shop`. `None` when there is nothing to say.
+pub(crate) fn describe(workload: &Workload) -> Option<HeaderValue> {
+    let known = LABELS.iter().map(|key| (*key, workload.label(key)));
+    let all = [("name", &*workload.name), ("namespace", &*workload.namespace)].into_iter().chain(known);
+    let pairs: Vec<String> = all
+        .filter(|(_, value)| !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_graphic() && byte != b';'))
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
+    let text = pairs.join(";");
+    HeaderValue::try_from(text).ok().filter(|value| !value.is_empty() && value.len() <= LONGEST)
+}
+
+/// The workload that a header describes; what cannot be read is left out.
+pub(crate) fn read(value: &HeaderValue) -> Option<Workload> {
+    let text = value.to_str().ok().filter(|text| text.len() <= LONGEST)?;
+    let mut workload = Workload { labels: BTreeMap::new(), ..Workload::default() };
+    for (key, value) in text.split(';').filter_map(|pair| pair.split_once('=')) {
+        let value: Arc<str> = value.into();
+        match key {
+            "name" => workload.name = value,
+            "namespace" => workload.namespace = value,
+            label if LABELS.contains(&label) => {
+                workload.labels.insert(label.into(), value);
+            }
+            _ => {}
+        }
+    }
+    Some(workload)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_described_is_read_again() {
+        let labels = [("app", "shop"), ("version", "v1"), ("tier", "front")];
+        let shop = Workload {
+            name: "shop-v1".into(),
+            namespace: "demo".into(),
+            labels: labels.into_iter().map(|(key, value)| (key.into(), value.into())).collect(),
+            locality: "".into(),
+        };
+        let value = describe(&shop).expect("something to say");
+        assert_eq!(value, "name=shop-v1;namespace=demo;app=shop;version=v1");
+        let read = read(&value).expect("a description");
+        assert_eq!(
+            (&*read.name, &*read.namespace, read.label("app"), read.label("tier")),
+            ("shop-v1", "demo", "shop", "")
+        );
+    }
+
+    #[test]
+    fn what_is_no_description_names_nobody() {
+        assert_eq!(describe(&Workload::default()), None);
+        for text in ["", "=;;x", "name", "other=1"] {
+            assert_eq!(read(&HeaderValue::from_static(text)), Some(Workload::default()), "{text}");
+        }
+        let long = HeaderValue::try_from(format!("name={}", "x".repeat(LONGEST))).expect("a value");
+        assert_eq!(read(&long), None);
+    }
+}
