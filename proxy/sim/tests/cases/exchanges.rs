@@ -1,9 +1,10 @@
 //! Reads `case` blocks: requests, what their attempts meet, and what is expected.
 
-use std::time::Duration;
-
+use leeboard_policy::cluster::Address;
 use leeboard_policy::retry::ResponseHead;
+use leeboard_policy::time::Span;
 use leeboard_policy::verdict::Failure;
+use leeboard_sim::{Conduct, Request};
 
 use crate::expectations::{self, Expectation};
 use crate::notation::{Misread, duration};
@@ -12,9 +13,9 @@ use crate::notation::{Misread, duration};
 #[derive(Debug)]
 pub(crate) enum Entry {
     /// Time passes.
-    Wait(Duration),
+    Wait(Span),
     /// From now on an endpoint does this, whatever is asked of it.
-    Endpoint(String, Meet),
+    Endpoint(Address, Conduct),
     /// Requests.
     Exchange(Spec),
 }
@@ -31,68 +32,34 @@ pub(crate) struct Spec {
     /// Whether they are sent without waiting for answers.
     pub(crate) at_once: bool,
     /// What the attempts meet, in order; the last holds for the rest.
-    pub(crate) upstream: Vec<Meet>,
+    pub(crate) upstream: Vec<Conduct>,
     /// What must hold, and in which line that is written.
     pub(crate) expectations: Vec<(usize, Expectation)>,
 }
 
-/// A request as it is written.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Request {
-    /// The method.
-    pub(crate) method: String,
-    /// The scheme.
-    pub(crate) scheme: String,
-    /// Host and port as they are sent.
-    pub(crate) authority: String,
-    /// Path and query.
-    pub(crate) path: String,
-    /// Headers, names in lower case.
-    pub(crate) headers: Vec<(String, String)>,
-}
-
-/// What an attempt meets.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Meet {
-    /// An answer, after a time.
-    Answer(ResponseHead, Duration),
-    /// No answer.
-    Never,
-    /// No connection within the connect timeout.
-    Unreachable,
-    /// A failure at once.
-    Fails(Failure),
-}
-
-impl Meet {
-    /// An answer at once.
-    pub(crate) fn status(status: u16) -> Self {
-        Self::Answer(ResponseHead { status, grpc_status: None, rate_limited: false }, Duration::ZERO)
-    }
-
-    fn read(word: &str) -> Option<Self> {
-        Some(match word {
-            "never" => Self::Never,
-            "unreachable" => Self::Unreachable,
-            "refused" => Self::Fails(Failure::ConnectRefused),
-            "reset" => Self::Fails(Failure::Terminated),
-            "refused-stream" => Self::Fails(Failure::RefusedStream),
-            "garbage" => Self::Fails(Failure::Protocol),
-            _ => {
-                let (answer, after) = word.split_once('@').unwrap_or((word, "0ms"));
-                let (kind, number) = answer.split_once(':').unwrap_or(("", answer));
-                let number: u16 = number.parse().ok()?;
-                let plain = ResponseHead { status: number, grpc_status: None, rate_limited: false };
-                let head = match kind {
-                    "" => plain,
-                    "limited" => ResponseHead { rate_limited: true, ..plain },
-                    "grpc" => ResponseHead { status: 200, grpc_status: Some(number), ..plain },
-                    _ => return None,
-                };
-                Self::Answer(head, duration(after)?)
-            }
-        })
-    }
+/// What an attempt meets, by its word.
+fn read_conduct(word: &str) -> Option<Conduct> {
+    Some(match word {
+        "never" => Conduct::Hangs,
+        "unreachable" => Conduct::Unreachable,
+        "refused" => Conduct::Fails(Failure::ConnectRefused),
+        "reset" => Conduct::Fails(Failure::Terminated),
+        "refused-stream" => Conduct::Fails(Failure::RefusedStream),
+        "garbage" => Conduct::Fails(Failure::Protocol),
+        _ => {
+            let (answer, after) = word.split_once('@').unwrap_or((word, "0ms"));
+            let (kind, number) = answer.split_once(':').unwrap_or(("", answer));
+            let number: u16 = number.parse().ok()?;
+            let plain = ResponseHead { status: number, grpc_status: None, rate_limited: false };
+            let head = match kind {
+                "" => plain,
+                "limited" => ResponseHead { rate_limited: true, ..plain },
+                "grpc" => ResponseHead { status: 200, grpc_status: Some(number), ..plain },
+                _ => return None,
+            };
+            Conduct::Answers(head, duration(after)?)
+        }
+    })
 }
 
 /// Reads a block's paragraphs.
@@ -133,7 +100,10 @@ fn read_start(number: usize, line: &str) -> Result<Entry, Misread> {
     let misread = || (number, format!("not a request, `wait` or `endpoint`: `{line}`"));
     match line.split(' ').collect::<Vec<_>>().as_slice() {
         ["wait", time] => duration(time).map(Entry::Wait).ok_or_else(misread),
-        ["endpoint", address, meet] => Ok(Entry::Endpoint((*address).into(), Meet::read(meet).ok_or_else(misread)?)),
+        ["endpoint", address, word] => {
+            let address = address.parse().map(Address::Socket).map_err(|_| misread())?;
+            Ok(Entry::Endpoint(address, read_conduct(word).ok_or_else(misread)?))
+        }
         _ if is_request(line) => Ok(Entry::Exchange(read_request(number, line)?)),
         _ => Err(misread()),
     }
@@ -159,7 +129,7 @@ fn read_request(number: usize, line: &str) -> Result<Spec, Misread> {
         },
         count: 1,
         at_once: false,
-        upstream: vec![Meet::status(200)],
+        upstream: vec![Conduct::status(200)],
         expectations: Vec::new(),
     };
     while let Some(inner) = rest.strip_prefix('[') {
@@ -185,8 +155,8 @@ fn continue_request(spec: &mut Spec, number: usize, line: &str) -> Result<(), Mi
     if let Some(text) = line.strip_prefix("=> ") {
         spec.expectations.push((number, expectations::read(number, text)?));
     } else if let Some(words) = line.strip_prefix("upstream ") {
-        let meet = |word| Meet::read(word).ok_or((number, format!("no attempt can meet `{word}`")));
-        spec.upstream = words.split(' ').map(meet).collect::<Result<_, _>>()?;
+        let conduct = |word| read_conduct(word).ok_or((number, format!("no attempt can meet `{word}`")));
+        spec.upstream = words.split(' ').map(conduct).collect::<Result<_, _>>()?;
     } else {
         let header = read_header(line).ok_or((number, format!("not a header, `upstream` or `=>`: `{line}`")))?;
         spec.request.headers.push(header);

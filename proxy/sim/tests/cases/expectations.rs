@@ -1,11 +1,15 @@
 //! What a case may expect, and whether it holds of what was seen.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::sync::Arc;
+
+use leeboard_policy::time::Span;
+use leeboard_sim::Seen;
 
 use crate::exchanges::Spec;
 use crate::notation::{Misread, duration};
-use crate::play::{Played, Seen};
+use crate::played::Played;
+use crate::policies::Policy;
 
 /// Something that must hold.
 #[derive(Debug)]
@@ -13,7 +17,7 @@ pub(crate) enum Expectation {
     /// Of every exchange: this fact is that.
     Is(Fact, String),
     /// Of every exchange: it took a time within these bounds, both included.
-    Took(Duration, Duration),
+    Took(Span, Span),
     /// Of every exchange, and of all of them together: so many different endpoints were tried.
     Distinct(usize),
     /// Of all exchanges: so many with each value of a fact.
@@ -167,46 +171,43 @@ fn share(rest: &str) -> Option<Expectation> {
     Some(Expectation::Share { fact, value: value.into(), percent, tolerance, of })
 }
 
-impl Seen {
-    fn fact(&self, fact: &Fact) -> String {
-        let joined = |headers: &BTreeMap<String, Vec<String>>, name: &String| {
-            headers.get(name).map_or_else(|| "(absent)".to_owned(), |values| values.join(","))
-        };
-        let subset = || self.cluster.split('|').nth(2).unwrap_or("").to_owned();
-        match fact {
-            Fact::Route => self.route.clone(),
-            Fact::Cluster => self.cluster.clone(),
-            Fact::Subset => subset(),
-            Fact::Endpoint => self.endpoints.last().cloned().unwrap_or_default(),
-            Fact::Endpoints => self.endpoints.join(" "),
-            Fact::Path => self.path.clone(),
-            Fact::Authority => self.authority.clone(),
-            Fact::Header(name) => joined(&self.request_headers, name),
-            Fact::NoHeader(name) => (!self.request_headers.contains_key(name)).to_string(),
-            Fact::Status => self.status.to_string(),
-            Fact::Flag => self.flags.clone(),
-            Fact::Details => self.details.clone(),
-            Fact::Reason => self.reason.clone(),
-            Fact::Body => self.body.clone(),
-            Fact::GrpcStatus => self.grpc_status.map_or_else(|| "(none)".to_owned(), |status| status.to_string()),
-            Fact::Location => self.location.clone(),
-            Fact::ResponseHeader(name) => joined(&self.response_headers, name),
-            Fact::NoResponseHeader(name) => (!self.response_headers.contains_key(name)).to_string(),
-            Fact::Attempts => self.attempts.to_string(),
-            Fact::Mirror => self.mirrors.join(" "),
-            Fact::Balancer => self.policy.balancer.into(),
-            Fact::Limit(name) => self.policy.limits.get(name.as_str()).cloned().unwrap_or_default(),
-            Fact::Protocol => self.policy.protocol.into(),
-            Fact::Members => self.policy.members.clone(),
-            Fact::Outlier => if self.policy.outlier { "on" } else { "off" }.into(),
+/// What a fact is of an exchange.
+fn value_of(fact: &Fact, seen: &Seen, policies: &BTreeMap<Arc<str>, Policy>) -> String {
+    let joined = |headers: &BTreeMap<String, Vec<String>>, name: &String| {
+        headers.get(name).map_or_else(|| "(absent)".to_owned(), |values| values.join(","))
+    };
+    let addresses = || seen.endpoints.iter().map(ToString::to_string);
+    let policy = |ask: fn(&Policy) -> String| policies.get(&seen.cluster).map(ask).unwrap_or_default();
+    match fact {
+        Fact::Route => seen.route.to_string(),
+        Fact::Cluster => seen.cluster.to_string(),
+        Fact::Subset => seen.cluster.split('|').nth(2).unwrap_or("").to_owned(),
+        Fact::Endpoint => addresses().next_back().unwrap_or_default(),
+        Fact::Endpoints => addresses().collect::<Vec<_>>().join(" "),
+        Fact::Path => seen.path.clone(),
+        Fact::Authority => seen.authority.clone(),
+        Fact::Header(name) => joined(&seen.request_headers, name),
+        Fact::NoHeader(name) => (!seen.request_headers.contains_key(name)).to_string(),
+        Fact::Status => seen.status.to_string(),
+        Fact::Flag => seen.flags.clone(),
+        Fact::Details => seen.details.clone(),
+        Fact::Reason => seen.reason.clone(),
+        Fact::Body => seen.body.clone(),
+        Fact::GrpcStatus => seen.grpc_status.map_or_else(|| "(none)".to_owned(), |status| status.to_string()),
+        Fact::Location => seen.location.clone(),
+        Fact::ResponseHeader(name) => joined(&seen.response_headers, name),
+        Fact::NoResponseHeader(name) => (!seen.response_headers.contains_key(name)).to_string(),
+        Fact::Attempts => seen.attempts.to_string(),
+        Fact::Mirror => seen.mirrors.join(" "),
+        Fact::Balancer => policy(|policy| policy.balancer.into()),
+        Fact::Limit(name) => {
+            let limits = policies.get(&seen.cluster).map(|policy| &policy.limits);
+            limits.and_then(|limits| limits.get(name.as_str())).cloned().unwrap_or_default()
         }
-    }
-
-    /// Whether it counts for a share. Of several mirrors each counts.
-    fn counts_as(&self, fact: &Fact, value: &str) -> bool {
-        match fact {
-            Fact::Mirror => self.mirrors.iter().any(|mirror| mirror == value),
-            _ => self.fact(fact) == value,
+        Fact::Protocol => policy(|policy| policy.protocol.into()),
+        Fact::Members => policy(|policy| policy.members.clone()),
+        Fact::Outlier => {
+            if policies.get(&seen.cluster).is_some_and(|policy| policy.outlier) { "on" } else { "off" }.into()
         }
     }
 }
@@ -223,14 +224,15 @@ impl Expectation {
     /// What was seen instead, when it does not hold.
     pub(crate) fn missed(&self, spec: &Spec, played: &Played, sample: &[Seen]) -> Option<String> {
         let seen = &played.seen;
+        let value_in = |one: &Seen, fact: &Fact| value_of(fact, one, &played.policies);
         match self {
             Self::Is(fact, value) => {
-                let other = seen.iter().map(|one| one.fact(fact)).find(|found| found != value)?;
+                let other = seen.iter().map(|one| value_in(one, fact)).find(|found| found != value)?;
                 Some(format!("{fact:?} is `{other}`, not `{value}`"))
             }
             Self::Took(from, to) => {
                 let other = seen.iter().map(|one| one.took).find(|took| took < from || took > to)?;
-                Some(format!("it took {other:?}"))
+                Some(format!("it took {other}"))
             }
             Self::Distinct(count) => {
                 let different =
@@ -241,17 +243,22 @@ impl Expectation {
             }
             Self::Tally(fact, tally) => {
                 let mut found = BTreeMap::new();
-                seen.iter().for_each(|one| *found.entry(one.fact(fact)).or_insert(0) += 1);
+                seen.iter().for_each(|one| *found.entry(value_in(one, fact)).or_insert(0) += 1);
                 (found != *tally).then(|| format!("there were {found:?}"))
             }
             Self::Started { at_once, count } => {
                 let found =
-                    seen.iter().filter(|one| one.started.is_some_and(|waited| waited.is_zero() == *at_once)).count();
+                    seen.iter().filter(|one| one.started.is_some_and(|waited| (waited == Span(0)) == *at_once)).count();
                 (found != *count).then(|| format!("there were {found} of {}", spec.count))
             }
             Self::Ejected(names) => (played.ejected != *names).then(|| format!("ejected are {:?}", played.ejected)),
             Self::Share { fact, value, percent, tolerance, of } => {
-                let had = sample.iter().take(*of).filter(|one| one.counts_as(fact, value)).count();
+                // Of several mirrors each counts.
+                let counts = |one: &&Seen| match fact {
+                    Fact::Mirror => one.mirrors.iter().any(|mirror| **mirror == **value),
+                    _ => value_in(one, fact) == *value,
+                };
+                let had = sample.iter().take(*of).filter(counts).count();
                 let found = had as f64 * 100.0 / *of as f64;
                 ((found - percent).abs() > *tolerance + 1e-9).then(|| format!("the share is {found:.3}%"))
             }

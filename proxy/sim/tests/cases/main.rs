@@ -4,9 +4,9 @@
 
 mod exchanges;
 mod expectations;
-mod message;
 mod notation;
-mod play;
+mod played;
+mod policies;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,10 +18,11 @@ use leeboard_istio::source::{Source, Spot};
 use leeboard_istio::{Loaded, load};
 use leeboard_policy::cluster::Workload;
 use leeboard_policy::live::Live;
+use leeboard_sim::World;
 
 use crate::exchanges::Entry;
 use crate::notation::{Case, CaseFile, Document, Setup};
-use crate::play::World;
+use crate::played::play;
 
 macro_rules! files {
     ($($test:ident $path:literal,)*) => {
@@ -97,7 +98,7 @@ fn what_does_not_hold_is_noticed() {
         ("status 404", Some("Status is `200`, not `404`")), ("flag NR", Some("Flag is `-`, not `NR`")),
         ("path /b", Some("Path is `/a`, not `/b`")), ("attempts 2", Some("Attempts is `1`, not `2`")),
         ("header x: 1", Some("Header(\"x\") is `(absent)`, not `1`")), ("no header x", None),
-        ("took 1ms..2ms", Some("it took 0ns")), ("ejected 127.0.0.1:25000", Some("ejected are {}")),
+        ("took 1ms..2ms", Some("it took 0s")), ("ejected 127.0.0.1:25000", Some("ejected are {}")),
         ("statuses 200x1 503x1", Some("there were {\"200\": 2}")), ("statuses 200x2", None),
         ("share status 200 50% ±1 of 100", Some("the share is 100.000%")), ("share status 200 100% of 100", None),
         ("mirror outbound|1||a", Some("Mirror is ``, not `outbound|1||a`")), ("no mirror", None),
@@ -167,15 +168,15 @@ fn check_case(folder: &Path, file: &CaseFile, case: &Case) -> (usize, Vec<String
     let snapshot = Arc::new(snapshot);
     let mut checked = 0;
     for block in &case.blocks {
-        let mut world = World::new(Live::adopt(None, snapshot.clone(), &Default::default()));
+        let mut world = World::new(Live::adopt(None, snapshot.clone(), &Default::default()), 0);
         for entry in block {
             match entry {
                 Entry::Wait(time) => world.wait(*time),
-                Entry::Endpoint(address, meet) => world.set_endpoint(address, *meet),
+                Entry::Endpoint(address, conduct) => world.set_endpoint(address.clone(), *conduct),
                 Entry::Exchange(spec) => {
-                    let played = world.play(spec, spec.count);
+                    let played = play(&mut world, spec, spec.count);
                     let sample = spec.expectations.iter().map(|(_, e)| e.sample()).max().unwrap_or(0);
-                    let sample = if sample > 0 { world.play(spec, sample).seen } else { Vec::new() };
+                    let sample = if sample > 0 { play(&mut world, spec, sample).seen } else { Vec::new() };
                     for (line, expectation) in &spec.expectations {
                         checked += 1;
                         let missed = expectation.missed(spec, &played, &sample);

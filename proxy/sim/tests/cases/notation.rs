@@ -1,6 +1,6 @@
 //! Reads a file of cases: Markdown whose `yaml` and `case` blocks mean something. `config/cases/README.md` has the notation.
 
-use std::time::Duration;
+use leeboard_policy::time::Span;
 
 use crate::exchanges::{self, Entry};
 
@@ -136,7 +136,7 @@ fn read_labels(number: usize, labels: &str) -> Result<Vec<(String, String)>, Mis
 }
 
 /// A time as it is written: a number and `ms`, `s`, `m` or `h`.
-pub(crate) fn duration(text: &str) -> Option<Duration> {
+pub(crate) fn duration(text: &str) -> Option<Span> {
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     let number: u64 = text[..digits].parse().ok()?;
     let milliseconds = match &text[digits..] {
@@ -146,5 +146,5 @@ pub(crate) fn duration(text: &str) -> Option<Duration> {
         "h" => 3_600_000,
         _ => return None,
     };
-    Some(Duration::from_millis(number * milliseconds))
+    Some(Span::from_millis(number * milliseconds))
 }

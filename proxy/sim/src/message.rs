@@ -6,28 +6,54 @@ use std::collections::BTreeMap;
 use leeboard_policy::headers::{Facts, HeaderEdit, Operator};
 use leeboard_policy::request::Head;
 
-use crate::exchanges::Request;
-
 /// Headers in the order in which they came, names in lower case.
-type Headers = Vec<(String, String)>;
+pub type Headers = Vec<(String, String)>;
+
+/// A request as it is sent.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Request {
+    /// The method, as `GET`.
+    pub method: String,
+    /// `http` or `https`.
+    pub scheme: String,
+    /// Host and port as they are sent.
+    pub authority: String,
+    /// Path and query.
+    pub path: String,
+    /// Headers.
+    pub headers: Headers,
+}
+
+impl Request {
+    /// A plain GET of a path.
+    pub fn get(authority: &str, path: &str) -> Self {
+        Self {
+            method: "GET".into(),
+            scheme: "http".into(),
+            authority: authority.into(),
+            path: path.into(),
+            headers: Headers::new(),
+        }
+    }
+}
 
 /// A request and, once there is one, the headers of its response. Changes are made to the latter when it is there.
 #[derive(Clone, Debug)]
-pub(crate) struct Message {
+pub struct Message {
     /// The request.
-    pub(crate) request: Request,
+    pub request: Request,
     /// The response's headers.
-    pub(crate) response: Option<Headers>,
+    pub response: Option<Headers>,
 }
 
 impl Message {
     /// A request without a response.
-    pub(crate) fn of_request(request: Request) -> Self {
+    pub fn of_request(request: Request) -> Self {
         Self { request, response: None }
     }
 
     /// The same with a response.
-    pub(crate) fn answered(self, headers: Headers) -> Self {
+    pub fn answered(self, headers: Headers) -> Self {
         Self { response: Some(headers), ..self }
     }
 

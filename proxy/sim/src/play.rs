@@ -1,0 +1,295 @@
+//! The loop: whose turn it is, what the policy asks for, and what comes of it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::Ipv4Addr;
+
+use leeboard_policy::exchange::Exchange;
+use leeboard_policy::limits::{Limit, Slot};
+use leeboard_policy::request::{Caller, Entrance};
+use leeboard_policy::rewrite::normalise;
+use leeboard_policy::step::{Attempt, End, Outcome, Reply, Step};
+use leeboard_policy::time::{Span, Time};
+use leeboard_policy::verdict::Failure;
+
+use crate::message::by_name;
+use crate::{Arrival, Conduct, Event, Message, Request, Seen, World};
+
+/// Exchanges under way in a world.
+pub(crate) struct Play<'w> {
+    world: &'w mut World,
+    /// By their number, and so in the order in which they began.
+    running: BTreeMap<u64, Actor<'w>>,
+    /// Who waits for a connection, first come first served.
+    queue: VecDeque<u64>,
+    over: BTreeMap<u64, Seen>,
+}
+
+/// One exchange under way. Dropping it gives back all it holds.
+struct Actor<'w> {
+    number: u64,
+    script: &'w [Conduct],
+    head: Message,
+    exchange: Exchange,
+    met: usize,
+    doing: Doing,
+    connection: Option<Slot>,
+    seen: Seen,
+}
+
+/// What happens to an exchange besides its own ticks.
+enum Doing {
+    /// It waits for a tick only.
+    Waiting,
+    /// It queues for a connection, with a place among the pending.
+    Queueing { _place: Slot, conduct: Conduct },
+    /// An outcome comes at a time.
+    Until(Time, Outcome),
+}
+
+impl<'w> Play<'w> {
+    pub(crate) fn new(world: &'w mut World) -> Self {
+        Self { world, running: BTreeMap::new(), queue: VecDeque::new(), over: BTreeMap::new() }
+    }
+
+    pub(crate) fn run(mut self, arrivals: &'w [Arrival]) -> Vec<Seen> {
+        let mut arrivals = arrivals.iter().peekable();
+        loop {
+            let next = self.next_event();
+            let arrival = arrivals.next_if(|arrival| next.is_none_or(|(at, _)| arrival.at <= at));
+            match (arrival, next) {
+                (Some(arrival), _) => {
+                    self.world.pass_until(arrival.at);
+                    self.begin(arrival);
+                }
+                (None, Some((at, number))) => {
+                    self.world.pass_until(at);
+                    self.happen(number);
+                }
+                (None, None) => break,
+            }
+            self.serve_queue();
+        }
+        for (number, actor) in self.running {
+            self.world.note(Some(number), Event::Abandoned);
+            self.over.insert(number, actor.seen);
+        }
+        self.over.into_values().collect()
+    }
+
+    /// When the next thing happens to an exchange, and to which: of several the one that began first.
+    fn next_event(&self) -> Option<(Time, u64)> {
+        self.running.values().filter_map(|actor| Some((actor.next_event()?, actor.number))).min()
+    }
+
+    fn begin(&mut self, arrival: &'w Arrival) {
+        let now = self.world.now();
+        let (number, dice) = self.world.next_exchange();
+        let path = normalise(&arrival.request.path).expect("the path is legal").into_owned();
+        let head = Message::of_request(Request { path, ..arrival.request.clone() });
+        let caller = Caller { ip: Ipv4Addr::LOCALHOST.into() };
+        let entrance = Entrance::Outbound { port: None };
+        let (mut exchange, step) = Exchange::begin(self.world.live(), entrance, &head, caller, dice, now);
+        exchange.received(now);
+        let route = exchange.route().map(|route| route.name.clone());
+        let cluster = exchange.cluster().map(|cluster| cluster.name.clone());
+        let seen = Seen {
+            route: route.clone().unwrap_or_default(),
+            cluster: cluster.clone().unwrap_or_default(),
+            began: now,
+            ..Seen::default()
+        };
+        self.world.note(Some(number), Event::Began { route, cluster });
+        let (script, doing) = (&arrival.script[..], Doing::Waiting);
+        self.perform(Actor { number, script, head, exchange, met: 0, doing, connection: None, seen }, step);
+    }
+
+    /// Does what the exchange asks for, and all that follows without time passing.
+    fn perform(&mut self, mut actor: Actor<'w>, first: Step) {
+        let mut next = Some(first);
+        while let Some(step) = next {
+            actor.connection = None;
+            actor.doing = Doing::Waiting;
+            for event in actor.exchange.take_events() {
+                self.world.note(Some(actor.number), Event::Outlier(event));
+            }
+            next = match step {
+                Step::Wait(until) => {
+                    self.world.note(Some(actor.number), Event::Waits { until });
+                    None
+                }
+                Step::Try(attempt) => self.attempt(&mut actor, &attempt),
+                Step::Forward => return self.forward(actor),
+                Step::Reply(reply) => return self.reply(actor, reply),
+            };
+        }
+        self.running.insert(actor.number, actor);
+    }
+
+    fn attempt(&mut self, actor: &mut Actor<'w>, attempt: &Attempt) -> Option<Step> {
+        let address = attempt.endpoint.as_ref().map(|endpoint| endpoint.address().clone());
+        let scripted = actor.script.get(actor.met).or(actor.script.last()).copied();
+        let told = address.as_ref().and_then(|address| self.world.conduct_of(address));
+        let conduct = told.or(scripted).unwrap_or(Conduct::status(200));
+        actor.met += 1;
+        let (number, fresh) = (attempt.number, attempt.fresh);
+        self.world.note(Some(actor.number), Event::Tries { endpoint: address.clone(), number, fresh });
+        if !fresh {
+            actor.seen.endpoints.extend(address);
+            actor.seen.attempts = number;
+        }
+        if number == 1 && !fresh {
+            actor.send_on();
+        }
+        let cluster = actor.exchange.cluster().expect("an attempt has a cluster").clone();
+        if let Some(slot) = cluster.take(Limit::Connections) {
+            return self.connect(actor, slot, conduct);
+        }
+        match cluster.take(Limit::Pending) {
+            Some(place) => {
+                self.world.note(Some(actor.number), Event::Queues);
+                actor.doing = Doing::Queueing { _place: place, conduct };
+                self.queue.push_back(actor.number);
+                None
+            }
+            None => Some(self.meet(actor, failed(Failure::Overflow, false))),
+        }
+    }
+
+    /// What an attempt with a place for its connection comes to; `None` when time must pass.
+    fn connect(&mut self, actor: &mut Actor<'w>, slot: Slot, conduct: Conduct) -> Option<Step> {
+        let now = self.world.now();
+        self.world.note(Some(actor.number), Event::Connects);
+        actor.connection = Some(slot);
+        actor.seen.started.get_or_insert(now - actor.seen.began);
+        if !matches!(conduct, Conduct::Unreachable) && !matches!(conduct, Conduct::Fails(f) if f.is_connect()) {
+            actor.exchange.connected(now);
+        }
+        let (pause, outcome) = match conduct {
+            Conduct::Unreachable => {
+                let id = actor.exchange.cluster().expect("an attempt has a cluster").id;
+                let timeout = self.world.live().snapshot().cluster(id).connection.connect_timeout;
+                (timeout, failed(Failure::ConnectTimeout, false))
+            }
+            Conduct::Fails(failure) => (Span(0), failed(failure, !failure.is_connect())),
+            Conduct::Answers(head, after) => (after, Outcome::Response(head)),
+            Conduct::Hangs => return None,
+        };
+        if pause == Span(0) {
+            return Some(self.meet(actor, outcome));
+        }
+        actor.doing = Doing::Until(now + pause, outcome);
+        None
+    }
+
+    /// Tells the policy how an attempt ended.
+    fn meet(&mut self, actor: &mut Actor<'w>, outcome: Outcome) -> Step {
+        self.world.note(Some(actor.number), Event::Meets(outcome));
+        if let Outcome::Response(head) = outcome {
+            actor.seen.status = head.status;
+            actor.seen.grpc_status = head.grpc_status;
+        }
+        actor.exchange.after(outcome, true, self.world.now())
+    }
+
+    /// What is due with an exchange now: an outcome, or a tick of its own.
+    fn happen(&mut self, number: u64) {
+        let now = self.world.now();
+        let Some(mut actor) = self.running.remove(&number) else { return };
+        let step = match actor.doing {
+            Doing::Until(at, outcome) if at <= now => self.meet(&mut actor, outcome),
+            _ => {
+                self.queue.retain(|waiting| *waiting != number);
+                let reason = actor.exchange.next_tick().map_or("", |(_, reason)| reason);
+                self.world.note(Some(number), Event::Wakes(reason));
+                actor.exchange.woke(now)
+            }
+        };
+        self.perform(actor, step);
+    }
+
+    /// Gives connections that have become free to those who wait for one of that cluster.
+    fn serve_queue(&mut self) {
+        while let Some(place) = self.queue.iter().position(|number| self.may_connect(*number)) {
+            let number = self.queue.remove(place).expect("it was found there");
+            let Some(mut actor) = self.running.remove(&number) else { continue };
+            let slot = actor.exchange.cluster().and_then(|cluster| cluster.take(Limit::Connections));
+            match (std::mem::replace(&mut actor.doing, Doing::Waiting), slot) {
+                (Doing::Queueing { conduct, .. }, Some(slot)) => match self.connect(&mut actor, slot, conduct) {
+                    Some(step) => self.perform(actor, step),
+                    None => drop(self.running.insert(number, actor)),
+                },
+                (doing, _) => drop(self.running.insert(number, Actor { doing, ..actor })),
+            }
+        }
+    }
+
+    /// Looks without asking, since a place that is refused counts as an overflow.
+    fn may_connect(&self, number: u64) -> bool {
+        let cluster = self.running.get(&number).and_then(|actor| actor.exchange.cluster());
+        cluster.is_some_and(|cluster| {
+            let most = cluster.limits().most(Limit::Connections);
+            most.is_none_or(|most| cluster.counts.current(Limit::Connections) < most)
+        })
+    }
+
+    fn forward(&mut self, mut actor: Actor<'w>) {
+        self.world.note(Some(actor.number), Event::Forwards { status: actor.seen.status });
+        actor.exchange.ended(End::Complete { grpc_status: actor.seen.grpc_status }, self.world.now());
+        for event in actor.exchange.take_events() {
+            self.world.note(Some(actor.number), Event::Outlier(event));
+        }
+        actor.seen.details = "via_upstream".into();
+        self.finish(actor, Vec::new());
+    }
+
+    fn reply(&mut self, mut actor: Actor<'w>, reply: Reply) {
+        self.world.note(Some(actor.number), Event::Replies(reply.verdict));
+        let seen = &mut actor.seen;
+        seen.status = if reply.grpc_status.is_some() { 200 } else { reply.answer.status };
+        seen.details = reply.answer.details.into_owned();
+        seen.reason = reply.answer.reason.into();
+        seen.body = match reply.body {
+            Some(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+            None => reply.answer.body.into_owned(),
+        };
+        seen.grpc_status = reply.grpc_status;
+        seen.location = reply.location.unwrap_or_default();
+        let overloaded = reply.answer.overloaded.then(|| ("x-envoy-overloaded".to_owned(), "true".to_owned()));
+        self.finish(actor, overloaded.into_iter().collect());
+    }
+
+    fn finish(&mut self, mut actor: Actor<'w>, headers: Vec<(String, String)>) {
+        let mut response = actor.head.answered(headers);
+        actor.exchange.edit_response(&mut response);
+        actor.seen.response_headers = by_name(response.response.as_deref().unwrap_or_default());
+        actor.seen.flags = actor.exchange.flags().to_string();
+        actor.seen.took = self.world.now() - actor.seen.began;
+        self.over.insert(actor.number, actor.seen);
+    }
+}
+
+impl Actor<'_> {
+    fn next_event(&self) -> Option<Time> {
+        let outcome = match &self.doing {
+            Doing::Until(at, _) => Some(*at),
+            Doing::Waiting | Doing::Queueing { .. } => None,
+        };
+        outcome.into_iter().chain(self.exchange.next_tick().map(|(at, _)| at)).min()
+    }
+
+    /// Makes the changes to the request's head, and the copies.
+    fn send_on(&mut self) {
+        let path = self.exchange.path(&self.head.request.path);
+        let authority = self.exchange.authority(&self.head);
+        let mut sent = self.head.clone();
+        self.exchange.edit_request(&mut sent);
+        self.seen.path = path.unwrap_or_else(|| self.head.request.path.clone());
+        self.seen.authority = authority.unwrap_or_else(|| self.head.request.authority.clone());
+        self.seen.request_headers = by_name(&sent.request.headers);
+        self.seen.mirrors = self.exchange.copies().iter().map(|copy| copy.cluster.name.clone()).collect();
+    }
+}
+
+fn failed(failure: Failure, written: bool) -> Outcome {
+    Outcome::Failed { failure, reused: false, written }
+}
