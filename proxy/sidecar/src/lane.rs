@@ -61,9 +61,12 @@ impl Lane {
     /// A lane that has not carried anything.
     pub(crate) fn new(shared: Arc<Shared>, traffic: Arc<Traffic>) -> Rc<Self> {
         let nowhere = Destination { cluster: None, service: None, caller: None, workload: None, endpoint: None };
+        let telemetry = shared.telemetry.worker();
+        // What is counted before the first tick would be taken for very old, and forgotten.
+        telemetry.tick(shared.clock.wall());
         Rc::new(Self {
             clock: shared.clock,
-            telemetry: shared.telemetry.worker(),
+            telemetry,
             pool: Pool::new(shared.pools.clone()),
             logs: shared.telemetry.logs(),
             live: RefCell::new(Cache::new(shared.live.clone())),
