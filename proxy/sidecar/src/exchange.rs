@@ -24,16 +24,18 @@ use self::download::{DownBody, Download};
 use self::head::{Caller, RequestHead};
 use self::ledger::{Ledger, head_bytes};
 use crate::lane::Lane;
+use crate::listener::talk::Asked;
 use crate::telemetry::FaultKind;
 use crate::telemetry::record::Reporter;
 use crate::upstream::upload::Upload;
 
-/// Serves one request. `ambiguous` tells that its head gave its length in two ways.
+/// Serves one request. `asked` counts it on its connection; `ambiguous` tells that its head gave its length in two ways.
 pub(crate) async fn serve(
     lane: Rc<Lane>,
     entrance: Entrance,
     caller: Caller,
     request: Request<Incoming>,
+    asked: Asked,
     ambiguous: bool,
 ) -> Response<DownBody> {
     let began = lane.clock.now();
@@ -42,7 +44,7 @@ pub(crate) async fn serve(
         Entrance::Inbound(_) => Reporter::Destination,
     };
     let (parts, incoming) = request.into_parts();
-    let mut ledger = Ledger::open(lane.clone(), caller, reporter, parts.version, began);
+    let mut ledger = Ledger::open(lane.clone(), asked, caller, reporter, parts.version, began);
     let mut head = match RequestHead::admit(parts, ambiguous) {
         Ok(head) => head,
         Err(bad) => return refuse(ledger, bad),

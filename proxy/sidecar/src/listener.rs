@@ -12,7 +12,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use leeboard_policy::request::Entrance;
 use leeboard_policy::time::Span;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
@@ -124,11 +124,18 @@ struct Conversation {
 impl Conversation {
     async fn hold(self, stream: TcpStream) {
         let stance = self.lane.shared.drain.watch();
+        let stream = Rc::new(stream);
         tokio::select! {
             biased;
-            detected = Downstream::detect(stream, self.talk.clone()) => match detected {
+            detected = Downstream::detect(stream.clone(), self.talk.clone()) => match detected {
                 Ok((downstream, true)) => self.http2(downstream, stance).await,
-                Ok((downstream, false)) => self.http1(downstream, stance).await,
+                Ok((downstream, false)) => {
+                    tokio::select! {
+                        biased;
+                        () = self.http1(downstream, stance) => {}
+                        () = broken(&stream) => {}
+                    }
+                }
                 Err(_) => {}
             },
             () = self.talk.late() => self.lane.telemetry.bad_request("header-timeout"),
@@ -209,6 +216,14 @@ impl Conversation {
             self.lane.telemetry.bad_request("malformed");
         }
         tracing::debug!(caller = %self.caller.remote, %error, "a caller's connection ended");
+    }
+}
+
+/// Waits for the caller's RST. A caller that has closed its own direction only still waits for an answer, so hyper does not
+/// look at the socket while a request is being answered, and would not see this either.
+async fn broken(stream: &TcpStream) {
+    if stream.ready(Interest::ERROR).await.is_err() {
+        std::future::pending::<()>().await;
     }
 }
 

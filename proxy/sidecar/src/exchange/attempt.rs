@@ -165,6 +165,8 @@ impl Attempting {
         let service_time = now - exchange.received_at().unwrap_or(now);
         match step {
             Step::Forward => self.answered = Some(Answered { response, lease, service_time }),
+            // A connection on which the request is still being sent cannot take another.
+            _ if !ledger.upload.as_ref().is_none_or(Upload::handed_on) => {}
             _ => lease.drain(response.into_body(), &ledger.lane),
         }
         step

@@ -1,5 +1,6 @@
 //! Copies of requests to mirrors: sent beside the primary, never waited for, answers thrown away.
 
+use std::future::pending;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use crate::lane::Lane;
 use crate::telemetry::MirrorOutcome;
 use crate::telemetry::record::Reporter;
 use crate::upstream::pool::{Ask, failure_of};
-use crate::upstream::upload::{UpBody, Upload};
+use crate::upstream::upload::{CopyReader, UpBody, Upload};
 
 /// The most copies under way in a worker; beyond it copies are dropped, so that a mirror that hangs costs little.
 const MOST: usize = 1024;
@@ -41,7 +42,7 @@ pub(crate) fn send(
             lane.telemetry.mirror(&copy.cluster.name, MirrorOutcome::Dropped);
             continue;
         }
-        let body = upload.map_or(UpBody::Empty, |upload| UpBody::Copy(upload.copy(LAG)));
+        let body = upload.map(|upload| upload.copy(LAG));
         let sending = Sending::begin(lane.clone());
         let (live, mut head, grpc) = (exchange.live().clone(), head.clone(), exchange.is_grpc());
         lane.introduce(&mut head, live.snapshot().cluster(copy.cluster.id), reporter);
@@ -58,9 +59,21 @@ impl Sending {
         Self(lane)
     }
 
-    async fn run(self, copy: Copy, live: &Live, head: &RequestHead, grpc: bool, body: UpBody) {
+    async fn run(self, copy: Copy, live: &Live, head: &RequestHead, grpc: bool, body: Option<CopyReader>) {
         let allowed = copy.timeout.map_or(TIMEOUT, duration);
-        let sent = tokio::time::timeout(allowed, self.exchange(&copy, live, head, grpc, body)).await;
+        let given_up = body.as_ref().map(CopyReader::given_up);
+        let lost = async {
+            match given_up {
+                Some(given_up) => given_up.await,
+                None => pending().await,
+            }
+        };
+        let body = body.map_or(UpBody::Empty, UpBody::Copy);
+        let sent = tokio::select! {
+            biased;
+            sent = tokio::time::timeout(allowed, self.exchange(&copy, live, head, grpc, body)) => sent,
+            () = lost => Ok(Err(Failure::Overflow)),
+        };
         let (outcome, score) = match sent {
             Ok(Ok(status)) => (MirrorOutcome::Answered, Some(Score::Status(status))),
             Ok(Err(Failure::Overflow)) => (MirrorOutcome::Dropped, None),

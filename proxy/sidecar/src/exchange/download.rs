@@ -90,14 +90,14 @@ impl Download {
         }
     }
 
-    /// A connection whose request is not all read yet cannot take another.
+    /// A connection whose request is not all sent yet cannot take another.
     fn end(&mut self, end: End) {
         if std::mem::replace(&mut self.over, true) {
             return;
         }
         self.ledger.ended(end);
         let Some(lease) = self.lease.take() else { return };
-        if matches!(end, End::Complete { .. }) && self.ledger.upload.as_ref().is_none_or(Upload::complete) {
+        if matches!(end, End::Complete { .. }) && self.ledger.upload.as_ref().is_none_or(Upload::handed_on) {
             lease.give_back(self.ledger.lane.clock.now(), self.peer_keeps);
         }
     }

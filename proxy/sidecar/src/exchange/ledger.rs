@@ -16,6 +16,7 @@ use leeboard_policy::verdict::Flags;
 use super::head::{Caller, RequestHead};
 use crate::drain::{Side, UnderWay};
 use crate::lane::Lane;
+use crate::listener::talk::Asked;
 use crate::telemetry::record::{LoggedHead, Record, Reporter};
 use crate::upstream::upload::Upload;
 
@@ -44,12 +45,14 @@ pub(crate) struct Ledger {
     began_wall: SystemTime,
     head: Option<Box<LoggedHead>>,
     _under_way: UnderWay,
+    _asked: Asked,
 }
 
 impl Ledger {
     /// Opens the account.
     pub(crate) fn open(
         lane: Rc<Lane>,
+        asked: Asked,
         caller: Caller,
         reporter: Reporter,
         version: http::Version,
@@ -79,6 +82,7 @@ impl Ledger {
             head: None,
             lane,
             _under_way: under_way,
+            _asked: asked,
         }
     }
 
@@ -155,6 +159,9 @@ pub(crate) fn head_bytes(headers: &http::HeaderMap) -> u64 {
 
 impl Drop for Ledger {
     fn drop(&mut self) {
+        if let Some(upload) = &self.upload {
+            upload.abandon();
+        }
         let mut exchange = self.exchange.take();
         for event in exchange.as_mut().map(Exchange::take_events).unwrap_or_default() {
             self.lane.outlier(&event);

@@ -50,10 +50,8 @@ impl tower::Service<Request<Incoming>> for Door {
     fn call(&mut self, request: Request<Incoming>) -> Answering {
         let ambiguous = self.talk.request_begins();
         let Self { lane, entrance, caller, talk } = self.clone();
-        Box::pin(async move {
-            let _under_way = talk.request();
-            Ok(serve(lane, entrance, caller, request, ambiguous).await)
-        })
+        let asked = talk.request();
+        Box::pin(async move { Ok(serve(lane, entrance, caller, request, asked, ambiguous).await) })
     }
 }
 

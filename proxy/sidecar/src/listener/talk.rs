@@ -9,7 +9,8 @@ use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
 use leeboard_policy::time::{Span, Time};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
@@ -18,6 +19,9 @@ use crate::clock::Clock;
 
 /// What an HTTP/2 connection begins with. RFC 9113 §3.4.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// How much is read at first: most heads whole, so that what is ambiguous in them is seen.
+const FIRST_READ: usize = 4096;
 
 /// The talk on one connection.
 pub(crate) struct Talk {
@@ -41,7 +45,11 @@ impl Talk {
     }
 
     fn heard(&self, bytes: &[u8]) {
-        if self.requests.get() == 0 && self.head_since.get().is_none() {
+        if self.requests.get() > 0 {
+            // It belongs to a request that is being served, or waits for the end of that.
+            return;
+        }
+        if self.head_since.get().is_none() {
             self.head_since.set(Some(self.clock.now()));
         }
         if smuggling::ambiguous(bytes) {
@@ -55,7 +63,7 @@ impl Talk {
         self.ambiguous.take()
     }
 
-    /// Counts a request until its answer's head has been made.
+    /// Counts a request until its exchange is over.
     pub(super) fn request(self: &Rc<Self>) -> Asked {
         self.requests.set(self.requests.get() + 1);
         Asked(self.clone())
@@ -67,8 +75,8 @@ impl Talk {
     }
 }
 
-/// A request that is being answered.
-pub(super) struct Asked(Rc<Talk>);
+/// A request that is being served.
+pub(crate) struct Asked(Rc<Talk>);
 
 impl Drop for Asked {
     fn drop(&mut self) {
@@ -104,7 +112,7 @@ impl Talks {
 
 /// A caller's socket. What was read to tell the protocol is read again first.
 pub(crate) struct Downstream {
-    stream: TcpStream,
+    stream: Rc<TcpStream>,
     first: Bytes,
     /// HTTP/2 needs none of what is watched for in HTTP/1.
     talk: Option<Rc<Talk>>,
@@ -112,10 +120,11 @@ pub(crate) struct Downstream {
 
 impl Downstream {
     /// Waits for the first bytes and tells by them whether they are HTTP/2.
-    pub(crate) async fn detect(stream: TcpStream, talk: Rc<Talk>) -> io::Result<(Self, bool)> {
+    pub(crate) async fn detect(stream: Rc<TcpStream>, talk: Rc<Talk>) -> io::Result<(Self, bool)> {
         let mut first = Vec::new();
         let http2 = loop {
             stream.readable().await?;
+            first.reserve(FIRST_READ);
             match stream.try_read_buf(&mut first) {
                 Ok(0) => break false,
                 Ok(_) => {
@@ -148,10 +157,21 @@ impl AsyncRead for Downstream {
             let count = this.first.len().min(buf.remaining());
             buf.put_slice(&this.first[..count]);
             this.first.advance(count);
+            if this.first.is_empty() {
+                // The room that they took is given back.
+                this.first = Bytes::new();
+            }
             return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();
-        std::task::ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
+        loop {
+            std::task::ready!(this.stream.poll_read_ready(cx))?;
+            match read_once(&this.stream, buf) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && buf.filled().len() == before => {}
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Poll::Ready(Err(error)),
+                _ => break,
+            }
+        }
         let read = &buf.filled()[before..];
         if let (Some(talk), false) = (&this.talk, read.is_empty()) {
             talk.heard(read);
@@ -160,28 +180,56 @@ impl AsyncRead for Downstream {
     }
 }
 
+/// Reads what is there. When that was all, the socket is told so (by `WouldBlock`, with what was read in the buffer), which
+/// saves the call that would find nothing more.
+fn read_once(stream: &TcpStream, buf: &mut ReadBuf<'_>) -> io::Result<usize> {
+    stream.try_io(Interest::READABLE, || {
+        let read = stream.try_read_buf(buf)?;
+        if read > 0 && buf.remaining() > 0 { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(read) }
+    })
+}
+
+impl Downstream {
+    fn write_with(
+        &self,
+        cx: &mut Context<'_>,
+        write: impl Fn(&TcpStream) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            std::task::ready!(self.stream.poll_write_ready(cx))?;
+            match write(&self.stream) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                written => return Poll::Ready(written),
+            }
+        }
+    }
+}
+
 impl AsyncWrite for Downstream {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, data)
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        self.write_with(cx, |stream| stream.try_write(data))
     }
 
     fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         data: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, data)
+        self.write_with(cx, |stream| stream.try_write_vectored(data))
     }
 
     fn is_write_vectored(&self) -> bool {
         true
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match SockRef::from(&*self.stream).shutdown(std::net::Shutdown::Write) {
+            Err(error) if error.kind() != io::ErrorKind::NotConnected => Poll::Ready(Err(error)),
+            _ => Poll::Ready(Ok(())),
+        }
     }
 }

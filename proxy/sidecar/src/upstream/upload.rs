@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use tokio::sync::Notify;
 
 /// What a request to an endpoint carries.
 #[derive(Debug, Default)]
@@ -88,6 +89,8 @@ struct Shared {
     received: AtomicU64,
     complete: AtomicBool,
     failed: AtomicBool,
+    /// Whether the present attempt's reader has handed all of it on.
+    handed_on: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -102,6 +105,8 @@ struct State {
     /// Which reader is the present attempt's.
     turn: u32,
     copies: Vec<Arc<CopyQueue>>,
+    /// The reader that waits for more.
+    reading: Option<Waker>,
     /// Who waits for the end of the request.
     waiting: Option<Waker>,
 }
@@ -118,6 +123,7 @@ impl Upload {
             overflowed: limit == 0,
             turn: 0,
             copies: Vec::new(),
+            reading: None,
             waiting: None,
         };
         Self(Arc::new(Shared {
@@ -127,13 +133,15 @@ impl Upload {
             received: AtomicU64::new(0),
             complete: AtomicBool::new(false),
             failed: AtomicBool::new(false),
+            handed_on: AtomicBool::new(false),
         }))
     }
 
     /// The body for another attempt, from its beginning. Earlier readers are abandoned.
     pub(crate) fn reader(&self) -> Reader {
         let mut state = self.0.lock();
-        state.turn += 1;
+        state.next_turn();
+        self.0.handed_on.store(false, Relaxed);
         Reader { upload: self.clone(), turn: state.turn, next: 0, trailers_sent: false }
     }
 
@@ -157,6 +165,20 @@ impl Upload {
         self.0.failed.load(Relaxed)
     }
 
+    /// Whether the present attempt's connection has been given all of it, so that it can take another request after the
+    /// response.
+    pub(crate) fn handed_on(&self) -> bool {
+        self.0.handed_on.load(Relaxed)
+    }
+
+    /// Breaks off what is still being sent: the exchange is over, and a connection that waits for the rest would wait for
+    /// ever.
+    pub(crate) fn abandon(&self) {
+        if !self.handed_on() {
+            self.0.lock().next_turn();
+        }
+    }
+
     /// Ready once the caller has sent all, or has broken off.
     pub(crate) fn poll_over(&self, cx: &mut Context<'_>) -> Poll<()> {
         if self.complete() || self.failed() {
@@ -168,7 +190,7 @@ impl Upload {
 
     /// A copy of the body for a mirror. Call before anything is read.
     pub(crate) fn copy(&self, most: usize) -> CopyReader {
-        let queue = Arc::new(CopyQueue { state: Mutex::default(), most });
+        let queue = Arc::new(CopyQueue { state: Mutex::default(), most, given_up: Notify::new() });
         self.0.lock().copies.push(queue.clone());
         CopyReader { queue, length: self.0.length }
     }
@@ -215,15 +237,23 @@ impl Reader {
         }
         if let Some(bytes) = state.kept.get(self.next) {
             self.next += 1;
-            return Poll::Ready(Some(Ok(Frame::data(bytes.clone()))));
+            let frame = Frame::data(bytes.clone());
+            self.note_end(&shared, &state);
+            return Poll::Ready(Some(Ok(frame)));
         }
         if shared.complete.load(Relaxed) {
+            shared.handed_on.store(true, Relaxed);
             let trailers = state.trailers.clone().filter(|_| !std::mem::replace(&mut self.trailers_sent, true));
             return Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))));
         }
-        match std::task::ready!(Pin::new(&mut state.incoming).poll_frame(cx)) {
+        let Poll::Ready(read) = Pin::new(&mut state.incoming).poll_frame(cx) else {
+            state.reading = Some(cx.waker().clone());
+            return Poll::Pending;
+        };
+        match read {
             None => {
                 state.finish(&shared, None);
+                shared.handed_on.store(true, Relaxed);
                 Poll::Ready(None)
             }
             Some(Err(error)) => {
@@ -246,6 +276,7 @@ impl Reader {
                 }
                 if state.incoming.is_end_stream() {
                     state.finish(shared, None);
+                    self.note_end(shared, state);
                 }
                 Frame::data(data)
             }
@@ -253,6 +284,7 @@ impl Reader {
                 Ok(trailers) => {
                     self.trailers_sent = true;
                     state.finish(shared, Some(trailers.clone()));
+                    shared.handed_on.store(true, Relaxed);
                     Frame::trailers(trailers)
                 }
                 Err(frame) => frame,
@@ -261,7 +293,24 @@ impl Reader {
     }
 }
 
+impl Reader {
+    /// A body of known length is not asked for anything after its last byte.
+    fn note_end(&self, shared: &Shared, state: &State) {
+        if shared.complete.load(Relaxed) && state.trailers.is_none() && self.next >= state.kept.len() {
+            shared.handed_on.store(true, Relaxed);
+        }
+    }
+}
+
 impl State {
+    /// Whoever reads now is told to stop, and is woken to hear it.
+    fn next_turn(&mut self) {
+        self.turn += 1;
+        if let Some(waker) = self.reading.take() {
+            waker.wake();
+        }
+    }
+
     /// Keeps a frame for replay, or lets all go when that would be too much. Tells whether the frame was kept.
     fn keep(&mut self, data: &Bytes, limit: usize) -> bool {
         if !self.overflowed && self.kept_bytes + data.len() > limit {
@@ -295,6 +344,7 @@ impl State {
 struct CopyQueue {
     state: Mutex<CopyState>,
     most: usize,
+    given_up: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -310,7 +360,7 @@ impl CopyQueue {
     fn push(&self, data: Bytes) -> bool {
         let mut state = self.lock();
         if state.bytes + data.len() > self.most {
-            state.end(false);
+            self.give_up(&mut state);
             return false;
         }
         state.bytes += data.len();
@@ -326,7 +376,14 @@ impl CopyQueue {
     }
 
     fn abandon(&self) {
-        self.lock().end(false);
+        self.give_up(&mut self.lock());
+    }
+
+    /// The mirror's connection may not ask for more, so what waits for it goes now.
+    fn give_up(&self, state: &mut CopyState) {
+        state.waiting = VecDeque::new();
+        state.end(false);
+        self.given_up.notify_one();
     }
 
     fn lock(&self) -> MutexGuard<'_, CopyState> {
@@ -355,6 +412,12 @@ pub(crate) struct CopyReader {
 }
 
 impl CopyReader {
+    /// Waits until the copy is given up: the mirror has fallen behind, or the caller broke off.
+    pub(crate) fn given_up(&self) -> impl Future<Output = ()> + use<> {
+        let queue = self.queue.clone();
+        async move { queue.given_up.notified().await }
+    }
+
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
         let mut state = self.queue.lock();
         if state.ended == Some(false) {
