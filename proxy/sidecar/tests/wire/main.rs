@@ -1,0 +1,24 @@
+//! Wire tests: the real program between callers and endpoints that misbehave, on real sockets and free ports.
+//!
+//! Nothing here sleeps to be in step with something else: a test waits for what must happen, and gives up at a deadline.
+//! Times have exact lower bounds and generous upper ones, for the machine may be busy.
+
+#![allow(clippy::unwrap_used, reason = "a test says what is wrong by panicking")]
+
+mod answers;
+mod config;
+mod ejection;
+mod endpoint;
+mod faults;
+mod heads;
+mod http2;
+mod leaving;
+mod limits;
+mod message;
+mod mirrors;
+mod patience;
+mod program;
+mod retries;
+mod routes;
+mod streams;
+mod timeouts;
