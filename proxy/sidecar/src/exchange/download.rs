@@ -51,6 +51,7 @@ pub(crate) struct Download {
     timeout: Option<Pin<Box<Sleep>>>,
     peer_keeps: Option<Span>,
     over: bool,
+    broken: Option<Broken>,
 }
 
 impl Download {
@@ -58,15 +59,18 @@ impl Download {
     pub(crate) fn new(incoming: Incoming, ledger: Ledger, lease: Lease, peer_keeps: Option<Span>) -> Self {
         let deadline = ledger.exchange.as_ref().and_then(|exchange| exchange.deadline());
         let timeout = deadline.map(|at| Box::pin(tokio::time::sleep_until(ledger.lane.clock.instant(at))));
-        Self { incoming, ledger, lease: Some(lease), timeout, peer_keeps, over: false }
+        Self { incoming, ledger, lease: Some(lease), timeout, peer_keeps, over: false, broken: None }
     }
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        if let Some(broken) = self.broken.take() {
+            return Poll::Ready(Some(Err(broken)));
+        }
         if let Some(timeout) = &mut self.timeout
             && timeout.as_mut().poll(cx).is_ready()
         {
             self.end(End::TimedOut);
-            return Poll::Ready(Some(Err(Broken::TimedOut)));
+            return self.break_off(Broken::TimedOut, cx);
         }
         match std::task::ready!(Pin::new(&mut self.incoming).poll_frame(cx)) {
             None => {
@@ -75,7 +79,7 @@ impl Download {
             }
             Some(Err(error)) => {
                 self.end(End::Broken(failure_of(&error)));
-                Poll::Ready(Some(Err(Broken::Upstream(error))))
+                self.break_off(Broken::Upstream(error), cx)
             }
             Some(Ok(frame)) => {
                 if let Some(data) = frame.data_ref() {
@@ -88,6 +92,13 @@ impl Download {
                 Poll::Ready(Some(Ok(frame)))
             }
         }
+    }
+
+    /// Breaks off one poll later: an error ends the caller's connection at once, and what came before it would be lost.
+    fn break_off(&mut self, broken: Broken, cx: &Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        self.broken = Some(broken);
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     /// A connection whose request is not all sent yet cannot take another.

@@ -205,6 +205,8 @@ pub(super) async fn make(
                 allowed,
                 most: ask.settings.max_streams.unwrap_or(MAX_STREAMS),
                 spent: AtomicBool::new(ask.settings.max_requests == Some(1)),
+                keep: ask.settings.idle_timeout,
+                quiet: Default::default(),
                 passing: ask.passing,
                 _held: held,
             });

@@ -1,7 +1,7 @@
 //! Connections to endpoints that can take a request: HTTP/1 ones that are idle, HTTP/2 ones that have a stream free.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use hyper::client::conn::{http1, http2};
 use leeboard_policy::endpoints::EndpointId;
@@ -58,6 +58,10 @@ pub(crate) struct Many {
     pub(super) most: u32,
     /// Set once it must take no more streams.
     pub(super) spent: AtomicBool,
+    /// How long it may be without a stream; `None` is for ever.
+    pub(super) keep: Option<Span>,
+    /// Since when it is known to have none, in nanoseconds of [`Time`], and how many it had served by then.
+    pub(super) quiet: (AtomicU64, AtomicU32),
     /// Whether its endpoint is in no list, so that it goes by age alone.
     pub(super) passing: bool,
     pub(super) _held: Held,
@@ -79,6 +83,19 @@ impl Many {
             self.spent.store(true, Relaxed);
         }
         true
+    }
+}
+
+impl Many {
+    /// Whether it has been without a stream for too long. Looked at from time to time, and by that much too late.
+    fn aged(&self, now: Time) -> bool {
+        let (since, served_before) = &self.quiet;
+        let served = self.served.load(Relaxed);
+        if self.active.load(Relaxed) > 0 || served_before.swap(served, Relaxed) != served {
+            since.store(now.0, Relaxed);
+            return false;
+        }
+        self.keep.is_some_and(|keep| now - Time(since.load(Relaxed)) >= keep)
     }
 }
 
@@ -146,7 +163,9 @@ impl Shelf {
             !idle.is_empty()
         });
         self.many.retain(|endpoint, open| {
-            open.retain(|many| (wanted.contains(endpoint) || many.passing) && !many.sender.is_closed());
+            open.retain(|many| {
+                (wanted.contains(endpoint) || many.passing) && !many.sender.is_closed() && !many.aged(now)
+            });
             !open.is_empty()
         });
     }
