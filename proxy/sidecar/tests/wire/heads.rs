@@ -270,3 +270,43 @@ async fn pipelined_requests_are_answered_in_order() {
     }
     assert_eq!(endpoint.hits(), 3);
 }
+
+#[tokio::test]
+async fn answers_without_a_body_leave_the_connection_usable() {
+    let endpoint = Endpoint::start(|asked| {
+        let head = match asked.message.target() {
+            "/204" => "HTTP/1.1 204 No Content\r\n\r\n",
+            "/304" => "HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n",
+            _ => "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n",
+        };
+        vec![Deed::Send(head.into())]
+    })
+    .await;
+    let leeboard = shop(&endpoint, &[]).await;
+    let mut wire = leeboard.dial().await;
+    for (method, path, status, length) in [
+        ("HEAD", "/", 200, Some("5")),
+        ("GET", "/304", 304, None),
+        ("GET", "/204", 204, None),
+        ("HEAD", "/204", 204, None),
+    ] {
+        wire.send(format!("{method} {path} HTTP/1.1\r\nHost: shop.test\r\n\r\n")).await.unwrap();
+        let answer = soon("the answer", wire.bodyless()).await.unwrap();
+        assert_eq!((answer.status(), answer.header("content-length")), (status, length), "{method} {path}");
+    }
+    assert_eq!((endpoint.hits(), endpoint.connections()), (4, 1));
+}
+
+#[tokio::test]
+async fn an_answer_that_ends_with_its_connection_is_whole() {
+    let endpoint =
+        Endpoint::start(|_| vec![Deed::Send("HTTP/1.0 200 OK\r\n\r\nuntil the end".into()), Deed::Close]).await;
+    let leeboard = shop(&endpoint, &[]).await;
+    let mut wire = leeboard.dial().await;
+    for _ in 0..2 {
+        wire.send(get("/", "")).await.unwrap();
+        let answer = soon("the answer", wire.response()).await.unwrap();
+        assert_eq!((answer.header("transfer-encoding"), answer.text().as_str()), (Some("chunked"), "until the end"));
+    }
+    assert_eq!(leeboard.record("/").await["response_flags"], "-");
+}

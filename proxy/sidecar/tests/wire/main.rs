@@ -20,5 +20,6 @@ mod patience;
 mod program;
 mod retries;
 mod routes;
+mod soak;
 mod streams;
 mod timeouts;
