@@ -6,6 +6,30 @@
 //!
 //! The same live state, arrivals and seed give the same trace.
 //!
+//! ```
+//! use leeboard_istio::{compile, load, source::Source};
+//! use leeboard_policy::{live::Live, time::{Span, Time}};
+//! use leeboard_sim::{Arrival, Conduct, Request, World};
+//!
+//! let yaml = "
+//! apiVersion: networking.istio.io/v1
+//! kind: ServiceEntry
+//! metadata: {name: a, namespace: demo}
+//! spec:
+//!   hosts: [a.example]
+//!   ports: [{number: 80, name: http, protocol: HTTP}]
+//!   resolution: STATIC
+//!   endpoints: [{address: 192.0.2.1}, {address: 192.0.2.2}]
+//! ";
+//! let loaded = load(&[Source::new("a.yaml", yaml)]);
+//! let (snapshot, _) = compile::compile(&loaded.resources, &compile::Site::default());
+//! let mut world = World::new(Live::adopt(None, snapshot.into(), &Default::default()), 1);
+//! let script = vec![Conduct::Unreachable, Conduct::after(200, Span::from_millis(20))];
+//! let seen = world.play(&[Arrival { at: Time(0), request: Request::get("a.example", "/"), script }]);
+//! assert_eq!((seen[0].status, seen[0].attempts), (200, 2));
+//! assert_ne!(seen[0].endpoints[0], seen[0].endpoints[1]);
+//! ```
+//!
 //! # What is left out
 //! A connection carries one request and is closed. Bodies take no time, requests are complete when they arrive, and copies
 //! to mirrors end as they begin. Nothing waits in a socket.

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use leeboard_policy::cluster::Address;
 use leeboard_policy::dice::Dice;
-use leeboard_policy::live::Live;
+use leeboard_policy::live::{Live, Resolved};
+use leeboard_policy::snapshot::Snapshot;
 use leeboard_policy::time::{Span, Time};
 
 use crate::play::Play;
@@ -53,6 +54,11 @@ impl World {
     /// Lets time pass, with the sweeps that are due meanwhile.
     pub fn wait(&mut self, time: Span) {
         self.pass_until(self.now + time);
+    }
+
+    /// Takes up another configuration, as a reload does. What was known of surviving endpoints is kept.
+    pub fn reload(&mut self, snapshot: Arc<Snapshot>, resolved: &Resolved) {
+        self.live = Arc::new(Live::adopt(Some(&self.live), snapshot, resolved));
     }
 
     /// Makes an endpoint do this from now on, whatever attempts are scripted to meet.
