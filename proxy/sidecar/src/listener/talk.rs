@@ -10,12 +10,13 @@ use std::task::{Context, Poll};
 use bytes::{Buf, Bytes};
 use leeboard_policy::time::{Span, Time};
 use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
 use super::smuggling;
 use crate::clock::Clock;
+use crate::upstream::socket::read_what_is_there;
 
 /// What an HTTP/2 connection begins with. RFC 9113 §3.4.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -164,29 +165,15 @@ impl AsyncRead for Downstream {
             return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();
-        loop {
-            std::task::ready!(this.stream.poll_read_ready(cx))?;
-            match read_once(&this.stream, buf) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock && buf.filled().len() == before => {}
-                Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Poll::Ready(Err(error)),
-                _ => break,
-            }
-        }
+        let stream = &this.stream;
+        let done: Poll<io::Result<()>> = read_what_is_there!(stream, cx, buf);
+        std::task::ready!(done)?;
         let read = &buf.filled()[before..];
         if let (Some(talk), false) = (&this.talk, read.is_empty()) {
             talk.heard(read);
         }
         Poll::Ready(Ok(()))
     }
-}
-
-/// Reads what is there. When that was all, the socket is told so (by `WouldBlock`, with what was read in the buffer), which
-/// saves the call that would find nothing more.
-fn read_once(stream: &TcpStream, buf: &mut ReadBuf<'_>) -> io::Result<usize> {
-    stream.try_io(Interest::READABLE, || {
-        let read = stream.try_read_buf(buf)?;
-        if read > 0 && buf.remaining() > 0 { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(read) }
-    })
 }
 
 impl Downstream {
