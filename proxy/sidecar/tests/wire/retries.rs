@@ -242,3 +242,16 @@ async fn no_more_retries_than_the_cluster_allows() {
     assert_eq!(soon("the retry's answer", first.response()).await.unwrap().status(), 200);
     leeboard.at_rest(CLUSTER).await;
 }
+
+#[tokio::test]
+async fn orders_to_an_endpoint_that_closes_after_each_are_not_lost() {
+    let endpoint = Endpoint::start(|_| vec![Deed::Send(response(200, "")), Deed::Close]).await;
+    let leeboard = shop(&endpoint, "", &["--workers", "2"]).await;
+    let mut wire = leeboard.dial().await;
+    let mut lost = 0;
+    for _ in 0..500 {
+        wire.send(post("/", "", "x")).await.unwrap();
+        lost += usize::from(wire.response().await.unwrap().status() != 200);
+    }
+    assert_eq!((lost, endpoint.hits()), (0, 500));
+}

@@ -422,3 +422,37 @@ async fn an_early_answer_ends_the_upload() {
     soon("the upstream connection's end", gone.wait()).await;
     leeboard.at_rest(CLUSTER).await;
 }
+
+#[tokio::test]
+async fn a_refusal_is_heard_by_a_caller_that_goes_on_sending() {
+    let endpoint = Endpoint::named("app").await;
+    let leeboard = shop("HTTP", endpoint.address, "", "match: [{uri: {exact: /only}}]").await;
+    for turn in 0..5 {
+        let mut wire = leeboard.dial().await;
+        let head = format!("POST /{turn} HTTP/1.1\r\nHost: shop.test\r\nContent-Length: {}\r\n\r\n", 16 << 20);
+        wire.send(head).await.unwrap();
+        // It is cut off at some point, which is what a caller like this one deserves.
+        let _ = wire.send(vec![b'x'; 16 << 20]).await;
+        let answer = soon("the answer", wire.response()).await.expect("the answer, and not only the cut");
+        assert_eq!(answer.status(), 404);
+    }
+}
+
+#[tokio::test]
+async fn heads_over_http_2_have_their_limits_too() {
+    let server = Server::start(|_, respond, _| async move { finish(respond, "ok", &[]) }).await;
+    let leeboard = shop("HTTP2", server.address, "", "").await;
+    let caller = http2::call(leeboard.port("outbound")).await;
+    let large = "x".repeat(70 << 10);
+    let answer = ask(&caller, request("GET", "/", &[("x-large", &large)]), None).await;
+    assert!(answer.as_ref().map_or(true, |answer| answer.status == 431), "{answer:?}");
+    let caller = http2::call(leeboard.port("outbound")).await;
+    for (target, fields, status) in
+        [("/%00", vec![], 400), ("/", vec![("content-length", "5")], 200), ("/a/../b", vec![], 200)]
+    {
+        let body = fields.is_empty().then_some("").or(Some("12345"));
+        let answer = ask(&caller, request("POST", target, &fields), body).await.unwrap();
+        assert_eq!(answer.status, status, "{target}");
+    }
+    assert_eq!(server.streams(), 2);
+}
