@@ -9,6 +9,17 @@ use leeboard_policy::verdict::Failure;
 pub enum Conduct {
     /// A whole response, so long after the connection is made.
     Answers(ResponseHead, Span),
+    /// A response that takes its time.
+    Streams {
+        /// Its head.
+        head: ResponseHead,
+        /// How long after the connection is made the head comes.
+        after: Span,
+        /// How long after its head it ends.
+        body: Span,
+        /// Whether the end is that the endpoint breaks off.
+        breaks: Option<Failure>,
+    },
     /// A connection, and no answer on it.
     Hangs,
     /// No connection; this is noticed after the cluster's connect timeout.

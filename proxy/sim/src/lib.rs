@@ -31,8 +31,8 @@
 //! ```
 //!
 //! # What is left out
-//! A connection carries one request and is closed. Bodies take no time, requests are complete when they arrive, and copies
-//! to mirrors end as they begin. Nothing waits in a socket.
+//! A connection carries one request and is closed. Requests are complete when they arrive, callers read as fast as
+//! endpoints write, and copies to mirrors end as they begin. Nothing waits in a socket.
 
 mod endpoint;
 mod message;

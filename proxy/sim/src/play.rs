@@ -33,6 +33,8 @@ struct Actor<'w> {
     met: usize,
     doing: Doing,
     connection: Option<Slot>,
+    /// How long the body of the response takes, and whether the endpoint then breaks off.
+    body: (Span, Option<Failure>),
     seen: Seen,
 }
 
@@ -44,6 +46,8 @@ enum Doing {
     Queueing { _place: Slot, conduct: Conduct },
     /// An outcome comes at a time.
     Until(Time, Outcome),
+    /// The response is passed on and ends at a time, unless the route's timeout is over before.
+    Streaming(Time, End),
 }
 
 impl<'w> Play<'w> {
@@ -99,15 +103,17 @@ impl<'w> Play<'w> {
             ..Seen::default()
         };
         self.world.note(Some(number), Event::Began { route, cluster });
-        let (script, doing) = (&arrival.script[..], Doing::Waiting);
-        self.perform(Actor { number, script, head, exchange, met: 0, doing, connection: None, seen }, step);
+        let (script, doing, body) = (&arrival.script[..], Doing::Waiting, (Span(0), None));
+        self.perform(Actor { number, script, head, exchange, met: 0, doing, connection: None, body, seen }, step);
     }
 
     /// Does what the exchange asks for, and all that follows without time passing.
     fn perform(&mut self, mut actor: Actor<'w>, first: Step) {
         let mut next = Some(first);
         while let Some(step) = next {
-            actor.connection = None;
+            if !matches!(step, Step::Forward) {
+                actor.connection = None;
+            }
             actor.doing = Doing::Waiting;
             for event in actor.exchange.take_events() {
                 self.world.note(Some(actor.number), Event::Outlier(event));
@@ -160,8 +166,13 @@ impl<'w> Play<'w> {
         let now = self.world.now();
         self.world.note(Some(actor.number), Event::Connects);
         actor.connection = Some(slot);
+        actor.body = match conduct {
+            Conduct::Streams { body, breaks, .. } => (body, breaks),
+            _ => (Span(0), None),
+        };
         actor.seen.started.get_or_insert(now - actor.seen.began);
         if !matches!(conduct, Conduct::Unreachable) && !matches!(conduct, Conduct::Fails(f) if f.is_connect()) {
+            self.world.note(Some(actor.number), Event::Connected);
             actor.exchange.connected(now);
         }
         let (pause, outcome) = match conduct {
@@ -171,7 +182,7 @@ impl<'w> Play<'w> {
                 (timeout, failed(Failure::ConnectTimeout, false))
             }
             Conduct::Fails(failure) => (Span(0), failed(failure, !failure.is_connect())),
-            Conduct::Answers(head, after) => (after, Outcome::Response(head)),
+            Conduct::Answers(head, after) | Conduct::Streams { head, after, .. } => (after, Outcome::Response(head)),
             Conduct::Hangs => return None,
         };
         if pause == Span(0) {
@@ -197,6 +208,7 @@ impl<'w> Play<'w> {
         let Some(mut actor) = self.running.remove(&number) else { return };
         let step = match actor.doing {
             Doing::Until(at, outcome) if at <= now => self.meet(&mut actor, outcome),
+            Doing::Streaming(at, end) => return self.end(actor, if at <= now { end } else { End::TimedOut }),
             _ => {
                 self.queue.retain(|waiting| *waiting != number);
                 let reason = actor.exchange.next_tick().map_or("", |(_, reason)| reason);
@@ -234,11 +246,28 @@ impl<'w> Play<'w> {
 
     fn forward(&mut self, mut actor: Actor<'w>) {
         self.world.note(Some(actor.number), Event::Forwards { status: actor.seen.status });
-        actor.exchange.ended(End::Complete { grpc_status: actor.seen.grpc_status }, self.world.now());
+        let (body, breaks) = actor.body;
+        let end = breaks.map_or(End::Complete { grpc_status: actor.seen.grpc_status }, End::Broken);
+        if body == Span(0) {
+            return self.end(actor, end);
+        }
+        actor.doing = Doing::Streaming(self.world.now() + body, end);
+        self.running.insert(actor.number, actor);
+    }
+
+    /// Tells the policy how a response that was passed on ended.
+    fn end(&mut self, mut actor: Actor<'w>, end: End) {
+        self.world.note(Some(actor.number), Event::Ends(end));
+        actor.exchange.ended(end, self.world.now());
         for event in actor.exchange.take_events() {
             self.world.note(Some(actor.number), Event::Outlier(event));
         }
-        actor.seen.details = "via_upstream".into();
+        actor.seen.details = match end {
+            End::Broken(failure) => {
+                format!("upstream_reset_after_response_started{{{}}}", failure.reason().replace(' ', "_"))
+            }
+            End::Complete { .. } | End::TimedOut | End::CallerGone => "via_upstream".into(),
+        };
         self.finish(actor, Vec::new());
     }
 
@@ -271,7 +300,7 @@ impl<'w> Play<'w> {
 impl Actor<'_> {
     fn next_event(&self) -> Option<Time> {
         let outcome = match &self.doing {
-            Doing::Until(at, _) => Some(*at),
+            Doing::Until(at, _) | Doing::Streaming(at, _) => Some(*at),
             Doing::Waiting | Doing::Queueing { .. } => None,
         };
         outcome.into_iter().chain(self.exchange.next_tick().map(|(at, _)| at)).min()

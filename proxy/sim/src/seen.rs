@@ -21,7 +21,7 @@ pub struct Seen {
     pub authority: String,
     /// Headers as sent on, by name.
     pub request_headers: BTreeMap<String, Vec<String>>,
-    /// The answer's status; 0 without an answer.
+    /// The answer's status, whether or not it came to a good end; 0 without an answer.
     pub status: u16,
     /// Envoy's response flags.
     pub flags: String,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use leeboard_policy::cluster::Address;
 use leeboard_policy::outlier::OutlierEvent;
-use leeboard_policy::step::Outcome;
+use leeboard_policy::step::{End, Outcome};
 use leeboard_policy::time::Time;
 use leeboard_policy::verdict::Verdict;
 
@@ -45,17 +45,21 @@ pub enum Event {
     },
     /// The attempt waits for a connection, with a place among the pending.
     Queues,
-    /// The attempt has a place for its connection.
+    /// The attempt has a place for its connection, and begins to make it.
     Connects,
-    /// The attempt ends like this, and gives its connection back.
+    /// The connection is made, and the request written.
+    Connected,
+    /// The attempt comes to this. Unless its response is passed on, it gives its connection back.
     Meets(Outcome),
     /// The exchange's next tick came, for this reason. It ends an attempt under way.
     Wakes(&'static str),
-    /// The response is passed on, and the exchange is over.
+    /// The response is passed on.
     Forwards {
         /// Its status.
         status: u16,
     },
+    /// The response that was passed on ended like this, and the exchange is over.
+    Ends(End),
     /// The proxy answers by itself, and the exchange is over.
     Replies(Verdict),
     /// Nothing was ever to happen to it again: the caller left.

@@ -1,8 +1,10 @@
 //! Ejections, against a model that is told how attempts ended and when: who is set aside, for how long, who returns when.
 
+use std::collections::BTreeMap;
+
 use leeboard_policy::cluster::{Address, Outlier};
 use leeboard_policy::outlier::{Cause, OutlierKind};
-use leeboard_policy::step::Outcome;
+use leeboard_policy::step::{End, Outcome};
 use leeboard_policy::time::{Span, Time};
 use leeboard_policy::verdict::Verdict;
 use leeboard_sim::{Conduct, Entry, Event, World};
@@ -150,7 +152,7 @@ fn happened(trace: &[Entry]) -> Vec<Happening> {
 /// Tells the model how every attempt ended.
 fn model<'r>(rules: &'r Outlier, endpoints: usize, trace: &[Entry], now: Time) -> Model<'r> {
     let mut model = Model::new(rules, endpoints);
-    let mut whereto = std::collections::BTreeMap::new();
+    let (mut whereto, mut statuses) = (BTreeMap::new(), BTreeMap::new());
     for entry in trace {
         model.pass_until(entry.at);
         let Some(exchange) = entry.exchange else { continue };
@@ -160,8 +162,17 @@ fn model<'r>(rules: &'r Outlier, endpoints: usize, trace: &[Entry], now: Time) -
                 assert!(model.records[host].out.is_none(), "{endpoint} is used while it is out");
                 whereto.insert(exchange, host);
             }
-            Event::Meets(Outcome::Response(head)) => {
-                model.ended(whereto[&exchange], Some(head.status), false, entry.at)
+            // Headers alone are no success, but they can be a failure.
+            Event::Meets(Outcome::Response(head)) if head.status >= 500 => {
+                model.ended(whereto[&exchange], Some(head.status), false, entry.at);
+                whereto.remove(&exchange);
+            }
+            Event::Meets(Outcome::Response(head)) => drop(statuses.insert(exchange, head.status)),
+            Event::Ends(end) => {
+                let status = matches!(end, End::Complete { .. }).then(|| statuses.get(&exchange).copied()).flatten();
+                if let Some(host) = whereto.get(&exchange) {
+                    model.ended(*host, status, *end == End::TimedOut, entry.at);
+                }
             }
             Event::Meets(Outcome::Failed { .. }) => model.ended(whereto[&exchange], None, false, entry.at),
             Event::Wakes("timeout of the route") => model.ended(whereto[&exchange], None, true, entry.at),

@@ -73,7 +73,7 @@ impl<'w> Ledger<'w> {
         let cluster = self.holders[&exchange].cluster.clone();
         self.before(exchange, &cluster, &entry.what);
         self.holders.get_mut(&exchange).expect("it has begun").change(&entry.what);
-        if matches!(entry.what, Event::Forwards { .. } | Event::Replies(_)) {
+        if matches!(entry.what, Event::Ends(_) | Event::Replies(_)) {
             self.holders.remove(&exchange);
         }
         for limit in Limit::ALL {
@@ -121,7 +121,9 @@ impl Holder {
             Event::Queues => *pending = true,
             Event::Connects => (*connection, *pending) = (true, false),
             Event::Meets(outcome) => {
-                (*connection, *pending, *retry) = (false, false, false);
+                // A response that is passed on keeps its connection.
+                *connection &= matches!(outcome, Outcome::Response(_));
+                (*pending, *retry) = (false, false);
                 self.wanted = match outcome {
                     Outcome::Response(head) => head.status >= 500,
                     Outcome::Failed { failure, .. } => *failure != Failure::Overflow,
@@ -133,7 +135,7 @@ impl Holder {
                 self.wanted = true;
             }
             Event::Wakes(_) => (*connection, *pending) = (false, false),
-            Event::Waits { .. } => (*request, *retry) = (false, true),
+            Event::Waits { .. } => (*connection, *request, *retry) = (false, false, true),
             _ => {}
         }
     }

@@ -6,7 +6,7 @@ use leeboard_policy::cluster::Address;
 use leeboard_policy::dice::Share;
 use leeboard_policy::retry::{RetryOn, RetryPolicy};
 use leeboard_policy::route::Fault;
-use leeboard_policy::step::Outcome;
+use leeboard_policy::step::{End, Outcome};
 use leeboard_policy::time::{Span, Time};
 use leeboard_policy::verdict::{Failure, Verdict};
 use leeboard_sim::{Arrival, Conduct, Entry, Event, Seen};
@@ -28,6 +28,7 @@ struct Watched<'r> {
     tried: Vec<Address>,
     number: u32,
     repeated: bool,
+    /// When the attempt under way had its connection.
     connected: Option<Time>,
     /// Whether the last attempt ended in a way that asks for another.
     wanted: bool,
@@ -57,16 +58,23 @@ impl<'r> Watched<'r> {
     fn see(&mut self, entry: &Entry) {
         let at = entry.at;
         assert!(self.deadline().is_none_or(|deadline| at <= deadline), "{entry:?} is too late");
+        self.in_attempt_time(at);
         match &entry.what {
-            Event::Began { .. } | Event::Queues | Event::Outlier(_) => {}
-            Event::Connects => self.connected = Some(at),
+            Event::Began { .. } | Event::Queues | Event::Connects | Event::Outlier(_) => {}
+            Event::Connected => self.connected = Some(at),
             Event::Tries { endpoint: Some(endpoint), number, fresh } => self.tries(endpoint, *number, *fresh, at),
-            Event::Meets(Outcome::Response(head)) => self.wanted = head.status >= 500,
-            Event::Meets(Outcome::Failed { failure, .. }) => self.wanted = *failure != Failure::Overflow,
+            Event::Meets(outcome) => {
+                self.connected = None;
+                self.wanted = match outcome {
+                    Outcome::Response(head) => head.status >= 500,
+                    Outcome::Failed { failure, .. } => *failure != Failure::Overflow,
+                };
+            }
             Event::Wakes(_) if self.deadline() == Some(at) => {}
             Event::Wakes("timeout of the attempt") => {
                 let allowed = self.rules.policy.per_try_timeout.expect("an attempt's time is limited");
-                assert_eq!(at, self.connected.expect("an attempt's time begins with its connection") + allowed);
+                let connected = self.connected.take().expect("an attempt's time begins with its connection");
+                assert_eq!(at, connected + allowed);
                 self.wanted = true;
             }
             Event::Wakes(_) => assert_eq!(Some(at), self.back.or(Some(self.departure()))),
@@ -76,8 +84,18 @@ impl<'r> Watched<'r> {
                 let all = self.number == self.rules.policy.attempts + 1;
                 assert!(!self.wanted || all, "given up after {} of {}", self.number, self.rules.policy.attempts + 1);
             }
-            Event::Replies(Verdict::Timeout) => assert_eq!(Some(at), self.deadline()),
+            Event::Ends(End::TimedOut) | Event::Replies(Verdict::Timeout) => assert_eq!(Some(at), self.deadline()),
+            Event::Ends(_) => {}
             other => panic!("{other:?} has no reason here"),
+        }
+    }
+
+    /// An attempt's own timeout counts when it is shorter than the route's. A connection that is never made has no such time.
+    fn in_attempt_time(&self, at: Time) {
+        let allowed = self.rules.policy.per_try_timeout;
+        let allowed = allowed.filter(|allowed| self.rules.timeout.is_none_or(|whole| *allowed < whole));
+        if let (Some(connected), Some(allowed)) = (self.connected, allowed) {
+            assert!(at <= connected + allowed, "an attempt of {}", at - connected);
         }
     }
 
@@ -153,7 +171,7 @@ fn arrivals(rules: &Rules, luck: &mut Luck) -> Vec<Arrival> {
 
 #[test]
 fn every_attempt_and_every_pause_is_within_the_policy() {
-    let (mut pauses, mut most, mut repeated, mut expired) = (Vec::new(), 0, 0, 0);
+    let (mut pauses, mut most, mut repeated, mut expired, mut cut) = (Vec::new(), 0, 0, 0, 0);
     for seed in 0..250 {
         let mut luck = Luck::new(seed);
         let rules = rules(&mut luck);
@@ -171,12 +189,13 @@ fn every_attempt_and_every_pause_is_within_the_policy() {
             most = most.max(one.attempts);
             repeated += entries.iter().filter(|e| matches!(e.what, Event::Tries { fresh: true, .. })).count();
             expired += usize::from(one.details == "response_timeout");
+            cut += entries.iter().filter(|e| e.what == Event::Ends(End::TimedOut)).count();
         }
         assert_eq!(seen.len(), 25);
         assert_quiet(&world);
     }
     // The rules above are of use only if all of it happened.
-    assert!(most == 7 && repeated > 100 && expired > 100, "{most} {repeated} {expired}");
+    assert!(most == 7 && repeated > 100 && expired > 100 && cut > 50, "{most} {repeated} {expired} {cut}");
     let mean = pauses.iter().sum::<f64>() / pauses.len() as f64;
     assert!(pauses.len() > 2_000 && (0.47..0.53).contains(&mean), "{} pauses, {mean}", pauses.len());
 }

@@ -12,6 +12,7 @@ use leeboard_policy::headers::HeaderOps;
 use leeboard_policy::limits::Limit;
 use leeboard_policy::live::Live;
 use leeboard_policy::origin::Origin;
+use leeboard_policy::retry::ResponseHead;
 use leeboard_policy::route::{Action, Destination, Forward, Match, Route, Target};
 use leeboard_policy::snapshot::{Draft, Snapshot, VirtualHost};
 use leeboard_policy::time::{Span, Time};
@@ -64,7 +65,7 @@ impl Luck {
     /// What an attempt may meet. It comes to an end, if only by the connect timeout or a route's.
     pub(crate) fn conduct(&mut self) -> Conduct {
         let pause = self.millis(1, 400);
-        match self.between(1, 10) {
+        match self.between(1, 12) {
             1..=3 => Conduct::after(200, pause),
             4 => Conduct::status(200),
             5 => Conduct::after(503, pause),
@@ -72,6 +73,11 @@ impl Luck {
             7 => Conduct::after(404, pause),
             8 => Conduct::Fails(Failure::ConnectRefused),
             9 => Conduct::Fails(Failure::Terminated),
+            10 | 11 => {
+                let head = ResponseHead { status: self.one_of(&[200, 500]), grpc_status: None, rate_limited: false };
+                let breaks = self.percent(40).then_some(Failure::Terminated);
+                Conduct::Streams { head, after: pause, body: self.millis(1, 400), breaks }
+            }
             _ => self.one_of(&[Conduct::Unreachable, Conduct::Hangs]),
         }
     }
