@@ -16,7 +16,7 @@ use crate::limits::{Limit, Slot};
 use crate::live::Live;
 use crate::matching::first_match;
 use crate::outlier::{OutlierEvent, Score, grpc_to_http};
-use crate::request::{Caller, Entrance, Head};
+use crate::request::{Caller, Entrance, Head, Tunnel};
 use crate::retry::ResponseHead;
 use crate::route::{Action, Destination, Direct, Forward, Redirect, Target};
 use crate::snapshot::{RuleId, split_authority};
@@ -34,6 +34,7 @@ pub struct Exchange {
     cluster: Option<ClusterId>,
     dice: Dice,
     grpc: bool,
+    tunnel: Option<Tunnel>,
     idempotent: bool,
     hash: Option<u64>,
     /// The whole time allowed from `received`.
@@ -99,6 +100,10 @@ impl Exchange {
         exchange.rule = Some(rule);
         let step = match live.snapshot().rule(rule).map(|route| &route.action) {
             None => exchange.reply(Verdict::NoRoute),
+            // The caller has no use for what these say; a 2xx would even tell it that its tunnel is open.
+            Some(Action::Redirect(_) | Action::Direct(_)) if exchange.tunnel == Some(Tunnel::Connect) => {
+                exchange.reply(Verdict::NoRoute)
+            }
             Some(Action::Redirect(redirect)) => exchange.redirect(redirect, head),
             Some(Action::Direct(direct)) => exchange.direct(direct),
             Some(Action::Forward(forward)) => exchange.forward(forward, head, caller, now),
@@ -113,7 +118,8 @@ impl Exchange {
             destination: 0,
             cluster: None,
             dice,
-            grpc: head.is_grpc(),
+            grpc: head.is_grpc() && head.tunnel().is_none(),
+            tunnel: head.tunnel(),
             idempotent: matches!(head.method(), "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PUT" | "DELETE"),
             hash: None,
             timeout: None,
@@ -313,6 +319,10 @@ impl Exchange {
         }
         self.retry_slot = None;
         self.phase = Phase::Responding;
+        if self.opens_tunnel(head.status) {
+            // Envoy: the route's timeout covers only the wait for the switch.
+            self.timeout = None;
+        }
         Step::Forward
     }
 
@@ -408,11 +418,24 @@ impl Exchange {
 
     fn reply(&mut self, verdict: Verdict) -> Step {
         let retried = self.attempts > 1;
+        let verdict = match verdict {
+            Verdict::AbortHttp(status) if self.opens_tunnel(status) => Verdict::NoRoute,
+            other => other,
+        };
         let answer = verdict.answer(retried);
         self.flags = self.flags.with(answer.flags);
         let grpc_status = self.grpc.then(|| verdict.grpc_status(answer.status));
         self.finish();
         Step::Reply(Reply { verdict, answer, body: None, location: None, grpc_status })
+    }
+
+    /// Whether an answer makes the caller believe that it has its tunnel.
+    fn opens_tunnel(&self, status: u16) -> bool {
+        match self.tunnel {
+            Some(Tunnel::Upgrade) => status == 101,
+            Some(Tunnel::Connect) => (200..300).contains(&status),
+            None => false,
+        }
     }
 
     fn finish(&mut self) {

@@ -50,6 +50,11 @@ pub trait Head {
         }
     }
 
+    /// What the caller wants its connection to become, if it is to carry something else than HTTP from now on.
+    fn tunnel(&self) -> Option<Tunnel> {
+        None
+    }
+
     /// Whether the content type is gRPC's. Envoy: `application/grpc`, alone or before a `+`.
     fn is_grpc(&self) -> bool {
         self.header("content-type").is_some_and(|kind| {
@@ -61,6 +66,15 @@ pub trait Head {
     fn grpc_timeout(&self) -> Option<Span> {
         parse_grpc_timeout(&self.header("grpc-timeout")?)
     }
+}
+
+/// A connection that carries bytes of the caller's own after the request's answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Tunnel {
+    /// The endpoint switches protocols, or answers like to any request. RFC 9110 §7.8.
+    Upgrade,
+    /// The endpoint is sent what comes after the request, and nothing of the request. RFC 9110 §9.3.6.
+    Connect,
 }
 
 /// Who sent a request.

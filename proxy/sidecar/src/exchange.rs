@@ -27,6 +27,7 @@ use crate::lane::Lane;
 use crate::listener::talk::Asked;
 use crate::telemetry::FaultKind;
 use crate::telemetry::record::Reporter;
+use crate::tunnel::{self, Coming, Tunnel};
 use crate::upstream::upload::Upload;
 
 /// Serves one request. `asked` counts it on its connection; `ambiguous` tells that its head gave its length in two ways.
@@ -46,7 +47,8 @@ pub(crate) async fn serve(
     let (parts, incoming) = request.into_parts();
     let mut ledger = Ledger::open(lane.clone(), asked, caller, reporter, parts.version, began);
     let mut head = match RequestHead::admit(parts, ambiguous) {
-        Ok(head) => head,
+        Ok(head) if tunnel::may_enter(&head, entrance) => head,
+        Ok(_) => return refuse(ledger, BadRequest::Upgrade),
         Err(bad) => return refuse(ledger, bad),
     };
     let dice = lane.dice();
@@ -104,6 +106,7 @@ fn keep(lane: &Lane, exchange: &Exchange) -> usize {
 fn forward(answered: Answered, head: &RequestHead, mut ledger: Ledger) -> Response<DownBody> {
     let Answered { mut response, lease, service_time } = answered;
     let keeps = peer_keeps(response.headers());
+    let protocol = response.headers_mut().remove(http::header::UPGRADE);
     let caller = ledger.caller;
     let early = ledger.upload.as_ref().is_some_and(|upload| !upload.complete());
     ledger.service_time = (!early).then_some(service_time);
@@ -115,8 +118,18 @@ fn forward(answered: Answered, head: &RequestHead, mut ledger: Ledger) -> Respon
     if let Some(upload) = &ledger.upload {
         upload.settle();
     }
-    mark_close(&mut response, &ledger);
-    response.map(|incoming| DownBody::Stream(Box::new(Download::new(incoming, ledger, lease, keeps))))
+    match response.body() {
+        Coming::Body(_) => mark_close(&mut response, &ledger),
+        Coming::Tunnel(_) => {
+            if let Some(protocol) = protocol {
+                tunnel::switch(response.headers_mut(), protocol);
+            }
+        }
+    }
+    response.map(|coming| match coming {
+        Coming::Body(incoming) => DownBody::Stream(Box::new(Download::new(incoming, ledger, lease, keeps))),
+        Coming::Tunnel(far) => DownBody::Tunnel(Some(Box::new(Tunnel::new(far, ledger, lease)))),
+    })
 }
 
 /// Gives the proxy's own answer.

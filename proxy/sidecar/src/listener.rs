@@ -4,9 +4,11 @@ mod rim;
 mod smuggling;
 pub(crate) mod talk;
 
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
+use bytes::Bytes;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -22,6 +24,7 @@ use crate::exchange::head::Caller;
 use crate::lane::Lane;
 use crate::run::Worker;
 use crate::telemetry::worker::ListenerCounters;
+use crate::tunnel::Berth;
 use crate::upstream::connect::OnThisWorker;
 
 /// Envoy: the most streams at a time on a caller's connection.
@@ -104,8 +107,14 @@ fn welcome(
     let _ = stream.set_nodelay(true);
     let open = (counters.accepted(), lane.traffic.connection());
     let talk = lane.talks.begin(lane.clock);
-    let conversation =
-        Conversation { lane: lane.clone(), caller: Caller { remote, local }, entrance, side, talk: talk.clone() };
+    let conversation = Conversation {
+        lane: lane.clone(),
+        caller: Caller { remote, local },
+        entrance,
+        side,
+        talk: talk.clone(),
+        berth: Berth::default(),
+    };
     tokio::task::spawn_local(async move {
         let _open = open;
         conversation.hold(stream).await;
@@ -119,6 +128,7 @@ struct Conversation {
     entrance: Entrance,
     side: Side,
     talk: Rc<Talk>,
+    berth: Berth,
 }
 
 impl Conversation {
@@ -143,7 +153,7 @@ impl Conversation {
     }
 
     fn service(&self) -> rim::Service {
-        rim::service(self.lane.clone(), self.entrance, self.caller, self.talk.clone())
+        rim::service(self.lane.clone(), self.entrance, self.caller, self.talk.clone(), self.berth.clone())
     }
 
     async fn http1(&self, downstream: Downstream, mut stance: watch::Receiver<Stance>) {
@@ -165,7 +175,14 @@ impl Conversation {
             };
             tokio::select! {
                 biased;
-                ended = &mut connection => return self.tell(ended),
+                ended = poll_fn(|cx| connection.poll_without_shutdown(cx)) => {
+                    if !self.tell(ended) {
+                        // What waits to be a tunnel ends with the connection that it would have had.
+                        drop(self.berth.take());
+                    }
+                    let parts = connection.into_parts();
+                    return self.after_http(parts.io.into_inner(), parts.read_buf).await;
+                }
                 () = self.talk.late() => {
                     self.lane.telemetry.bad_request("header-timeout");
                     return timed_out(connection.into_parts().io.into_inner()).await;
@@ -175,6 +192,18 @@ impl Conversation {
                     Pin::new(&mut connection).graceful_shutdown();
                 }
             }
+        }
+    }
+
+    /// What is left of an HTTP/1 connection becomes a tunnel if one waits for it; otherwise the proxy's part in it is over.
+    async fn after_http(&self, mut downstream: Downstream, early: Bytes) {
+        match self.berth.take() {
+            Some(tunnel) => {
+                downstream.forget_http();
+                Box::pin(tunnel.carry(downstream, early)).await;
+            }
+            // The caller may be gone; there is nobody else to tell.
+            None => drop(downstream.shutdown().await),
         }
     }
 
@@ -198,7 +227,10 @@ impl Conversation {
             };
             tokio::select! {
                 biased;
-                ended = &mut connection => return self.tell(ended),
+                ended = &mut connection => {
+                    self.tell(ended);
+                    return;
+                }
                 () = leave, if !leaving => {
                     leaving = true;
                     connection.as_mut().graceful_shutdown();
@@ -207,15 +239,16 @@ impl Conversation {
         }
     }
 
-    /// Counts requests that hyper could not read and has answered itself with 400, 414 or 431.
-    fn tell(&self, ended: hyper::Result<()>) {
-        let Err(error) = ended else { return };
+    /// Counts requests that hyper could not read and has answered itself with 400, 414 or 431. True when all went well.
+    fn tell(&self, ended: hyper::Result<()>) -> bool {
+        let Err(error) = ended else { return true };
         if error.is_parse_too_large() {
             self.lane.telemetry.bad_request("header-too-large");
         } else if error.is_parse() {
             self.lane.telemetry.bad_request("malformed");
         }
         tracing::debug!(caller = %self.caller.remote, %error, "a caller's connection ended");
+        false
     }
 }
 

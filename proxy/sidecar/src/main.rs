@@ -13,6 +13,7 @@ mod log;
 mod run;
 mod store;
 mod telemetry;
+mod tunnel;
 mod upstream;
 
 #[global_allocator]

@@ -146,7 +146,11 @@ impl Exchange {
 
     /// The copies of the request that are sent to mirrors, each with its places taken. Asked once, with the first attempt.
     pub fn copies(&self) -> Vec<Copy> {
-        let mirrors = self.forwarding().map_or(&[][..], |forward| &forward.mirrors);
+        let mirrors = match self.tunnel {
+            // What follows the request is a talk, which nobody at a mirror could hold. Envoy: CONNECT is never mirrored.
+            Some(_) => &[][..],
+            None => self.forwarding().map_or(&[][..], |forward| &forward.mirrors),
+        };
         mirror::draw(mirrors, &self.live, self.hash, self.timeout, self.dice)
     }
 

@@ -5,11 +5,11 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 
-use http::{Request, Response, Version};
-use hyper::body::Incoming;
+use http::{Request, Response, StatusCode, Version};
 use leeboard_policy::cluster::{Address, Protocol};
 use leeboard_policy::endpoints::Endpoint;
 use leeboard_policy::live::LiveCluster;
+use leeboard_policy::request::{Head, Tunnel};
 use leeboard_policy::snapshot::split_authority;
 use leeboard_policy::step::{Attempt, Outcome, Step};
 use leeboard_policy::time::{Span, Time};
@@ -20,13 +20,14 @@ use super::answer::response_head;
 use super::copies;
 use super::head::RequestHead;
 use super::ledger::Ledger;
+use crate::tunnel::{Coming, Far};
 use crate::upstream::connect::ConnectError;
 use crate::upstream::pool::{Ask, Lease, NotAnswered, failure_of};
 use crate::upstream::upload::{UpBody, Upload};
 
 /// A response whose head has come, and the connection that it came on.
 pub(crate) struct Answered {
-    pub(crate) response: Response<Incoming>,
+    pub(crate) response: Response<Coming>,
     pub(crate) lease: Lease,
     /// From the end of the request, or from its beginning when the answer came before.
     pub(crate) service_time: Span,
@@ -79,18 +80,30 @@ impl Attempting {
         };
         let now = ledger.lane.clock.now();
         ledger.exchange_mut().connected(now);
+        if let Some(socket) = lease.bare() {
+            // Its connection is all that a CONNECT asks of an endpoint.
+            let open = Response::new(Coming::Tunnel(Far::Socket(socket)));
+            return Ok(self.after_response(open, lease, ledger));
+        }
         let request = self.request(&attempt, head, http2, ledger);
         let sent = under_timers(lease.send(request), ledger).await;
         note_received(ledger);
         match sent {
             Err(step) => Ok(step),
-            Ok(Ok(response)) => Ok(self.after_response(response, lease, ledger)),
+            Ok(Ok(response)) if response.status() == StatusCode::SWITCHING_PROTOCOLS && head.upgrade.is_none() => {
+                Ok(failed(Failure::Protocol, true, &lease, ledger))
+            }
+            Ok(Ok(response)) => Ok(self.after_response(Coming::of(response), lease, ledger)),
             Ok(Err(_)) if ledger.upload.as_ref().is_some_and(Upload::failed) => Err(CallerGone),
             Ok(Err(unanswered)) => Ok(after_failure(&unanswered, &lease, ledger)),
         }
     }
 
+    /// Tunnels begin with HTTP/1.1 whatever the endpoint could speak.
     fn speaks_http2(&self, head: &RequestHead, ledger: &Ledger) -> bool {
+        if head.tunnel().is_some() {
+            return false;
+        }
         match ledger.exchange().live().snapshot().cluster(self.cluster.id).protocol {
             Protocol::Http1 => false,
             Protocol::Http2 => true,
@@ -112,12 +125,14 @@ impl Attempting {
         };
         let lane = ledger.lane.clone();
         let live = ledger.exchange().live().clone();
+        let bare = head.tunnel() == Some(Tunnel::Connect);
         let ask = Ask {
             cluster: &self.cluster,
             settings: &live.snapshot().cluster(self.cluster.id).connection,
             endpoint: &endpoint,
             http2,
-            fresh: attempt.fresh,
+            bare,
+            fresh: attempt.fresh || bare,
             passing: attempt.endpoint.is_none(),
             now: lane.clock.now(),
         };
@@ -157,7 +172,7 @@ impl Attempting {
         Request::from_parts(parts, body)
     }
 
-    fn after_response(&mut self, response: Response<Incoming>, lease: Lease, ledger: &mut Ledger) -> Step {
+    fn after_response(&mut self, response: Response<Coming>, lease: Lease, ledger: &mut Ledger) -> Step {
         let now = ledger.lane.clock.now();
         let replayable = replayable(ledger);
         let exchange = ledger.exchange_mut();
@@ -167,16 +182,23 @@ impl Attempting {
             Step::Forward => self.answered = Some(Answered { response, lease, service_time }),
             // A connection on which the request is still being sent cannot take another.
             _ if !ledger.upload.as_ref().is_none_or(Upload::handed_on) => {}
-            _ => lease.drain(response.into_body(), &ledger.lane),
+            _ => {
+                if let Coming::Body(incoming) = response.into_body() {
+                    lease.drain(incoming, &ledger.lane);
+                }
+            }
         }
         step
     }
 }
 
 fn after_failure(unanswered: &NotAnswered, lease: &Lease, ledger: &mut Ledger) -> Step {
-    let now = ledger.lane.clock.now();
-    let failure = failure_of(&unanswered.error);
     let written = !unanswered.unsent && lease.written();
+    failed(failure_of(&unanswered.error), written, lease, ledger)
+}
+
+fn failed(failure: Failure, written: bool, lease: &Lease, ledger: &mut Ledger) -> Step {
+    let now = ledger.lane.clock.now();
     let replayable = replayable(ledger);
     ledger.exchange_mut().after(Outcome::Failed { failure, reused: lease.reused, written }, replayable, now)
 }

@@ -109,6 +109,7 @@ impl Sending {
             settings,
             endpoint,
             http2,
+            bare: false,
             fresh: false,
             passing: false,
             now: lane.clock.now(),

@@ -12,6 +12,7 @@ use tokio::time::Sleep;
 
 use super::answer::grpc_status;
 use super::ledger::Ledger;
+use crate::tunnel::Tunnel;
 use crate::upstream::pool::{Lease, failure_of};
 use crate::upstream::upload::Upload;
 
@@ -19,6 +20,8 @@ use crate::upstream::upload::Upload;
 pub(crate) enum DownBody {
     /// An endpoint's body.
     Stream(Box<Download>),
+    /// Nothing: the connection becomes a tunnel, which the listener takes from here.
+    Tunnel(Option<Box<Tunnel>>),
     /// The proxy's own words, once.
     Own(Option<Bytes>, Option<Box<Ledger>>),
 }
@@ -128,6 +131,7 @@ impl Body for DownBody {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         match self.get_mut() {
             DownBody::Stream(download) => download.poll_frame(cx),
+            DownBody::Tunnel(_) => Poll::Ready(None),
             DownBody::Own(words, ledger) => {
                 let words = words.take().filter(|words| !words.is_empty());
                 if let (Some(words), Some(ledger)) = (&words, ledger) {
@@ -141,6 +145,7 @@ impl Body for DownBody {
     fn is_end_stream(&self) -> bool {
         match self {
             DownBody::Stream(download) => download.incoming.is_end_stream(),
+            DownBody::Tunnel(_) => true,
             DownBody::Own(words, _) => words.as_ref().is_none_or(Bytes::is_empty),
         }
     }
@@ -148,6 +153,7 @@ impl Body for DownBody {
     fn size_hint(&self) -> SizeHint {
         match self {
             DownBody::Stream(download) => download.incoming.size_hint(),
+            DownBody::Tunnel(_) => SizeHint::with_exact(0),
             DownBody::Own(words, _) => SizeHint::with_exact(words.as_ref().map_or(0, |words| words.len() as u64)),
         }
     }

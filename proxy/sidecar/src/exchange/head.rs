@@ -11,10 +11,12 @@ use http::{Method, Uri, Version};
 use leeboard_policy::dice::Dice;
 use leeboard_policy::exchange::Exchange;
 use leeboard_policy::headers::{Facts, HeaderEdit, Operator};
-use leeboard_policy::request::Head;
+use leeboard_policy::request::{Head, Tunnel};
 use leeboard_policy::rewrite::normalise;
 use leeboard_policy::time::Span;
 use leeboard_policy::verdict::BadRequest;
+
+use crate::tunnel;
 
 /// A request's head, brought to one form whatever the caller spoke.
 #[derive(Clone, Debug)]
@@ -30,6 +32,8 @@ pub(crate) struct RequestHead {
     pub(crate) headers: HeaderMap,
     /// What the proxy of the caller says of it.
     pub(crate) peer: Option<HeaderValue>,
+    /// The protocols that the caller wants to switch to.
+    pub(crate) upgrade: Option<HeaderValue>,
     pub(crate) extensions: http::Extensions,
     pub(crate) version: Version,
 }
@@ -79,6 +83,7 @@ impl RequestHead {
             return Err(BadRequest::AmbiguousLength);
         }
         let (authority, path) = check(&parts)?;
+        let upgrade = tunnel::wanted_upgrade(&parts);
         let Parts { method, mut headers, extensions, version, .. } = parts;
         strip_hop_by_hop(&mut headers);
         headers.remove(header::HOST);
@@ -86,7 +91,18 @@ impl RequestHead {
         KNOBS.iter().for_each(|knob| {
             headers.remove(knob);
         });
-        Ok(Self { method, scheme: "http", authority, sent_authority: None, path, peer, headers, extensions, version })
+        Ok(Self {
+            method,
+            scheme: "http",
+            authority,
+            sent_authority: None,
+            path,
+            headers,
+            peer,
+            upgrade,
+            extensions,
+            version,
+        })
     }
 
     /// Envoy: what is added to every request before routing.
@@ -142,6 +158,9 @@ impl RequestHead {
         } else {
             parts.uri = Uri::from(self.path.clone());
             parts.headers.insert(header::HOST, self.authority.clone());
+            if let Some(protocols) = &self.upgrade {
+                tunnel::switch(&mut parts.headers, protocols.clone());
+            }
         }
         parts
     }
@@ -162,10 +181,11 @@ fn check(parts: &Parts) -> Result<(HeaderValue, PathAndQuery), BadRequest> {
     if headers.get_all(header::CONTENT_LENGTH).iter().nth(1).is_some() {
         return Err(BadRequest::AmbiguousLength);
     }
-    if parts.method == Method::CONNECT || headers.contains_key(header::UPGRADE) && asks_upgrade(headers) {
-        return Err(BadRequest::Upgrade);
-    }
     let authority = authority(parts)?;
+    if parts.method == Method::CONNECT {
+        tunnel::check_target(parts)?;
+        return Ok((authority, PathAndQuery::from_static("/")));
+    }
     let target = parts.uri.path_and_query().filter(|path| path.as_str().starts_with('/'));
     let path = match (target, parts.uri.authority()) {
         (Some(path), _) => path.clone(),
@@ -177,12 +197,6 @@ fn check(parts: &Parts) -> Result<(HeaderValue, PathAndQuery), BadRequest> {
         Cow::Owned(plain) => PathAndQuery::try_from(plain).map_err(|_| BadRequest::InvalidTarget)?,
     };
     Ok((authority, path))
-}
-
-/// `h2c` is declined by silence, as RFC 9110 §7.8 allows; anything else is asked for in earnest.
-fn asks_upgrade(headers: &HeaderMap) -> bool {
-    let upgrades = headers.get_all(header::UPGRADE).iter().filter_map(|value| value.to_str().ok());
-    upgrades.flat_map(|value| value.split(',')).any(|protocol| !protocol.trim().eq_ignore_ascii_case("h2c"))
 }
 
 /// The target's authority if it has one (absolute form, HTTP/2), else Host. RFC 9112 §3.2.
@@ -261,6 +275,12 @@ impl Head for RequestHead {
     }
     fn values<'h>(&'h self, name: &str, each: &mut dyn FnMut(&'h str)) {
         self.headers.get_all(name).iter().for_each(|value| each(text(value)));
+    }
+    fn tunnel(&self) -> Option<Tunnel> {
+        match &self.upgrade {
+            Some(_) => Some(Tunnel::Upgrade),
+            None => (self.method == Method::CONNECT).then_some(Tunnel::Connect),
+        }
     }
 }
 
@@ -384,7 +404,7 @@ mod tests {
             ("/", &[("host", "a"), ("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")], Some(UnknownCoding)),
             ("/a%00", &[("host", "a")], Some(InvalidTarget)),
             ("*", &[("host", "a")], Some(InvalidTarget)),
-            ("/", &[("host", "a"), ("upgrade", "websocket")], Some(Upgrade)),
+            ("/", &[("host", "a"), ("upgrade", "websocket")], None),
             ("/", &[("host", "a"), ("upgrade", "h2c")], None),
         ];
         for (target, headers, expected) in table {

@@ -18,13 +18,14 @@ use crate::exchange::download::DownBody;
 use crate::exchange::head::Caller;
 use crate::exchange::serve;
 use crate::lane::Lane;
+use crate::tunnel::Berth;
 
 /// What hyper calls.
 pub(super) type Service = Isolated<Door>;
 
 /// The service of one connection.
-pub(super) fn service(lane: Rc<Lane>, entrance: Entrance, caller: Caller, talk: Rc<Talk>) -> Service {
-    Isolation.layer(Door { lane, entrance, caller, talk })
+pub(super) fn service(lane: Rc<Lane>, entrance: Entrance, caller: Caller, talk: Rc<Talk>, berth: Berth) -> Service {
+    Isolation.layer(Door { lane, entrance, caller, talk, berth })
 }
 
 /// Where requests come in.
@@ -34,6 +35,7 @@ pub(super) struct Door {
     entrance: Entrance,
     caller: Caller,
     talk: Rc<Talk>,
+    berth: Berth,
 }
 
 type Answering = Pin<Box<dyn Future<Output = Result<Response<DownBody>, Infallible>>>>;
@@ -49,9 +51,15 @@ impl tower::Service<Request<Incoming>> for Door {
 
     fn call(&mut self, request: Request<Incoming>) -> Answering {
         let ambiguous = self.talk.request_begins();
-        let Self { lane, entrance, caller, talk } = self.clone();
+        let Self { lane, entrance, caller, talk, berth } = self.clone();
         let asked = talk.request();
-        Box::pin(async move { Ok(serve(lane, entrance, caller, request, asked, ambiguous).await) })
+        Box::pin(async move {
+            let mut response = serve(lane, entrance, caller, request, asked, ambiguous).await;
+            if let DownBody::Tunnel(tunnel) = response.body_mut() {
+                berth.set(tunnel.take());
+            }
+            Ok(response)
+        })
     }
 }
 

@@ -151,6 +151,13 @@ impl Downstream {
     }
 }
 
+impl Downstream {
+    /// From now on it carries no HTTP, so that nothing is looked for in it.
+    pub(super) fn forget_http(&mut self) {
+        self.talk = None;
+    }
+}
+
 impl AsyncRead for Downstream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();

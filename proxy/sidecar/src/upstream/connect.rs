@@ -32,6 +32,8 @@ pub(crate) enum Sender {
     One(http1::SendRequest<UpBody>),
     /// Many streams, at most as many as the peer allows just now.
     Many(http2::SendRequest<UpBody>, Arc<AtomicUsize>),
+    /// The socket itself.
+    Bare(Metered),
 }
 
 /// Envoy: the most header fields of a message.
@@ -42,16 +44,17 @@ const HTTP1_BUFFER: usize = 64 * 1024;
 const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 
-/// Connects within the cluster's `connectTimeout`.
+/// Connects within the cluster's `connectTimeout`. `bare` leaves the socket without any HTTP.
 pub(crate) async fn connect(
     address: &Address,
     settings: &Settings,
     http2: bool,
+    bare: bool,
 ) -> Result<(Sender, Arc<Meter>), ConnectError> {
     let making = async {
         let socket = Metered::new(open(address, settings).await.map_err(refused)?);
         let meter = socket.meter();
-        let sender = handshake(socket, settings, http2).await?;
+        let sender = if bare { Sender::Bare(socket) } else { handshake(socket, settings, http2).await? };
         Ok((sender, meter))
     };
     match tokio::time::timeout(duration(settings.connect_timeout), making).await {
@@ -100,7 +103,7 @@ async fn handshake(socket: Metered, settings: &Settings, http2: bool) -> Result<
         let mut builder = http1::Builder::new();
         builder.preserve_header_case(true).max_headers(MAX_HEADERS).max_buf_size(HTTP1_BUFFER);
         let (sender, driver) = builder.handshake(io).await.map_err(broken)?;
-        tokio::task::spawn_local(driver);
+        tokio::task::spawn_local(driver.with_upgrades());
         return Ok(Sender::One(sender));
     }
     let mut builder = http2::Builder::new(OnThisWorker);

@@ -25,6 +25,7 @@ use tokio::sync::Notify;
 use super::connect::{ConnectError, Sender, connect};
 use super::shared::{SharedPool, SharedPools};
 use super::shelf::{Connection, Held, Many, Shelf, Wire};
+use super::socket::Metered;
 use super::upload::UpBody;
 use crate::lane::Lane;
 use crate::telemetry::WorkerTelemetry;
@@ -40,6 +41,8 @@ pub(crate) struct Ask<'a> {
     pub(crate) endpoint: &'a Endpoint,
     /// HTTP/2 rather than HTTP/1.1.
     pub(crate) http2: bool,
+    /// The bare connection, to carry a caller's own bytes. Never kept, so asked for with `fresh`.
+    pub(crate) bare: bool,
     /// Only a new connection will do.
     pub(crate) fresh: bool,
     /// The endpoint is in no list: it is where the caller was going anyway.
@@ -179,23 +182,20 @@ pub(super) async fn make(
     place: Option<Slot>,
     counters: &dyn Fn() -> PoolCounters,
 ) -> Result<(Connection, Option<Arc<Many>>), ConnectError> {
-    let (sender, meter) = connect(ask.endpoint.address(), ask.settings, ask.http2).await?;
+    let (sender, meter) = connect(ask.endpoint.address(), ask.settings, ask.http2, ask.bare).await?;
     let held = Held { _place: place, _counted: counters().opened() };
+    let alone = |wire, held| Connection {
+        wire,
+        meter: meter.clone(),
+        served: 0,
+        idle_since: ask.now,
+        keep: ask.settings.idle_timeout,
+        _held: Some(held),
+        passing: ask.passing,
+    };
     match sender {
-        Sender::One(sender) => {
-            let keep = ask.settings.idle_timeout;
-            let wire = Wire::One(sender);
-            let connection = Connection {
-                wire,
-                meter,
-                served: 0,
-                idle_since: ask.now,
-                keep,
-                _held: Some(held),
-                passing: ask.passing,
-            };
-            Ok((connection, None))
-        }
+        Sender::Bare(socket) => Ok((alone(Wire::Bare(Some(socket)), held), None)),
+        Sender::One(sender) => Ok((alone(Wire::One(sender), held), None)),
         Sender::Many(sender, allowed) => {
             let many = Arc::new(Many {
                 sender,
@@ -282,6 +282,15 @@ impl Lease {
                 }
                 sender.try_send_request(request).await.map_err(not_answered)
             }
+            Wire::Bare(_) => unreachable!("a bare connection is asked for when there is no request to send"),
+        }
+    }
+
+    /// The socket of a bare connection, once; the lease still holds its place.
+    pub(crate) fn bare(&mut self) -> Option<Metered> {
+        match &mut self.connection.as_mut()?.wire {
+            Wire::Bare(socket) => socket.take(),
+            Wire::One(_) | Wire::Many(_) => None,
         }
     }
 

@@ -9,7 +9,7 @@ use leeboard_policy::limits::Slot;
 use leeboard_policy::time::{Span, Time};
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::socket::Meter;
+use super::socket::{Meter, Metered};
 use super::upload::UpBody;
 
 /// A connection in use, or one that waits for its next request.
@@ -43,6 +43,8 @@ pub(crate) enum Wire {
     One(http1::SendRequest<UpBody>),
     /// A stream's part in an HTTP/2 connection.
     Many(Arc<Many>),
+    /// No request: what comes after a CONNECT. Empty once the tunnel has the socket.
+    Bare(Option<Metered>),
 }
 
 /// An HTTP/2 connection, shared by its streams.
@@ -177,6 +179,7 @@ impl Connection {
         let open = match &self.wire {
             Wire::One(sender) => !sender.is_closed(),
             Wire::Many(many) => !many.sender.is_closed(),
+            Wire::Bare(_) => false,
         };
         open && self.keep.is_none_or(|keep| now - self.idle_since < keep)
     }

@@ -35,7 +35,7 @@ async fn what_could_be_read_in_two_ways_is_refused() {
         ("GET / HTTP/1.1\r\nHost : shop.test\r\n\r\n", 400, None),
         ("GET / HTTP/1.1\r\nHost: shop.test\r\nX: a\r\n b\r\n\r\n", 400, None),
         ("GET / x HTTP/1.1\r\nHost: shop.test\r\n\r\n", 400, None),
-        ("GET / HTTP/1.1\r\nHost: shop.test\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n", 403, Some("upgrade-not-enabled")),
+        ("CONNECT shop.test HTTP/1.1\r\nHost: shop.test\r\n\r\n", 400, Some("invalid-target")),
         ("\x01\x02\x03\r\n\r\n", 400, None),
     ];
     for (request, status, reason) in table {

@@ -23,3 +23,4 @@ mod routes;
 mod soak;
 mod streams;
 mod timeouts;
+mod tunnels;
