@@ -206,6 +206,25 @@ fn ran_out(watched: &Watched<'_>, seen: &Seen) -> bool {
 }
 
 #[test]
+fn endpoints_are_tried_again_when_the_policy_does_not_mind() {
+    let mut scene = Scene::new(&[3]);
+    let mut again = 0;
+    for avoid_tried in [true, false] {
+        let on = RetryOn::SERVER_ERROR;
+        scene.forward.retry = Some(RetryPolicy { attempts: 2, on, avoid_tried, ..RetryPolicy::istio_default() });
+        let mut world = scene.world(1);
+        let arrival =
+            Arrival { at: Time(0), request: Luck::new(1).request(), script: vec![Conduct::after(503, Span(1))] };
+        let seen = world.play(&vec![arrival; 100]);
+        again = seen.iter().filter(|one| one.endpoints.iter().collect::<BTreeSet<_>>().len() < 3).count();
+        assert!(!avoid_tried || again == 0, "{again} went to an endpoint twice");
+        assert_quiet(&world);
+    }
+    // 21 of 27 draws of three among three repeat one, if all are alike.
+    assert!((50..=95).contains(&again), "{again}");
+}
+
+#[test]
 fn without_a_policy_there_is_one_attempt() {
     for seed in 0..50 {
         let mut luck = Luck::new(seed);
