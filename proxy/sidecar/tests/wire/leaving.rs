@@ -126,6 +126,14 @@ async fn requests_to_the_application_are_passed_and_counted() {
     leeboard.metric_becomes("istio_requests_total", &labels, 1.0).await;
     let cluster = format!("inbound|{}||", application.address.port());
     assert_eq!(leeboard.record("/in").await["upstream_cluster"], cluster);
+
+    // Another Leeboard says who calls; the application has nothing to do with that.
+    let introduced = get("/peer", "X-Leeboard-Peer: name=cart;namespace=demo\r\n");
+    assert_eq!(leeboard.ask_at("inbound", introduced).await.status(), 200);
+    let seen = application.seen().pop().unwrap().message;
+    assert_eq!((seen.target(), seen.header("x-leeboard-peer")), ("/peer", None));
+    let labels = ["source_workload=\"cart\"", "source_workload_namespace=\"demo\""];
+    leeboard.metric_becomes("istio_requests_total", &labels, 1.0).await;
 }
 
 #[tokio::test]

@@ -141,3 +141,40 @@ async fn connecting_has_its_own_time() {
     let details = "upstream_reset_before_response_started{connection_timeout}";
     assert_eq!((&record["response_flags"], &record["response_code_details"]), (&"UF".into(), &details.into()));
 }
+
+#[tokio::test]
+async fn grpc_callers_say_how_long_they_wait() {
+    let endpoint = Endpoint::start(|_| vec![Deed::Hang]).await;
+    let leeboard = shop(&endpoint).await;
+    #[rustfmt::skip]
+    let table = [
+        // path, grpc-timeout, milliseconds that it takes
+        ("/route", "grpc-timeout: 5S\r\n", 300),
+        ("/route/less", "grpc-timeout: 100m\r\n", 100),
+        ("/none", "grpc-timeout: 200m\r\n", 200),
+    ];
+    for (path, asked, least) in table {
+        let watch = Stopwatch::start();
+        let answer = leeboard.ask(get(path, &format!("content-type: application/grpc\r\n{asked}"))).await;
+        watch.check(path, least);
+        assert_eq!((answer.status(), answer.header("grpc-status")), (200, Some("4")), "{path}");
+        let sent = endpoint.seen().pop().unwrap().message;
+        let told: u64 = sent.header("grpc-timeout").unwrap().strip_suffix('m').unwrap().parse().unwrap();
+        assert!((1..=least).contains(&told), "{path}: {told} ms");
+        assert_eq!(leeboard.record(path).await["response_flags"], "UT", "{path}");
+    }
+}
+
+#[tokio::test]
+async fn back_off_uses_up_the_route_s_time() {
+    let endpoint = Endpoint::start(|_| crate::endpoint::say(503, "")).await;
+    let rule = "[{route: [{destination: {host: shop.test}}], timeout: 200ms, \
+        retries: {attempts: 1000, retryOn: 5xx, backoff: 20ms}}]";
+    let config = service("shop.test", "HTTP", &[(endpoint.address, "v1")]) + &routes("shop.test", rule);
+    let leeboard = Leeboard::start(&config).await;
+    let watch = Stopwatch::start();
+    assert_eq!(leeboard.ask(get("/", "")).await.status(), 504);
+    watch.check("retrying", 200);
+    assert_eq!(leeboard.record("/").await["response_flags"], "UT");
+    leeboard.at_rest("outbound|80||shop.test").await;
+}
