@@ -61,6 +61,8 @@ pub(crate) async fn serve(worker: Worker) {
 }
 
 async fn accept(lane: Rc<Lane>, socket: TcpListener, entrance: Entrance, side: Side) {
+    // The process does not end before its listeners are closed: a moment without traffic is not the end of it.
+    let _listening = lane.traffic.connection();
     let counters = lane.telemetry.listener(match side {
         Side::Outbound => "outbound",
         Side::Inbound => "inbound",
