@@ -243,3 +243,41 @@ async fn a_second_sigterm_ends_at_once() {
     assert!(watch.read() < Duration::from_secs(5));
     assert!(soon("the cut", slow.response()).await.is_none());
 }
+
+#[tokio::test]
+async fn no_accepted_request_fails_while_the_process_leaves() {
+    let application = Endpoint::named("app").await;
+    let inbound = format!("127.0.0.1:0={}", application.address);
+    let config = service("shop.test", "HTTP", &[(application.address, "v1")]);
+    let flags = ["--inbound", &inbound, "--workers", "2", "--drain-time", "2s"];
+    let mut leeboard = Leeboard::with(&config, &flags).await;
+    let mut callers = tokio::task::JoinSet::new();
+    for kind in ["inbound", "outbound", "inbound", "outbound"] {
+        let address = leeboard.port(kind);
+        callers.spawn(async move {
+            let (mut served, mut lost) = (0, 0);
+            // A caller that cannot connect any more has lost nothing: it knows that nobody has its request.
+            while let Ok(stream) = tokio::net::TcpStream::connect(address).await {
+                let mut wire = Wire::new(stream);
+                let sent = wire.send(get("/", "")).await;
+                match soon("an answer", wire.response()).await {
+                    Some(answer) => assert_eq!((answer.status(), sent.is_ok()), (200, true)),
+                    None => lost += 1,
+                }
+                served += 1;
+            }
+            (served, lost)
+        });
+    }
+    application.reached(50).await;
+    leeboard.signal(Signal::SIGTERM);
+    let mut all_lost = 0;
+    while let Some(done) = soon("the callers", callers.join_next()).await {
+        let (served, lost) = done.unwrap();
+        assert!(served > 0);
+        all_lost += lost;
+    }
+    // The kernel itself cuts whoever connects between a listener's last look at its queue and its close.
+    assert!(all_lost <= 1, "{all_lost} were lost");
+    assert_eq!(leeboard.ended().await.code(), Some(0));
+}
