@@ -87,6 +87,8 @@ impl RequestHead {
         let Parts { method, mut headers, extensions, version, .. } = parts;
         strip_hop_by_hop(&mut headers);
         headers.remove(header::HOST);
+        // The caller has its `100 Continue` from this connection. Envoy: stripped.
+        headers.remove(header::EXPECT);
         let peer = headers.remove(PEER);
         KNOBS.iter().for_each(|knob| {
             headers.remove(knob);
@@ -421,6 +423,7 @@ mod tests {
             ("x-hop", "1"),
             ("keep-alive", "timeout=5"),
             ("proxy-connection", "keep-alive"),
+            ("expect", "100-continue"),
             ("te", "gzip, trailers"),
             ("x-envoy-retry-on", "5xx"),
             ("x-kept", "1"),
