@@ -18,6 +18,7 @@ pub(crate) const COULD_NOT: u8 = 2;
 
 /// Does what the command line asks for.
 pub(crate) fn begin() -> ExitCode {
+    decline_huge_pages();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(complaint) => return refuse(&complaint),
@@ -36,6 +37,13 @@ pub(crate) fn begin() -> ExitCode {
         }
     };
     ExitCode::from(code)
+}
+
+/// The kernel clears a huge page whole when it is first touched, which stalls a worker for milliseconds just when memory
+/// grows, and a small process leaves most of each unused.
+fn decline_huge_pages() {
+    // A kernel without them has nothing to decline.
+    let _ = nix::sys::prctl::set_thp_disable(true);
 }
 
 fn refuse(complaint: &clap::Error) -> ExitCode {
