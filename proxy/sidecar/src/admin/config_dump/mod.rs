@@ -212,7 +212,7 @@ fn objects(snapshot: &Snapshot) -> Vec<Json> {
     objects
 }
 
-/// A complaint, as `leeboard check --format json` prints it.
+/// A complaint as JSON: code, severity, message, file, line, column, help.
 fn diagnostic(diagnostic: &Diagnostic) -> Json {
     let place = &diagnostic.primary;
     let label = |(spot, text): &(leeboard_istio::source::Spot, String)| json!({"file": &*spot.file, "line": spot.line, "column": spot.column, "message": text});
