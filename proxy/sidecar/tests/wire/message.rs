@@ -218,6 +218,16 @@ impl Wire {
         self.stream.shutdown().await.expect("the connection is open");
     }
 
+    /// Ends its own direction and waits for the other's end: closing with something unread would be an RST, which may
+    /// overtake what was said last.
+    pub(crate) async fn leave(mut self) {
+        // The peer may have gone first.
+        let _ = self.stream.shutdown().await;
+        while self.more().await {
+            self.buffer.clear();
+        }
+    }
+
     /// Ends the connection with RST.
     pub(crate) fn reset(self) {
         let lingering = socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));

@@ -346,6 +346,7 @@ async fn frames(say: impl Fn(usize) -> Vec<u8> + Send + Sync + 'static) -> (Endp
             }
             // The caller may have gone already.
             let _ = wire.send(say(connection)).await;
+            wire.leave().await;
         }
     })
     .await;
