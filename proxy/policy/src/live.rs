@@ -14,6 +14,7 @@ use crate::cluster::{
 };
 use crate::endpoints::{Endpoint, EndpointId, EndpointState};
 use crate::limits::{Counts, Limit, Slot};
+use crate::mirror::Allowance;
 use crate::outlier::{Detector, OutlierEvent, OutlierKind, Score};
 use crate::request::{Caller, Head};
 use crate::snapshot::Snapshot;
@@ -116,6 +117,8 @@ struct ClusterState {
     out: AtomicU32,
     /// When the latest sweep was due, in nanoseconds of [`Time`].
     swept: AtomicU64,
+    /// What it may owe as a mirror.
+    copies: Arc<Allowance>,
 }
 
 impl LiveCluster {
@@ -212,6 +215,11 @@ impl LiveCluster {
     /// Takes a place, or counts an overflow.
     pub fn take(&self, limit: Limit) -> Option<Slot> {
         self.counts.take(limit, self.limits.most(limit))
+    }
+
+    /// What it may owe as a mirror, kept over reloads.
+    pub(crate) fn allowance(&self) -> &Arc<Allowance> {
+        &self.state.copies
     }
 
     /// When the next sweep is due. Envoy: one timer per cluster. They all begin with the driver, so that idle clusters of the

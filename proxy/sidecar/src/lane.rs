@@ -46,8 +46,6 @@ pub(crate) struct Lane {
     pub(crate) traffic: Arc<Traffic>,
     /// The callers' connections.
     pub(crate) talks: Talks,
-    /// Copies of requests under way to mirrors.
-    pub(crate) mirrors: Cell<usize>,
     destinations: RefCell<FxHashMap<(u64, usize), Arc<Destination>>>,
     /// What this workload's proxy tells the next one.
     introduction: Option<HeaderValue>,
@@ -77,7 +75,6 @@ impl Lane {
             no_route: "".into(),
             traffic,
             talks: Talks::default(),
-            mirrors: Cell::new(0),
             nowhere: Arc::new(nowhere),
             shared,
         })

@@ -21,8 +21,6 @@ use crate::telemetry::record::Reporter;
 use crate::upstream::pool::{Ask, failure_of};
 use crate::upstream::upload::{CopyReader, UpBody, Upload};
 
-/// The most copies under way in a worker; beyond it copies are dropped, so that a mirror that hangs costs little.
-const MOST: usize = 1024;
 /// How much of a body a mirror may lag behind by before it is given up.
 const LAG: usize = 1024 * 1024;
 /// How long a copy may take when the route says nothing.
@@ -37,28 +35,22 @@ pub(crate) fn send(
     upload: Option<&Upload>,
 ) {
     for copy in exchange.copies() {
-        let ready = copy.endpoint.is_some() && lane.mirrors.get() < MOST;
-        if !ready {
+        if copy.endpoint.is_none() {
             lane.telemetry.mirror(&copy.cluster.name, MirrorOutcome::Dropped);
             continue;
         }
         let body = upload.map(|upload| upload.copy(LAG));
-        let sending = Sending::begin(lane.clone());
+        let sending = Sending(lane.clone());
         let (live, mut head, grpc) = (exchange.live().clone(), head.clone(), exchange.is_grpc());
         lane.introduce(&mut head, live.snapshot().cluster(copy.cluster.id), reporter);
         tokio::task::spawn_local(async move { sending.run(copy, &live, &head, grpc, body).await });
     }
 }
 
-/// A copy under way, counted until it is dropped.
+/// A copy under way.
 struct Sending(Rc<Lane>);
 
 impl Sending {
-    fn begin(lane: Rc<Lane>) -> Self {
-        lane.mirrors.set(lane.mirrors.get() + 1);
-        Self(lane)
-    }
-
     async fn run(self, copy: Copy, live: &Live, head: &RequestHead, grpc: bool, body: Option<CopyReader>) {
         let allowed = copy.timeout.map_or(TIMEOUT, duration);
         let given_up = body.as_ref().map(CopyReader::given_up);
@@ -124,11 +116,5 @@ impl Sending {
         }
         lease.give_back(lane.clock.now(), None);
         Ok(status)
-    }
-}
-
-impl Drop for Sending {
-    fn drop(&mut self) {
-        self.0.mirrors.set(self.0.mirrors.get() - 1);
     }
 }

@@ -46,7 +46,7 @@ async fn a_copy_is_the_same_request() {
 #[tokio::test]
 async fn a_mirror_that_hangs_resets_or_is_gone_slows_nobody() {
     let primary = Endpoint::named("primary").await;
-    for deed in [Deed::Hang, Deed::Reset, Deed::Close] {
+    for (deed, reached) in [(Deed::Hang, 64), (Deed::Reset, 100), (Deed::Close, 100)] {
         let mirror = Endpoint::start(move |_| vec![deed.clone()]).await;
         let leeboard = shop(&primary, &mirror, "timeout: 10s").await;
         let mut wire = leeboard.dial().await;
@@ -56,7 +56,11 @@ async fn a_mirror_that_hangs_resets_or_is_gone_slows_nobody() {
             assert_eq!(wire.response().await.unwrap().text(), "primary");
         }
         assert!(watch.read() < Duration::from_secs(5), "100 requests took {:?}", watch.read());
-        mirror.reached(100).await;
+        mirror.reached(reached).await;
+        let dropped = 100.0 - reached as f64;
+        if dropped > 0.0 {
+            leeboard.metric_becomes("leeboard_mirrors_total", &["outcome=\"dropped\""], dropped).await;
+        }
     }
     let mut gone = Endpoint::named("gone").await;
     gone.stop().await;
