@@ -313,17 +313,34 @@ impl<'a> Field<'a> {
         number.filter(|n| !n.is_nan())
     }
 
+    /// A number with a fraction that lies within bounds, which `wanted` names.
+    pub(crate) fn number(self, fits: impl Fn(f64) -> bool, wanted: &str) -> Option<f64> {
+        let number = self.double()?;
+        if !fits(number) {
+            let message = format!("`{}` is {number}; it must be {wanted}", self.name);
+            self.cx.error(codes::OUT_OF_RANGE, self.mark(), message);
+            return None;
+        }
+        Some(number)
+    }
+
     /// A duration of at least 1 ms.
     pub(crate) fn duration(self) -> Option<Span> {
-        self.duration_with(false)
+        self.duration_with(|text| names::duration(text, false))
     }
 
     /// A duration, or zero to turn something off.
     pub(crate) fn duration_or_zero(self) -> Option<Span> {
-        self.duration_with(true)
+        self.duration_with(|text| names::duration(text, true))
     }
 
-    fn duration_with(self, zero: bool) -> Option<Span> {
+    /// A duration that Istio does not validate; what is below zero is zero.
+    pub(crate) fn any_duration(self) -> Option<Span> {
+        let clamped = |nanoseconds: i128| Span(u64::try_from(nanoseconds.max(0)).unwrap_or(u64::MAX));
+        self.duration_with(|text| names::go_duration(text).map(clamped))
+    }
+
+    fn duration_with(self, parse: impl Fn(&str) -> Result<Span, String>) -> Option<Span> {
         let (text, plain) = self.scalar("a duration such as `5s`")?;
         if plain && matches!(meaning(text), Meaning::Number) {
             let message = format!("`{}` must be a duration, not a bare number", self.name);
@@ -331,7 +348,7 @@ impl<'a> Field<'a> {
             self.cx.push(diagnostic.help(format!("a duration has a unit: `{text}s` or `{text}ms`")));
             return None;
         }
-        match names::duration(text, zero) {
+        match parse(text) {
             Ok(span) => Some(span),
             Err(message) => {
                 let message = format!("`{}`: {message}", self.name);

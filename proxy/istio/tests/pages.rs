@@ -44,8 +44,9 @@ fn section(page: &mut String, block: &Block) {
         block.rows.iter().filter(|row| row.status == Status::Enforced).map(|row| format!("`{}`", row.field)).collect();
     let _ = write!(
         page,
-        "\n**`{}`** — {}\n",
+        "\n**`{}`** — {}{}\n",
         block.path,
+        if block.kept { "checked, not yet enforced: " } else { "" },
         if enforced.is_empty() { "none".into() } else { enforced.join(", ") }
     );
     let mut head = "\n| field | | |\n|---|---|---|\n";

@@ -59,6 +59,7 @@ mod tests {
             retry_on: on.map(|tokens| tokens.iter().map(|token| (*token).into()).collect()),
             backoff: None,
             ignore_previous_hosts: ignore,
+            remote_localities: None,
         }
     }
 

@@ -4,7 +4,9 @@ use leeboard_policy::cluster::{Balancer, Connection, HashKey, Limits, Outlier, P
 use leeboard_policy::time::Span;
 
 use super::protocol::PortProtocol;
-use crate::resources::destination_rule::{self, ConnectionPool, H2Upgrade, LoadBalancer, OutlierDetection};
+use crate::resources::destination_rule::{
+    self, Algorithm, ConnectionPool, H2Upgrade, HashTable, LoadBalancer, OutlierDetection,
+};
 
 /// Envoy: the panic threshold of a cluster that does not say otherwise.
 pub(crate) const DEFAULT_PANIC_PERCENT: u32 = 50;
@@ -15,24 +17,29 @@ const MAX_EJECTION: Span = Span::from_secs(300);
 
 /// Istio: LEAST_REQUEST unless another is asked for. PASSTHROUGH has no balancer: see [`is_passthrough`].
 pub(crate) fn balancer(load_balancer: Option<&LoadBalancer>) -> Balancer {
-    match load_balancer {
-        None | Some(LoadBalancer::LeastRequest | LoadBalancer::Passthrough) => Balancer::LeastRequest,
-        Some(LoadBalancer::RoundRobin) => Balancer::RoundRobin,
-        Some(LoadBalancer::Random) => Balancer::Random,
-        Some(LoadBalancer::ConsistentHash { key, minimum_ring_size }) => Balancer::RingHash {
-            key: match key {
+    match load_balancer.map(|load_balancer| &load_balancer.algorithm) {
+        None | Some(Algorithm::LeastRequest | Algorithm::Passthrough) => Balancer::LeastRequest,
+        Some(Algorithm::RoundRobin) => Balancer::RoundRobin,
+        Some(Algorithm::Random) => Balancer::Random,
+        Some(Algorithm::ConsistentHash { key, table }) => {
+            let key = match key {
                 destination_rule::HashKey::Header(name) => HashKey::Header(name.clone()),
                 destination_rule::HashKey::QueryParameter(name) => HashKey::Query(name.clone()),
                 destination_rule::HashKey::SourceIp => HashKey::SourceIp,
-            },
-            minimum_size: minimum_ring_size.filter(|size| *size > 0).unwrap_or(DEFAULT_RING_SIZE),
-        },
+                destination_rule::HashKey::Cookie(_) => return Balancer::LeastRequest,
+            };
+            let minimum_size = match table {
+                HashTable::Ring { minimum_size } => minimum_size.filter(|size| *size > 0),
+                HashTable::Maglev { .. } => None,
+            };
+            Balancer::RingHash { key, minimum_size: minimum_size.unwrap_or(DEFAULT_RING_SIZE) }
+        }
     }
 }
 
 /// Istio: PASSTHROUGH sends requests wherever the caller was going.
 pub(crate) fn is_passthrough(load_balancer: Option<&LoadBalancer>) -> bool {
-    matches!(load_balancer, Some(LoadBalancer::Passthrough))
+    load_balancer.is_some_and(|load_balancer| load_balancer.algorithm == Algorithm::Passthrough)
 }
 
 /// Istio: a limit of 0 is none.
@@ -110,14 +117,14 @@ mod tests {
 
     #[test]
     fn balancers() {
-        let hash = |key, minimum_ring_size| LoadBalancer::ConsistentHash { key, minimum_ring_size };
+        let hash = |key, minimum_size| Algorithm::ConsistentHash { key, table: HashTable::Ring { minimum_size } };
         let ring = |key, minimum_size| Balancer::RingHash { key, minimum_size };
         for (written, expected) in [
             (None, Balancer::LeastRequest),
-            (Some(LoadBalancer::LeastRequest), Balancer::LeastRequest),
-            (Some(LoadBalancer::RoundRobin), Balancer::RoundRobin),
-            (Some(LoadBalancer::Random), Balancer::Random),
-            (Some(LoadBalancer::Passthrough), Balancer::LeastRequest),
+            (Some(Algorithm::LeastRequest), Balancer::LeastRequest),
+            (Some(Algorithm::RoundRobin), Balancer::RoundRobin),
+            (Some(Algorithm::Random), Balancer::Random),
+            (Some(Algorithm::Passthrough), Balancer::LeastRequest),
             (Some(hash(destination_rule::HashKey::SourceIp, None)), ring(HashKey::SourceIp, 1024)),
             (Some(hash(destination_rule::HashKey::SourceIp, Some(0))), ring(HashKey::SourceIp, 1024)),
             (
@@ -129,6 +136,7 @@ mod tests {
                 ring(HashKey::Query("u".into()), 1024),
             ),
         ] {
+            let written = written.map(|algorithm| LoadBalancer { algorithm, ..LoadBalancer::default() });
             assert_eq!(balancer(written.as_ref()), expected, "{written:?}");
         }
     }

@@ -130,6 +130,7 @@ pub(super) fn retries(field: Field<'_>) -> Option<Retries> {
         retry_on: tokens,
         backoff: fields.get("backoff").duration(),
         ignore_previous_hosts: fields.get("retryIgnorePreviousHosts").bool(),
+        remote_localities: fields.get("retryRemoteLocalities").bool(),
     })
 }
 

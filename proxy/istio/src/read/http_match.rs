@@ -16,7 +16,7 @@ pub(super) fn read(field: Field<'_>, scope: Scope) -> Vec<HttpMatch> {
 }
 
 fn one(fields: &Fields<'_>, scope: Scope) -> HttpMatch {
-    let plain = Form { empty_prefix: false, star_regex: false };
+    let plain = Form::default();
     HttpMatch {
         spot: fields.spot(),
         name: fields.get("name").text().unwrap_or_default(),
@@ -31,13 +31,16 @@ fn one(fields: &Fields<'_>, scope: Scope) -> HttpMatch {
         port: fields.get("port").int(0..=65535).and_then(|port| u16::try_from(port).ok()).filter(|port| *port > 0),
         source_labels: fields.get("sourceLabels").checked_labels(),
         source_namespace: fields.get("sourceNamespace").checked(codes::BAD_NAME, names::dns_label).map(|ns| ns.value),
-        gateways: gateways(fields.get("gateways")).into_iter().map(|gateway| gateway.value).collect(),
+        gateways: {
+            fields.get("statPrefix").text();
+            gateways(fields.get("gateways")).into_iter().map(|gateway| gateway.value).collect()
+        },
     }
 }
 
 /// What is allowed in a StringMatch besides the usual.
-#[derive(Clone, Copy)]
-struct Form {
+#[derive(Clone, Copy, Default)]
+pub(super) struct Form {
     /// `prefix: ""`, which matches everything.
     empty_prefix: bool,
     /// `regex: "*"`, which means presence.
@@ -48,7 +51,7 @@ fn string_match(field: Field<'_>, form: Form) -> Option<StringMatch> {
     field.block(&STRING_MATCH).and_then(|fields| pattern_of(&fields, form))
 }
 
-fn pattern_of(fields: &Fields<'_>, form: Form) -> Option<StringMatch> {
+pub(super) fn pattern_of(fields: &Fields<'_>, form: Form) -> Option<StringMatch> {
     fields.at_most_one(&["exact", "prefix", "regex"]);
     let exact = fields.get("exact").text().map(StringMatch::Exact);
     let prefix = fields.get("prefix");

@@ -1,7 +1,7 @@
 //! Reads the entries of `http`: what they match and where they lead.
 
 use super::virtual_service::Scope;
-use super::{actions, headers, http_match, or_blank};
+use super::{actions, cors, headers, http_match, or_blank};
 use crate::codes;
 use crate::fields::{Field, Fields};
 use crate::names;
@@ -29,6 +29,7 @@ fn one(fields: &Fields<'_>, scope: Scope) -> HttpRoute {
         retries: actions::retries(fields.get("retries")),
         fault: actions::fault(fields.get("fault")),
         mirrors: actions::mirrors(fields),
+        cors: cors::read(fields.get("corsPolicy")).map(Box::new),
         headers: headers::read(fields.get("headers")),
     };
     check_authority(fields, &route);

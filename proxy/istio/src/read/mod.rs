@@ -1,6 +1,7 @@
 //! Trees → objects: one reader per kind, each of which says all that is wrong with its object.
 
 mod actions;
+mod cors;
 mod destination_rule;
 mod endpoints;
 mod envelope;
@@ -9,6 +10,7 @@ mod headers;
 mod http_match;
 mod http_route;
 mod kubernetes;
+mod load_balancer;
 mod service_entry;
 mod sidecar;
 #[cfg(test)]

@@ -1,16 +1,15 @@
 //! Reads `trafficPolicy`: load balancing, connection pool, outlier detection.
 
-use super::{both, limit};
+use super::{both, limit, load_balancer};
 use crate::codes;
-use crate::diagnostic::Severity;
 use crate::fields::{Field, Fields};
 use crate::resources::destination_rule::{
-    ConnectionPool, H2Upgrade, HashKey, LoadBalancer, OutlierDetection, PolicyBlocks, TcpKeepalive, TrafficPolicy,
+    ConnectionPool, H2Upgrade, OutlierDetection, PolicyBlocks, RetryBudget, TcpKeepalive, TrafficPolicy,
 };
 use crate::source::Located;
 use crate::support::{
-    CONNECTION_POOL, CONSISTENT_HASH, HTTP_SETTINGS, HTTP2_KEEPALIVE, LOAD_BALANCER, OUTLIER_DETECTION, POLICY_PORT,
-    PORT_POLICY, RING_HASH, TCP_KEEPALIVE, TCP_SETTINGS, TRAFFIC_POLICY,
+    CONNECTION_POOL, HTTP_SETTINGS, HTTP2_KEEPALIVE, LOAD_BALANCER, OUTLIER_DETECTION, POLICY_PORT, PORT_POLICY,
+    RETRY_BUDGET, TCP_KEEPALIVE, TCP_SETTINGS, TRAFFIC_POLICY,
 };
 
 pub(super) fn read(field: Field<'_>) -> Option<TrafficPolicy> {
@@ -35,75 +34,25 @@ pub(super) fn read(field: Field<'_>) -> Option<TrafficPolicy> {
         });
         port_level.extend(number.map(|number| (number, blocks(&entry))));
     }
-    Some(TrafficPolicy { spot: fields.spot(), blocks: blocks(&fields), port_level })
+    let retry_budget = retry_budget(fields.get("retryBudget"));
+    Some(TrafficPolicy { spot: fields.spot(), blocks: blocks(&fields), port_level, retry_budget })
 }
 
 fn blocks(fields: &Fields<'_>) -> PolicyBlocks {
     PolicyBlocks {
-        load_balancer: fields.get("loadBalancer").block(&LOAD_BALANCER).map(|f| load_balancer(&f)),
+        load_balancer: fields.get("loadBalancer").block(&LOAD_BALANCER).map(|f| load_balancer::read(&f)),
         connection_pool: fields.get("connectionPool").block(&CONNECTION_POOL).map(|f| connection_pool(&f)),
         outlier_detection: fields.get("outlierDetection").block(&OUTLIER_DETECTION).map(|f| outlier_detection(&f)),
     }
 }
 
-fn load_balancer(fields: &Fields<'_>) -> LoadBalancer {
-    fields.at_most_one(&["simple", "consistentHash"]);
-    fields.at_most_one(&["localityLbSetting", "zoneAwareLbSetting"]);
-    let simple = fields.get("simple").choice(&[
-        ("UNSPECIFIED", 0),
-        ("LEAST_CONN", 0),
-        ("LEAST_REQUEST", 0),
-        ("ROUND_ROBIN", 1),
-        ("RANDOM", 2),
-        ("PASSTHROUGH", 3),
-    ]);
-    if let Some(hash) = fields.get("consistentHash").block(&CONSISTENT_HASH) {
-        return consistent_hash(&hash);
-    }
-    match simple {
-        Some(1) => LoadBalancer::RoundRobin,
-        Some(2) => LoadBalancer::Random,
-        Some(3) => LoadBalancer::Passthrough,
-        _ => LoadBalancer::LeastRequest,
-    }
-}
-
-fn consistent_hash(fields: &Fields<'_>) -> LoadBalancer {
-    const KEYS: [&str; 4] = ["httpHeaderName", "httpCookie", "useSourceIp", "httpQueryParameterName"];
-    fields.at_most_one(&KEYS);
-    fields.at_most_one(&["ringHash", "maglev"]);
-    fields.at_most_one(&["ringHash", "minimumRingSize"]);
-    fields.at_most_one(&["maglev", "minimumRingSize"]);
-    let size = |field: Field<'_>| field.int(0..=i64::MAX).and_then(|n| u64::try_from(n).ok());
-    let old = fields.get("minimumRingSize");
-    if old.node.is_some() {
-        let message = "`minimumRingSize` is deprecated here; write `ringHash: {minimumRingSize: …}`";
-        fields.cx.warn(codes::DEPRECATED, old.key, message);
-    }
-    let ring = fields.get("ringHash").block(&RING_HASH).and_then(|ring| size(ring.get("minimumRingSize")));
-    let minimum_ring_size = ring.or(size(old)).filter(|n| *n > 0);
-    let named = |field: Field<'_>| {
-        let name = field.text();
-        if name.as_deref() == Some("") {
-            field.cx.error(codes::BAD_NAME, field.mark(), format!("`{}` cannot be empty", field.name));
-        }
-        name
-    };
-    let header = named(fields.get("httpHeaderName")).map(|name| HashKey::Header(name.to_ascii_lowercase().into()));
-    let query = named(fields.get("httpQueryParameterName")).map(HashKey::QueryParameter);
-    let source = fields.get("useSourceIp").bool().filter(|on| *on).map(|_| HashKey::SourceIp);
-    match header.or(query).or(source) {
-        Some(key) => LoadBalancer::ConsistentHash { key, minimum_ring_size },
-        None => {
-            if !fields.has("httpCookie") {
-                let message = "nothing is hashed: requests go to the less busy of two endpoints";
-                let diagnostic = fields.cx.at(Severity::Warning, codes::NO_EFFECT, fields.mark, message);
-                let keys = "name one of `httpHeaderName`, `useSourceIp: true` and `httpQueryParameterName`";
-                fields.cx.push(diagnostic.help(keys));
-            }
-            LoadBalancer::LeastRequest
-        }
-    }
+fn retry_budget(field: Field<'_>) -> Option<RetryBudget> {
+    let fields = field.block(&RETRY_BUDGET)?;
+    Some(RetryBudget {
+        percent: fields.get("percent").number(|percent| (0.0..=100.0).contains(&percent), "0 to 100").unwrap_or(20.0),
+        min_retry_concurrency: fields.get("minRetryConcurrency").uint().unwrap_or(3),
+        interval: fields.get("budgetInterval").any_duration(),
+    })
 }
 
 fn connection_pool(fields: &Fields<'_>) -> ConnectionPool {
@@ -112,6 +61,7 @@ fn connection_pool(fields: &Fields<'_>) -> ConnectionPool {
     if let Some(tcp) = fields.get("tcp").block(&TCP_SETTINGS) {
         pool.max_connections = limit(tcp.get("maxConnections"));
         pool.connect_timeout = tcp.get("connectTimeout").duration();
+        pool.max_connection_duration = tcp.get("maxConnectionDuration").duration();
         pool.tcp_idle_timeout = tcp.get("idleTimeout").duration_or_zero();
         pool.tcp_keepalive = tcp.get("tcpKeepalive").block(&TCP_KEEPALIVE).map(|keepalive| TcpKeepalive {
             probes: keepalive.get("probes").uint(),
@@ -151,6 +101,7 @@ fn outlier_detection(fields: &Fields<'_>) -> OutlierDetection {
         fields.cx.error(codes::NEEDS, fields.place("consecutiveLocalOriginFailures"), message);
     }
     let percent = |name| fields.get(name).int(0..=100).and_then(|n| u32::try_from(n).ok()).unwrap_or(0);
+    fields.get("consecutiveErrors").count();
     OutlierDetection {
         consecutive_5xx: fields.get("consecutive5xxErrors").uint(),
         consecutive_gateway: fields.get("consecutiveGatewayErrors").uint(),

@@ -44,6 +44,19 @@ pub struct TrafficPolicy {
     pub blocks: PolicyBlocks,
     /// The blocks of single service ports; nothing is inherited. In order of appearance.
     pub port_level: Vec<(Located<u16>, PolicyBlocks)>,
+    /// `retryBudget`; takes the place of `connectionPool.http.maxRetries`.
+    pub retry_budget: Option<RetryBudget>,
+}
+
+/// Istio: `retryBudget`.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct RetryBudget {
+    /// How many retries may be under way, in percent of the requests that are; 0 to 100, 20 when absent.
+    pub percent: f64,
+    /// How many may be under way in any case; 3 when absent.
+    pub min_retry_concurrency: u32,
+    /// `budgetInterval`; absent means that only requests under way count.
+    pub interval: Option<Span>,
 }
 
 /// The blocks of a traffic policy that a port or subset overrides as a whole.
@@ -58,9 +71,23 @@ pub struct PolicyBlocks {
 }
 
 /// Istio: `loadBalancer`.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum LoadBalancer {
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct LoadBalancer {
+    /// How one of the endpoints at hand is chosen.
+    pub algorithm: Algorithm,
+    /// `localityLbSetting`: which endpoints are at hand; `None` takes the mesh's.
+    pub locality: Option<Box<LocalityLb>>,
+    /// `zoneAwareLbSetting`, which takes its place.
+    pub zone_aware: Option<Box<ZoneAwareLb>>,
+    /// `warmup`, or `warmupDurationSecs` in its absence.
+    pub warmup: Option<Warmup>,
+}
+
+/// Istio: `simple` or `consistentHash`.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub enum Algorithm {
     /// `LEAST_REQUEST`, `LEAST_CONN`, `UNSPECIFIED`, or nothing.
+    #[default]
     LeastRequest,
     /// `ROUND_ROBIN`.
     RoundRobin,
@@ -68,12 +95,12 @@ pub enum LoadBalancer {
     Random,
     /// `PASSTHROUGH`: wherever the caller was going.
     Passthrough,
-    /// `consistentHash`, on a ring.
+    /// `consistentHash`.
     ConsistentHash {
         /// What is hashed.
         key: HashKey,
-        /// The least size of the ring; `None` is 1024.
-        minimum_ring_size: Option<u64>,
+        /// What the hash is looked up in.
+        table: HashTable,
     },
 }
 
@@ -82,10 +109,95 @@ pub enum LoadBalancer {
 pub enum HashKey {
     /// `httpHeaderName`, in lower case.
     Header(Arc<str>),
+    /// `httpCookie`.
+    Cookie(Box<HashCookie>),
     /// `httpQueryParameterName`.
     QueryParameter(Arc<str>),
     /// `useSourceIp`.
     SourceIp,
+}
+
+/// Istio: `httpCookie`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HashCookie {
+    /// Its name.
+    pub name: Arc<str>,
+    /// The path of a cookie that the proxy makes.
+    pub path: Option<Arc<str>>,
+    /// How long such a cookie lives; zero lasts as long as the browser, and `None` makes none.
+    pub ttl: Option<Span>,
+    /// More attributes of such a cookie, in order of appearance; the value may be empty.
+    pub attributes: Vec<(Arc<str>, Arc<str>)>,
+}
+
+/// What a consistent hash is looked up in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum HashTable {
+    /// `ringHash`, or neither.
+    Ring {
+        /// The least number of its entries; `None` is 1024.
+        minimum_size: Option<u64>,
+    },
+    /// `maglev`.
+    Maglev {
+        /// The number of its entries, a prime; `None` is 65537.
+        table_size: Option<u64>,
+    },
+}
+
+/// Istio: `localityLbSetting`. Localities are `region/zone/subzone`, the tail of which may be missing or `*`.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct LocalityLb {
+    /// `enabled`; `None` takes the mesh's.
+    pub enabled: Option<bool>,
+    /// `distribute`, in order of appearance.
+    pub distribute: Vec<Distribute>,
+    /// `failover`, in order of appearance.
+    pub failover: Vec<Failover>,
+    /// `failoverPriority`: label keys, or `key=value`.
+    pub failover_priority: Vec<Located<Arc<str>>>,
+}
+
+/// One entry of `distribute`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Distribute {
+    /// Callers of this locality …
+    pub from: Located<Arc<str>>,
+    /// … send this many of a hundred requests to each of these, in order of appearance.
+    pub to: Vec<(Located<Arc<str>>, u32)>,
+}
+
+/// One entry of `failover`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Failover {
+    /// When this region fails …
+    pub from: Located<Arc<str>>,
+    /// … this one is next.
+    pub to: Located<Arc<str>>,
+}
+
+/// Istio: `zoneAwareLbSetting`.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct ZoneAwareLb {
+    /// `enabled`.
+    pub enabled: Option<bool>,
+    /// `failover`, in order of appearance.
+    pub failover: Vec<Failover>,
+    /// `failoverPriority`: label keys, or `key=value`.
+    pub failover_priority: Vec<Located<Arc<str>>>,
+    /// `minClusterSize`: with fewer endpoints zones are not looked at; `None` is 6.
+    pub min_cluster_size: Option<u64>,
+}
+
+/// Istio: `warmup`: a new endpoint takes its share little by little.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Warmup {
+    /// How long.
+    pub duration: Span,
+    /// What it begins with, in percent of its share; 0 to 100, 10 when absent.
+    pub minimum_percent: f64,
+    /// The shape of the curve; above 0, and 1 (a straight line) when absent.
+    pub aggression: f64,
 }
 
 /// Istio: `connectionPool`. Absent values and those that mean "no limit" are `None`.
@@ -95,6 +207,8 @@ pub struct ConnectionPool {
     pub max_connections: Option<u32>,
     /// `tcp.connectTimeout`.
     pub connect_timeout: Option<Span>,
+    /// `tcp.maxConnectionDuration`.
+    pub max_connection_duration: Option<Span>,
     /// `tcp.idleTimeout`; zero turns it off.
     pub tcp_idle_timeout: Option<Span>,
     /// `http.http1MaxPendingRequests`.

@@ -51,6 +51,8 @@ pub struct HttpRoute {
     pub fault: Option<Fault>,
     /// Istio: `mirror` and `mirrors`, those of 0 % left out.
     pub mirrors: Vec<Mirror>,
+    /// Istio: `corsPolicy`.
+    pub cors: Option<Box<CorsPolicy>>,
     /// Istio: `headers`.
     pub headers: Headers,
 }
@@ -220,6 +222,30 @@ pub struct Retries {
     pub backoff: Option<Span>,
     /// Istio: `retryIgnorePreviousHosts`.
     pub ignore_previous_hosts: Option<bool>,
+    /// Istio: `retryRemoteLocalities`; `None` is false.
+    pub remote_localities: Option<bool>,
+}
+
+/// Istio: `corsPolicy`.
+#[derive(Clone, Debug)]
+pub struct CorsPolicy {
+    /// Where it begins.
+    pub spot: Spot,
+    /// `allowOrigins`, or the deprecated `allowOrigin` in its absence; `exact: "*"` is any.
+    pub allow_origins: Vec<StringMatch>,
+    /// `allowMethods`; `*` is the one that is asked for.
+    pub allow_methods: Vec<Arc<str>>,
+    /// `allowHeaders`; `*` is those that are asked for.
+    pub allow_headers: Vec<Arc<str>>,
+    /// `exposeHeaders`.
+    pub expose_headers: Vec<Arc<str>>,
+    /// `maxAge`, in whole seconds.
+    pub max_age: Option<Span>,
+    /// `allowCredentials`; absent is false.
+    pub allow_credentials: bool,
+    /// `unmatchedPreflights: IGNORE`: a preflight request of another origin is answered here, without leave. By default it is
+    /// forwarded.
+    pub ignore_unmatched_preflights: bool,
 }
 
 /// Istio: `fault`.

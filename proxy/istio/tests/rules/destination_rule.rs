@@ -50,10 +50,74 @@ fn load_balancers() {
         warning(NO_EFFECT, "loadBalancer: {«consistentHash»: {useSourceIp: false}}"),
         error(BAD_NAME, "loadBalancer: {consistentHash: {httpHeaderName: «''»}}"),
         warning(NOT_ENFORCED, "loadBalancer: {consistentHash: {«httpCookie»: {name: c}}}"),
-        warning(NOT_ENFORCED, "loadBalancer: {consistentHash: {useSourceIp: true, «maglev»: {}}}"),
+        warning(NOT_ENFORCED, "loadBalancer: {consistentHash: {useSourceIp: true, «maglev»: {tableSize: 65537}}}"),
         warning(DEPRECATED, "loadBalancer: {consistentHash: {useSourceIp: true, «minimumRingSize»: 10}}"),
         error(OUT_OF_RANGE, "loadBalancer: {consistentHash: {useSourceIp: true, ringHash: {minimumRingSize: «-1»}}}"),
         warning(NOT_ENFORCED, "loadBalancer: {«localityLbSetting»: {}}"),
+    ]);
+}
+
+#[test]
+fn hashing() {
+    policy(&[
+        error(ONE_OF, "loadBalancer: {consistentHash: {«useSourceIp»: true, httpCookie: {name: c}}}"),
+        warning(NOT_ENFORCED, "loadBalancer: {consistentHash: {«httpCookie»: {name: c, path: /, ttl: '-1us'}}}"),
+        error(MISSING, "loadBalancer: {consistentHash: {«httpCookie»: {ttl: 0s}}}"),
+        error(BAD_NAME, "loadBalancer: {consistentHash: {httpCookie: {name: «''»}}}"),
+        error(BAD_DURATION, "loadBalancer: {consistentHash: {httpCookie: {name: c, ttl: «60»}}}"),
+        error(MISSING, "loadBalancer: {consistentHash: {httpCookie: {name: c, attributes: [«{»value: a}]}}}"),
+        error(BAD_NAME, "loadBalancer: {consistentHash: {httpCookie: {name: c, attributes: [{name: «''»}]}}}"),
+        error(
+            DUPLICATE,
+            "loadBalancer: {consistentHash: {httpCookie: {name: c, attributes: [{name: A}, {name: «A»}]}}}",
+        ),
+        error(MISSING, "loadBalancer: {consistentHash: {useSourceIp: true, «maglev»: {}}}"),
+        error(OUT_OF_RANGE, "loadBalancer: {consistentHash: {useSourceIp: true, maglev: {tableSize: «0»}}}"),
+        error(OUT_OF_RANGE, "loadBalancer: {consistentHash: {useSourceIp: true, maglev: {tableSize: «100»}}}"),
+        error(OUT_OF_RANGE, "loadBalancer: {consistentHash: {useSourceIp: true, maglev: {tableSize: «5000011»}}}"),
+        error(ONE_OF, "loadBalancer: {consistentHash: {useSourceIp: true, ringHash: {}, «maglev»: {tableSize: 101}}}"),
+    ]);
+}
+
+#[test]
+fn localities() {
+    check(
+        &format!("{HEAD}  host: a\n  trafficPolicy:\n    loadBalancer:\n      localityLbSetting: @\n"),
+        &[
+            error(ONE_OF, "{distribute: [], «failover»: []}"),
+            error(ONE_OF, "{distribute: [], «failoverPriority»: [a]}"),
+            error(OUT_OF_RANGE, "{distribute: [{from: eu, «to»: {eu: 90, us: 9}}]}"),
+            error(OUT_OF_RANGE, "{distribute: [{from: eu, to: {eu: 100, us: «0»}}]}"),
+            error(OUT_OF_RANGE, "{distribute: [{from: eu, «to»: {}}]}"),
+            error(DUPLICATE, "{distribute: [{from: eu, to: {eu/*: 50, «eu/1/a»: 50}}]}"),
+            error(DUPLICATE, "{distribute: [{from: eu, to: {eu: 100}}, {from: «eu/1», to: {eu: 100}}]}"),
+            error(BAD_NAME, "{distribute: [{from: «eu/*/a», to: {eu: 100}}]}"),
+            error(BAD_NAME, "{distribute: [{from: «e*», to: {eu: 100}}]}"),
+            error(BAD_NAME, "{distribute: [{from: «a/b/c/d», to: {eu: 100}}]}"),
+            error(CONFLICT, "{failover: [«{»from: eu, to: eu}]}"),
+            error(BAD_NAME, "{failover: [{from: eu, to: «us/1»}]}"),
+            error(CONFLICT, "{failover: [{from: eu, to: us}], failoverPriority: [a, «topology.kubernetes.io/zone»]}"),
+            error(WRONG_TYPE, "{enabled: «'no'»}"),
+        ],
+    );
+    policy(&[
+        error(ONE_OF, "loadBalancer: {localityLbSetting: {}, «zoneAwareLbSetting»: {}}"),
+        warning(NOT_ENFORCED, "loadBalancer: {«zoneAwareLbSetting»: {minClusterSize: 1}}"),
+        error(OUT_OF_RANGE, "loadBalancer: {zoneAwareLbSetting: {minClusterSize: «0»}}"),
+        error(CONFLICT, "loadBalancer: {zoneAwareLbSetting: {failoverPriority: [«topology.kubernetes.io/region=a»]}}"),
+    ]);
+}
+
+#[test]
+fn warming_up() {
+    policy(&[
+        warning(NOT_ENFORCED, "loadBalancer: {«warmup»: {duration: 1ms, minimumPercent: 0, aggression: 0.5}}"),
+        error(MISSING, "loadBalancer: {«warmup»: {}}"),
+        error(BAD_DURATION, "loadBalancer: {warmup: {duration: «0s»}}"),
+        error(OUT_OF_RANGE, "loadBalancer: {warmup: {duration: 1s, minimumPercent: «100.5»}}"),
+        error(OUT_OF_RANGE, "loadBalancer: {warmup: {duration: 1s, aggression: «0»}}"),
+        warning(NO_EFFECT, "loadBalancer: {simple: RANDOM, «warmup»: {duration: 1s}}"),
+        warning(DEPRECATED, "loadBalancer: {«warmupDurationSecs»: 1s}"),
     ]);
 }
 
@@ -102,7 +166,11 @@ fn ports_and_the_rest() {
         error(MISSING, "portLevelSettings: [«{»loadBalancer: {simple: RANDOM}}]"),
         error(OUT_OF_RANGE, "portLevelSettings: [{port: {number: «0»}, loadBalancer: {simple: RANDOM}}]"),
         warning(NOT_ENFORCED, "«tls»: {mode: SIMPLE}"),
-        warning(NOT_ENFORCED, "«retryBudget»: {percent: 5}"),
+        warning(NOT_ENFORCED, "«retryBudget»: {percent: 5, budgetInterval: '-1us'}"),
+        error(OUT_OF_RANGE, "retryBudget: {percent: «100.1»}"),
+        error(OUT_OF_RANGE, "retryBudget: {minRetryConcurrency: «-1»}"),
+        warning(NOT_ENFORCED, "connectionPool: {tcp: {«maxConnectionDuration»: 1ms}}"),
+        error(BAD_DURATION, "connectionPool: {tcp: {maxConnectionDuration: «0s»}}"),
         warning(UNKNOWN_FIELD, "{loadBalancer: {}, «circuitBreaker»: {}}"),
     ]);
 }

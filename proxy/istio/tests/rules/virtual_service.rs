@@ -254,6 +254,25 @@ fn headers() {
 }
 
 #[test]
+fn cors() {
+    route(&[
+        error(BAD_VALUE, "corsPolicy: {allowOrigins: [«{»exact: ''}]}"),
+        error(BAD_VALUE, "corsPolicy: {allowOrigins: [«{»}]}"),
+        error(BAD_VALUE, "corsPolicy: {allowOrigins: [{prefix: «''»}]}"),
+        error(BAD_REGEX, "corsPolicy: {allowOrigins: [{regex: «'['»}]}"),
+        error(ONE_OF, "corsPolicy: {allowOrigins: [{exact: a, «prefix»: b}]}"),
+        error(BAD_VALUE, "corsPolicy: {allowMethods: ['*', GET, «get»]}"),
+        error(BAD_NAME, "corsPolicy: {allowHeaders: ['*', x-a, «'x y'»]}"),
+        error(BAD_NAME, "corsPolicy: {exposeHeaders: [«''»]}"),
+        error(BAD_DURATION, "corsPolicy: {maxAge: «1500ms»}"),
+        error(BAD_DURATION, "corsPolicy: {maxAge: «0s»}"),
+        error(WRONG_TYPE, "corsPolicy: {allowCredentials: «1»}"),
+        error(BAD_VALUE, "corsPolicy: {unmatchedPreflights: «DROP»}"),
+        warning(DEPRECATED, "corsPolicy: {«allowOrigin»: ['http://a.com']}"),
+    ]);
+}
+
+#[test]
 fn what_is_not_enforced_is_said() {
     route(&[warning(NOT_ENFORCED, "«corsPolicy»: {}"), warning(NOT_ENFORCED, "«cors_policy»: {}")]);
     spec(&[
