@@ -26,6 +26,8 @@ pub struct Block {
 pub struct Row {
     /// Its name in lowerCamelCase; snake_case is understood too.
     pub field: &'static str,
+    /// What it is for, as a sentence.
+    pub about: &'static str,
     /// What becomes of it.
     pub status: Status,
 }
@@ -112,24 +114,24 @@ pub(crate) fn asked(block: &'static Block, field: &'static str) {
     assert!(block.row(field).is_some(), "`{}` reads `{field}`, which has no row", block.path);
 }
 
-const fn on(field: &'static str) -> Row {
-    Row { field, status: Status::Enforced }
+const fn on(field: &'static str, about: &'static str) -> Row {
+    Row { field, about, status: Status::Enforced }
 }
 
-const fn passed(field: &'static str) -> Row {
-    Row { field, status: Status::Passed }
+const fn passed(field: &'static str, about: &'static str) -> Row {
+    Row { field, about, status: Status::Passed }
 }
 
-const fn later(field: &'static str, instead: &'static str) -> Row {
-    Row { field, status: Status::Later(instead) }
+const fn later(field: &'static str, about: &'static str, instead: &'static str) -> Row {
+    Row { field, about, status: Status::Later(instead) }
 }
 
-const fn ignored(field: &'static str, why: &'static str) -> Row {
-    Row { field, status: Status::Ignored(why) }
+const fn ignored(field: &'static str, about: &'static str, why: &'static str) -> Row {
+    Row { field, about, status: Status::Ignored(why) }
 }
 
-const fn refused(field: &'static str, instead: &'static str) -> Row {
-    Row { field, status: Status::Refused(instead) }
+const fn refused(field: &'static str, about: &'static str, instead: &'static str) -> Row {
+    Row { field, about, status: Status::Refused(instead) }
 }
 
 macro_rules! blocks {
@@ -158,172 +160,436 @@ const NO_LOCALITY: &str = "localities are not preferred over one another";
 const NO_EDGE: &str = "this proxy stands beside an application and does not serve the edge";
 
 blocks! {
-    ENVELOPE "" "object" strict [on("apiVersion"), on("kind"), on("metadata"), on("spec"), passed("status")]
-    METADATA "" "metadata" open [
-        on("name"), on("namespace"), on("labels"), on("annotations"), on("creationTimestamp"), on("deletionTimestamp"),
-        on("ownerReferences"),
+    ENVELOPE "" "object" strict [
+        on("apiVersion", "Group and version of the kind."),
+        on("kind", "What the object is."),
+        on("metadata", "What it is called."),
+        on("spec", "What it says."),
+        passed("status", "What a cluster knows of it."),
     ]
-    OWNER "" "metadata.ownerReferences[]" open [on("kind"), on("name"), on("controller")]
+    METADATA "" "metadata" open [
+        on("name", "Its name, unique for its kind and namespace."),
+        on("namespace", "Its namespace; the command line's, else `default`, when absent."),
+        on("labels", "Labels, by which selectors choose."),
+        on("annotations", "Notes for programs; those of Istio and Leeboard that are known are followed."),
+        on("creationTimestamp", "Its age: the older of two objects goes first. Without one the order of the files counts."),
+        on("deletionTimestamp", "It is going away."),
+        on("ownerReferences", "What made it; of a pod, its workload."),
+    ]
+    OWNER "" "metadata.ownerReferences[]" open [
+        on("kind", "The owner's kind."),
+        on("name", "The owner's name."),
+        on("controller", "Whether it is the owner that counts."),
+    ]
 
     VIRTUAL_SERVICE "VirtualService" "spec" closed [
-        on("hosts"), on("gateways"), on("http"), later("tls", TCP_PLAIN), later("tcp", TCP_PLAIN), on("exportTo"),
+        on("hosts", "Whose requests the rules are for; a short name is completed with the object's namespace. Without hosts it is a delegate."),
+        on("gateways", "Where the rules apply; absent means `mesh`, all sidecars."),
+        on("http", "Rules for HTTP, in order of priority."),
+        later("tls", "Rules for TLS that is passed through, by server name.", TCP_PLAIN),
+        later("tcp", "Rules for TCP.", TCP_PLAIN),
+        on("exportTo", "Namespaces that see it: `.`, `*` or names; absent means the mesh's default, everybody."),
     ]
     HTTP_ROUTE "VirtualService" "http[]" closed [
-        on("name"), on("match"), on("route"), on("redirect"), on("directResponse"),
-        later("delegate", "requests that match this entry are matched by the entries after it"),
-        on("rewrite"), on("timeout"), on("retries"), on("fault"), on("mirror"), on("mirrorPercent"), on("mirrorPercentage"),
-        on("mirrors"), later("corsPolicy", "the application answers preflight requests itself"), on("headers"),
+        on("name", "The entry's name, shown as the route's."),
+        on("match", "Alternatives, one of which must hold; absent matches everything."),
+        on("route", "Destinations and their shares."),
+        on("redirect", "Answers with a redirect."),
+        on("directResponse", "Answers with a fixed response."),
+        later("delegate", "Rules of another VirtualService are put in this place.", "requests that match this entry are matched by the entries after it"),
+        on("rewrite", "Changes path and Host on the way there."),
+        on("timeout", "How long the whole exchange may take, retries included; absent is no limit."),
+        on("retries", "What is tried again; absent takes the mesh's default."),
+        on("fault", "Delays or aborts that are injected on purpose."),
+        on("mirror", "A destination that gets copies of the requests."),
+        on("mirrorPercent", "Of how many requests, in whole percent; deprecated."),
+        on("mirrorPercentage", "Of how many requests copies are made; absent is all."),
+        on("mirrors", "Several destinations that get copies."),
+        later("corsPolicy", "Lets pages of other origins call, and answers their preflight requests.", "the application answers preflight requests itself"),
+        on("headers", "Headers that are set, added and removed."),
     ]
     HTTP_MATCH "VirtualService" "http[].match[]" closed [
-        on("name"), on("uri"), on("scheme"), on("method"), on("authority"), on("headers"), on("withoutHeaders"),
-        on("queryParams"), on("ignoreUriCase"), on("port"), on("sourceLabels"), on("sourceNamespace"), on("gateways"),
-        ignored("statPrefix", "statistics are not kept by route prefix"),
+        on("name", "Its name, added to the route's."),
+        on("uri", "The path, without the query."),
+        on("scheme", "`http` or `https`."),
+        on("method", "The method."),
+        on("authority", "Host as sent, port included."),
+        on("headers", "Headers that must all match; `{}` asks for presence."),
+        on("withoutHeaders", "Headers that must not match."),
+        on("queryParams", "Query parameters that must all match; the first of a name counts."),
+        on("ignoreUriCase", "Compares `exact` and `prefix` of `uri` without regard to case."),
+        on("port", "The port that the caller addresses; absent and 0 are any."),
+        on("sourceLabels", "Labels of the calling workload; looked at only when `gateways` is absent here."),
+        on("sourceNamespace", "Namespace of the calling workload; looked at only when `gateways` is absent here."),
+        on("gateways", "Takes the place of the object's `gateways` for this alternative."),
+        ignored("statPrefix", "Names statistics of the route.", "statistics are not kept by route prefix"),
     ]
-    STRING_MATCH "VirtualService" "a match" closed [on("exact"), on("prefix"), on("regex")]
-    ROUTE_DESTINATION "VirtualService" "http[].route[]" closed [on("destination"), on("weight"), on("headers")]
-    DESTINATION "VirtualService" "destination" closed [on("host"), on("subset"), on("port")]
-    PORT_SELECTOR "VirtualService" "port" closed [on("number")]
+    STRING_MATCH "VirtualService" "a match" closed [
+        on("exact", "The whole text."),
+        on("prefix", "How the text begins; of a path, letter by letter: `/a` matches `/ab`."),
+        on("regex", "An expression of RE2's syntax for the whole text."),
+    ]
+    ROUTE_DESTINATION "VirtualService" "http[].route[]" closed [
+        on("destination", "Where to."),
+        on("weight", "Its share of the sum of all weights; a single destination takes everything."),
+        on("headers", "Changes to headers on this way only."),
+    ]
+    DESTINATION "VirtualService" "destination" closed [
+        on("host", "The service; a short name is completed with the object's namespace."),
+        on("subset", "A subset that the host's DestinationRule defines."),
+        on("port", "The service's port; absent is the one that the caller addresses."),
+    ]
+    PORT_SELECTOR "VirtualService" "port" closed [on("number", "The port's number.")]
     RETRIES "VirtualService" "http[].retries" closed [
-        on("attempts"), on("perTryTimeout"), on("retryOn"), on("retryIgnorePreviousHosts"), on("backoff"),
-        later("retryRemoteLocalities", NO_LOCALITY),
+        on("attempts", "Retries after the first attempt; 0 turns them off."),
+        on("perTryTimeout", "How long one attempt may take; absent is the whole timeout."),
+        on("retryOn", "What is tried again, separated by commas without blanks; absent takes the default list."),
+        on("retryIgnorePreviousHosts", "Avoids endpoints that were tried; absent means yes, unless a consistent hash decides."),
+        on("backoff", "The base of the waits between attempts; 25 ms when absent, ten times as much at most."),
+        later("retryRemoteLocalities", "Later attempts go to localities that were not tried.", NO_LOCALITY),
     ]
     CORS "VirtualService" "http[].corsPolicy" kept [
-        on("allowOrigins"), on("allowOrigin"), on("allowMethods"), on("allowHeaders"), on("exposeHeaders"), on("maxAge"),
-        on("allowCredentials"), on("unmatchedPreflights"),
+        on("allowOrigins", "Origins whose pages may call."),
+        on("allowOrigin", "The same as exact texts; deprecated."),
+        on("allowMethods", "Methods they may use; `*` is the one that is asked for."),
+        on("allowHeaders", "Headers they may send; `*` is those that are asked for."),
+        on("exposeHeaders", "Headers of responses that they may read."),
+        on("maxAge", "How long a browser may remember the answer, in whole seconds."),
+        on("allowCredentials", "Whether cookies may be sent along."),
+        on("unmatchedPreflights", "What becomes of preflight requests of other origins: `FORWARD` (default) or `IGNORE`."),
     ]
-    REWRITE "VirtualService" "http[].rewrite" closed [on("uri"), on("authority"), on("uriRegexRewrite")]
-    REGEX_REWRITE "VirtualService" "http[].rewrite.uriRegexRewrite" closed [on("match"), on("rewrite")]
+    REWRITE "VirtualService" "http[].rewrite" closed [
+        on("uri", "Takes the place of the matched prefix, or of the whole path after another kind of match."),
+        on("authority", "The new Host."),
+        on("uriRegexRewrite", "Replaces what an expression finds in the path."),
+    ]
+    REGEX_REWRITE "VirtualService" "http[].rewrite.uriRegexRewrite" closed [
+        on("match", "What is looked for, anywhere in the path."),
+        on("rewrite", "What takes its place; `\\1` is a group, `\\0` the whole match."),
+    ]
     REDIRECT "VirtualService" "http[].redirect" closed [
-        on("uri"), on("prefixRewrite"), on("authority"), on("scheme"), on("port"), on("derivePort"), on("redirectCode"),
+        on("uri", "The new path; the query stays unless this has one."),
+        on("prefixRewrite", "What takes the place of the matched prefix."),
+        on("authority", "The new host."),
+        on("scheme", "The new scheme."),
+        on("port", "The new port."),
+        on("derivePort", "Where the new port comes from: `FROM_PROTOCOL_DEFAULT` or `FROM_REQUEST_PORT`."),
+        on("redirectCode", "301 (default), 302, 303, 307 or 308."),
     ]
-    DIRECT_RESPONSE "VirtualService" "http[].directResponse" closed [on("status"), on("body")]
-    BODY "VirtualService" "http[].directResponse.body" closed [on("string"), on("bytes")]
-    FAULT "VirtualService" "http[].fault" closed [on("delay"), on("abort")]
+    DIRECT_RESPONSE "VirtualService" "http[].directResponse" closed [
+        on("status", "The status."),
+        on("body", "The body, at most 1 MiB; empty when absent."),
+    ]
+    BODY "VirtualService" "http[].directResponse.body" closed [
+        on("string", "The body as text."),
+        on("bytes", "The body in base64."),
+    ]
+    FAULT "VirtualService" "http[].fault" closed [
+        on("delay", "Requests that wait first."),
+        on("abort", "Requests that are answered with an error."),
+    ]
     DELAY "VirtualService" "http[].fault.delay" closed [
-        on("fixedDelay"), refused("exponentialDelay", "write `fixedDelay`"), on("percentage"), on("percent"),
+        on("fixedDelay", "How long they wait."),
+        refused("exponentialDelay", "A delay that varies.", "write `fixedDelay`"),
+        on("percentage", "How many wait; absent is none."),
+        on("percent", "How many wait, in whole percent; deprecated."),
     ]
     ABORT "VirtualService" "http[].fault.abort" closed [
-        on("httpStatus"), on("grpcStatus"), refused("http2Error", "write `httpStatus` or `grpcStatus`"), on("percentage"),
+        on("httpStatus", "The status of the answer."),
+        on("grpcStatus", "The answer's gRPC status by name."),
+        refused("http2Error", "An HTTP/2 error as the answer.", "write `httpStatus` or `grpcStatus`"),
+        on("percentage", "How many are aborted; absent is none."),
     ]
-    PERCENT "VirtualService" "percentage" closed [on("value")]
-    MIRROR "VirtualService" "http[].mirrors[]" closed [on("destination"), on("percentage")]
-    HEADERS "VirtualService" "headers" closed [on("request"), on("response")]
-    HEADER_OPERATIONS "VirtualService" "headers.request" closed [on("set"), on("add"), on("remove")]
+    PERCENT "VirtualService" "percentage" closed [on("value", "0 to 100, with a fraction; 0 when absent.")]
+    MIRROR "VirtualService" "http[].mirrors[]" closed [
+        on("destination", "Where copies go."),
+        on("percentage", "Of how many requests; absent is all."),
+    ]
+    HEADERS "VirtualService" "headers" closed [
+        on("request", "Changes on the way there."),
+        on("response", "Changes on the way back."),
+    ]
+    HEADER_OPERATIONS "VirtualService" "headers.request" closed [
+        on("set", "Headers that get a value, whatever they had; values may have `%OPERATOR%`s."),
+        on("add", "Headers that get one more value."),
+        on("remove", "Headers that are taken away, before the others are set."),
+    ]
 
     DESTINATION_RULE "DestinationRule" "spec" closed [
-        on("host"), on("trafficPolicy"), on("subsets"), on("exportTo"), on("workloadSelector"),
+        on("host", "Whose policy this is; a short name is completed with the object's namespace, a wildcard stands for many."),
+        on("trafficPolicy", "The policy of all ports and subsets that do not say otherwise."),
+        on("subsets", "Named parts of the host's endpoints."),
+        on("exportTo", "Namespaces that see it; absent means the mesh's default, everybody."),
+        on("workloadSelector", "Client workloads of the same namespace that use it; absent is all."),
     ]
-    RULE_SELECTOR "DestinationRule" "workloadSelector" closed [on("matchLabels")]
-    SUBSET "DestinationRule" "subsets[]" closed [on("name"), on("labels"), on("trafficPolicy")]
+    RULE_SELECTOR "DestinationRule" "workloadSelector" closed [on("matchLabels", "Labels that the client must carry.")]
+    SUBSET "DestinationRule" "subsets[]" closed [
+        on("name", "Its name, for `destination.subset`."),
+        on("labels", "Labels that an endpoint must carry; none takes them all."),
+        on("trafficPolicy", "Blocks that replace the rule's own, each as a whole."),
+    ]
     TRAFFIC_POLICY "DestinationRule" "trafficPolicy" closed [
-        on("loadBalancer"), on("connectionPool"), on("outlierDetection"), later("tls", NO_TLS), on("portLevelSettings"),
-        later("tunnel", TCP_PLAIN), later("proxyProtocol", "no PROXY header is sent"),
-        later("retryBudget", "retries are bounded by `connectionPool.http.maxRetries` only"),
+        on("loadBalancer", "How an endpoint is chosen."),
+        on("connectionPool", "How much the host may be given."),
+        on("outlierDetection", "When an endpoint is set aside; present even when empty."),
+        later("tls", "How connections are secured.", NO_TLS),
+        on("portLevelSettings", "Policies of single service ports, which inherit nothing."),
+        later("tunnel", "Carries TCP through another proxy.", TCP_PLAIN),
+        later("proxyProtocol", "Tells the endpoint the caller's address before the first byte.", "no PROXY header is sent"),
+        later("retryBudget", "Bounds retries by what is under way.", "retries are bounded by `connectionPool.http.maxRetries` only"),
     ]
     PORT_POLICY "DestinationRule" "trafficPolicy.portLevelSettings[]" closed [
-        on("port"), on("loadBalancer"), on("connectionPool"), on("outlierDetection"), later("tls", NO_TLS),
+        on("port", "Which service port."),
+        on("loadBalancer", "How an endpoint is chosen."),
+        on("connectionPool", "How much the host may be given."),
+        on("outlierDetection", "When an endpoint is set aside."),
+        later("tls", "How connections are secured.", NO_TLS),
     ]
-    POLICY_PORT "DestinationRule" "portLevelSettings[].port" closed [on("number")]
+    POLICY_PORT "DestinationRule" "portLevelSettings[].port" closed [on("number", "The service port's number.")]
     LOAD_BALANCER "DestinationRule" "loadBalancer" closed [
-        on("simple"), on("consistentHash"), later("localityLbSetting", NO_LOCALITY), later("zoneAwareLbSetting", NO_LOCALITY),
-        later("warmup", "a new endpoint takes its full share at once"),
-        later("warmupDurationSecs", "a new endpoint takes its full share at once"),
+        on("simple", "`LEAST_REQUEST` (default), `ROUND_ROBIN`, `RANDOM` or `PASSTHROUGH`."),
+        on("consistentHash", "The same key goes to the same endpoint."),
+        later("localityLbSetting", "Which localities are preferred.", NO_LOCALITY),
+        later("zoneAwareLbSetting", "Prefers the caller's zone as far as it has room.", NO_LOCALITY),
+        later("warmup", "A new endpoint takes its share little by little.", "a new endpoint takes its full share at once"),
+        later("warmupDurationSecs", "How long that lasts; deprecated.", "a new endpoint takes its full share at once"),
     ]
     CONSISTENT_HASH "DestinationRule" "loadBalancer.consistentHash" closed [
-        on("httpHeaderName"), later("httpCookie", "LEAST_REQUEST is used"), on("useSourceIp"), on("httpQueryParameterName"),
-        on("ringHash"), later("maglev", "the same key is hashed onto a ring"), on("minimumRingSize"),
+        on("httpHeaderName", "Hashes a header."),
+        later("httpCookie", "Hashes a cookie, which is made when it has a `ttl`.", "LEAST_REQUEST is used"),
+        on("useSourceIp", "Hashes the caller's address."),
+        on("httpQueryParameterName", "Hashes a query parameter."),
+        on("ringHash", "Looks the hash up on a ring (default)."),
+        later("maglev", "Looks the hash up in Maglev's table.", "the same key is hashed onto a ring"),
+        on("minimumRingSize", "The least size of the ring; deprecated."),
     ]
     HASH_COOKIE "DestinationRule" "loadBalancer.consistentHash.httpCookie" kept [
-        on("name"), on("path"), on("ttl"), on("attributes"),
+        on("name", "The cookie's name."),
+        on("path", "The path of a cookie that is made."),
+        on("ttl", "How long it lives; 0s lasts as long as the browser, absent makes none."),
+        on("attributes", "More attributes of a cookie that is made."),
     ]
-    COOKIE_ATTRIBUTE "DestinationRule" "loadBalancer.consistentHash.httpCookie.attributes[]" kept [on("name"), on("value")]
-    MAGLEV "DestinationRule" "loadBalancer.consistentHash.maglev" kept [on("tableSize")]
+    COOKIE_ATTRIBUTE "DestinationRule" "loadBalancer.consistentHash.httpCookie.attributes[]" kept [
+        on("name", "The attribute's name."),
+        on("value", "Its value; may be empty."),
+    ]
+    MAGLEV "DestinationRule" "loadBalancer.consistentHash.maglev" kept [
+        on("tableSize", "The size of the table, a prime below 5000011."),
+    ]
+    RING_HASH "DestinationRule" "loadBalancer.consistentHash.ringHash" closed [
+        on("minimumRingSize", "The least size of the ring; 1024 when absent or 0."),
+    ]
     LOCALITY "DestinationRule" "loadBalancer.localityLbSetting" kept [
-        on("distribute"), on("failover"), on("failoverPriority"), on("enabled"),
+        on("distribute", "What share of a locality's requests goes to which."),
+        on("failover", "Which region is next when one fails; needs `outlierDetection`."),
+        on("failoverPriority", "Labels by which endpoints like the caller go first; needs `outlierDetection`."),
+        on("enabled", "Whether localities count at all; absent takes the mesh's."),
     ]
-    DISTRIBUTE "DestinationRule" "loadBalancer.localityLbSetting.distribute[]" kept [on("from"), on("to")]
-    FAILOVER "DestinationRule" "loadBalancer.localityLbSetting.failover[]" kept [on("from"), on("to")]
+    DISTRIBUTE "DestinationRule" "loadBalancer.localityLbSetting.distribute[]" kept [
+        on("from", "The caller's locality, `region/zone/subzone`; `*` may end it."),
+        on("to", "Localities and their percentages, which add up to 100."),
+    ]
+    FAILOVER "DestinationRule" "loadBalancer.localityLbSetting.failover[]" kept [
+        on("from", "A region."),
+        on("to", "The region that is next."),
+    ]
     ZONE_AWARE "DestinationRule" "loadBalancer.zoneAwareLbSetting" kept [
-        on("enabled"), on("failover"), on("failoverPriority"), on("minClusterSize"),
+        on("enabled", "Whether zones count."),
+        on("failover", "Which region is next when one fails."),
+        on("failoverPriority", "Labels by which endpoints like the caller go first."),
+        on("minClusterSize", "With fewer endpoints zones are not looked at; 6 when absent."),
     ]
-    WARMUP "DestinationRule" "loadBalancer.warmup" kept [on("duration"), on("minimumPercent"), on("aggression")]
-    RING_HASH "DestinationRule" "loadBalancer.consistentHash.ringHash" closed [on("minimumRingSize")]
+    WARMUP "DestinationRule" "loadBalancer.warmup" kept [
+        on("duration", "How long an endpoint is new."),
+        on("minimumPercent", "What it begins with, in percent of its share; 10 when absent."),
+        on("aggression", "The shape of the curve; 1, a straight line, when absent."),
+    ]
     RETRY_BUDGET "DestinationRule" "trafficPolicy.retryBudget" kept [
-        on("percent"), on("minRetryConcurrency"), on("budgetInterval"),
+        on("percent", "How many retries may be under way, in percent of the requests that are; 20 when absent."),
+        on("minRetryConcurrency", "How many may be under way in any case; 3 when absent."),
+        on("budgetInterval", "Also counts the requests of this time."),
     ]
-    CONNECTION_POOL "DestinationRule" "connectionPool" closed [on("tcp"), on("http")]
+    CONNECTION_POOL "DestinationRule" "connectionPool" closed [
+        on("tcp", "Connections."),
+        on("http", "Requests."),
+    ]
     TCP_SETTINGS "DestinationRule" "connectionPool.tcp" closed [
-        on("maxConnections"), on("connectTimeout"), on("tcpKeepalive"), on("idleTimeout"),
-        later("maxConnectionDuration", "a connection is closed when it is idle, not when it is old"),
+        on("maxConnections", "Connections at a time; absent and 0 are no limit."),
+        on("connectTimeout", "How long a connection may take to be made; the mesh's, 10 s, when absent."),
+        on("tcpKeepalive", "Probes of idle connections."),
+        on("idleTimeout", "When an idle connection is closed; 0s is never. `http.idleTimeout` goes first."),
+        later("maxConnectionDuration", "How old a connection may become.", "a connection is closed when it is idle, not when it is old"),
     ]
-    TCP_KEEPALIVE "DestinationRule" "connectionPool.tcp.tcpKeepalive" closed [on("probes"), on("time"), on("interval")]
+    TCP_KEEPALIVE "DestinationRule" "connectionPool.tcp.tcpKeepalive" closed [
+        on("probes", "Unanswered probes before a connection is dead."),
+        on("time", "Idle time before the first probe."),
+        on("interval", "Time between probes."),
+    ]
     HTTP_SETTINGS "DestinationRule" "connectionPool.http" closed [
-        on("http1MaxPendingRequests"), on("http2MaxRequests"), on("maxRequestsPerConnection"), on("maxRetries"),
-        on("idleTimeout"), on("h2UpgradePolicy"), on("useClientProtocol"), on("maxConcurrentStreams"), on("http2KeepAlive"),
+        on("http1MaxPendingRequests", "Requests that may wait for a connection, of any version of HTTP."),
+        on("http2MaxRequests", "Requests under way at a time, of any version of HTTP."),
+        on("maxRequestsPerConnection", "Requests before a connection is closed; 1 turns keep-alive off."),
+        on("maxRetries", "Retries under way at a time."),
+        on("idleTimeout", "When an idle connection is closed; 1 h when absent."),
+        on("h2UpgradePolicy", "Whether HTTP/2 is spoken to ports declared as HTTP."),
+        on("useClientProtocol", "Speaks to the endpoint what the caller speaks."),
+        on("maxConcurrentStreams", "Requests at a time on one HTTP/2 connection."),
+        on("http2KeepAlive", "Pings on HTTP/2 connections."),
     ]
-    HTTP2_KEEPALIVE "DestinationRule" "connectionPool.http.http2KeepAlive" closed [on("interval"), on("timeout")]
+    HTTP2_KEEPALIVE "DestinationRule" "connectionPool.http.http2KeepAlive" closed [
+        on("interval", "Time between pings."),
+        on("timeout", "How long an answer may take."),
+    ]
     OUTLIER_DETECTION "DestinationRule" "outlierDetection" closed [
-        on("consecutive5xxErrors"), on("consecutiveGatewayErrors"),
-        ignored("consecutiveErrors", "Istio ignores it; write `consecutive5xxErrors` or `consecutiveGatewayErrors`"),
-        on("splitExternalLocalOriginErrors"), on("consecutiveLocalOriginFailures"), on("interval"), on("baseEjectionTime"),
-        on("maxEjectionPercent"), on("minHealthPercent"), on("outlierDetectionHttpErrorCodes"),
+        on("consecutive5xxErrors", "Failures in a row that eject an endpoint; 5 when absent, 0 turns it off."),
+        on("consecutiveGatewayErrors", "502, 503 and 504 in a row that eject it; off when absent or 0."),
+        ignored("consecutiveErrors", "The former name of both.", "Istio ignores it; write `consecutive5xxErrors` or `consecutiveGatewayErrors`"),
+        on("splitExternalLocalOriginErrors", "Counts failed connections apart from answers."),
+        on("consecutiveLocalOriginFailures", "Failed connections in a row that eject it; 5 when absent."),
+        on("interval", "How often it is looked who may come back; 10 s when absent."),
+        on("baseEjectionTime", "How long the first ejection lasts, each next one that much longer; 30 s when absent."),
+        on("maxEjectionPercent", "How many endpoints may be ejected at a time; 10 % when absent or 0."),
+        on("minHealthPercent", "With fewer available endpoints all are used; never when absent or 0."),
+        on("outlierDetectionHttpErrorCodes", "The only statuses that count as failures."),
     ]
 
     SERVICE_ENTRY "ServiceEntry" "spec" closed [
-        on("hosts"), on("addresses"), on("ports"), on("location"), on("resolution"), on("endpoints"), on("workloadSelector"),
-        on("exportTo"), later("subjectAltNames", NO_TLS),
+        on("hosts", "Names of the service; each is a service of its own, never completed."),
+        on("addresses", "Virtual addresses: names of the service in HTTP, unless they are ranges."),
+        on("ports", "Its ports."),
+        on("location", "`MESH_EXTERNAL` (default) or `MESH_INTERNAL`."),
+        on("resolution", "How endpoints are found: `NONE` (default), `STATIC`, `DNS`, `DNS_ROUND_ROBIN` or `DYNAMIC_DNS`."),
+        on("endpoints", "Endpoints that are written down."),
+        on("workloadSelector", "Endpoints are WorkloadEntries and pods of the namespace with these labels."),
+        on("exportTo", "Namespaces that see it; `~` is nobody, absent means the mesh's default, everybody."),
+        later("subjectAltNames", "Names that certificates of its endpoints may bear.", NO_TLS),
     ]
-    SERVICE_PORT "ServiceEntry" "ports[]" closed [on("number"), on("name"), on("protocol"), on("targetPort")]
-    LABEL_SELECTOR "ServiceEntry" "workloadSelector" closed [on("labels")]
-    WORKLOAD "WorkloadEntry" "endpoint" closed [
-        on("address"), on("ports"), on("labels"), later("network", "endpoints of every network are reached directly"),
-        on("locality"), on("weight"), later("serviceAccount", "callers are not told apart by their identity"),
+    SERVICE_PORT "ServiceEntry" "ports[]" closed [
+        on("number", "The number that callers use."),
+        on("name", "Its name, for `ports` of endpoints."),
+        on("protocol", "What it speaks; absent is found out from the first bytes."),
+        on("targetPort", "The port at the endpoints; absent is the same number."),
+    ]
+    LABEL_SELECTOR "ServiceEntry" "workloadSelector" closed [on("labels", "Labels that a workload must carry.")]
+    WORKLOAD "WorkloadEntry" "spec, endpoints[]" closed [
+        on("address", "An IP address, a name to look up, or `unix://` and a path."),
+        on("ports", "The port for a service port of that name."),
+        on("labels", "Labels, by which subsets and selectors choose."),
+        later("network", "The network that the workload is in.", "endpoints of every network are reached directly"),
+        on("locality", "Where it is, as `region/zone/subzone`."),
+        on("weight", "Its share among the endpoints; 1 when absent or 0."),
+        later("serviceAccount", "The identity of its certificate.", "callers are not told apart by their identity"),
     ]
 
     // A gateway's form is checked, and its object earns a warning as a whole.
-    GATEWAY "Gateway" "spec" closed [on("selector"), on("servers")]
+    GATEWAY "Gateway" "spec" closed [
+        on("selector", "Labels of the gateway's workloads; none is every gateway."),
+        on("servers", "Ports that are served."),
+    ]
     SERVER "Gateway" "servers[]" closed [
-        on("port"), on("hosts"), later("bind", NO_EDGE), later("tls", NO_EDGE),
-        ignored("defaultEndpoint", "Istio does not use it"), passed("name"),
+        on("port", "The port."),
+        on("hosts", "`[namespace/]host`s that VirtualServices may serve here."),
+        later("bind", "The address that is listened at.", NO_EDGE),
+        later("tls", "How callers' connections are secured.", NO_EDGE),
+        ignored("defaultEndpoint", "Where traffic goes by default.", "Istio does not use it"),
+        passed("name", "The server's name, which nothing depends on."),
     ]
     SERVER_PORT "Gateway" "servers[].port" closed [
-        on("number"), on("name"), on("protocol"), refused("targetPort", "leave it out: Istio does not accept it"),
+        on("number", "Its number; 0 with a Unix socket only."),
+        on("name", "Its name, unique among the servers."),
+        on("protocol", "What it speaks."),
+        refused("targetPort", "The port at the gateway.", "leave it out: Istio does not accept it"),
     ]
 
     SIDECAR "Sidecar" "spec" closed [
-        on("workloadSelector"), later("ingress", "the inbound ports are those of the command line"),
-        later("egress", "every service of the configuration is known to this proxy"),
-        later("inboundConnectionPool", "inbound connections are not limited"), on("outboundTrafficPolicy"),
+        on("workloadSelector", "Workloads of the namespace that it is for; absent is all of them."),
+        later("ingress", "Inbound ports.", "the inbound ports are those of the command line"),
+        later("egress", "What the workload sees of the mesh.", "every service of the configuration is known to this proxy"),
+        later("inboundConnectionPool", "How much the application may be given.", "inbound connections are not limited"),
+        on("outboundTrafficPolicy", "What is done with unknown hosts."),
     ]
-    SIDECAR_SELECTOR "Sidecar" "workloadSelector" closed [on("labels")]
+    SIDECAR_SELECTOR "Sidecar" "workloadSelector" closed [on("labels", "Labels that the workload must carry.")]
     OUTBOUND_POLICY "Sidecar" "outboundTrafficPolicy" closed [
-        on("mode"), later("egressProxy", "unknown hosts are reached directly"),
+        on("mode", "`REGISTRY_ONLY` (also when absent here) or `ALLOW_ANY`."),
+        later("egressProxy", "Where unknown hosts are sent.", "unknown hosts are reached directly"),
     ]
 
     SERVICE "Service" "spec" open [
-        on("type"), on("clusterIP"), on("clusterIPs"), on("externalName"), on("ports"), on("selector"),
-        on("publishNotReadyAddresses"),
-        on("sessionAffinity"),
+        on("type", "`ExternalName` makes it another name for a host."),
+        on("clusterIP", "Its virtual address; `None` makes it headless."),
+        on("clusterIPs", "All its virtual addresses."),
+        on("externalName", "The host that it stands for."),
+        on("ports", "Its ports."),
+        on("selector", "Pods that belong to it."),
+        on("publishNotReadyAddresses", "Pods count before they are ready."),
+        on("sessionAffinity", "`None`; write `consistentHash` in a DestinationRule for more."),
     ]
     KUBERNETES_PORT "Service" "spec.ports[]" open [
-        on("name"), on("port"), on("targetPort"), on("protocol"), on("appProtocol"),
+        on("name", "Its name, whose first word tells what it speaks."),
+        on("port", "The number that callers use."),
+        on("targetPort", "The number or name at the pods."),
+        on("protocol", "`TCP` (default), `UDP` or `SCTP`."),
+        on("appProtocol", "What it speaks; goes before the name."),
     ]
-    ENDPOINTS "Endpoints" "Endpoints" open [on("subsets")]
-    ENDPOINT_SUBSET "Endpoints" "subsets[]" open [on("addresses"), on("notReadyAddresses"), on("ports")]
-    ENDPOINT_ADDRESS "Endpoints" "subsets[].addresses[]" open [on("ip"), on("nodeName"), on("targetRef")]
-    ENDPOINT_PORT "Endpoints" "a port" open [on("name"), on("port"), on("protocol"), on("appProtocol")]
-    TARGET_REF "Endpoints" "targetRef" open [on("kind"), on("name")]
-    ENDPOINT_SLICE "EndpointSlice" "EndpointSlice" open [on("addressType"), on("endpoints"), on("ports")]
+    ENDPOINTS "Endpoints" "Endpoints" open [on("subsets", "Addresses and ports that go together.")]
+    ENDPOINT_SUBSET "Endpoints" "subsets[]" open [
+        on("addresses", "Ready addresses."),
+        on("notReadyAddresses", "Addresses that are not ready."),
+        on("ports", "Their ports."),
+    ]
+    ENDPOINT_ADDRESS "Endpoints" "subsets[].addresses[]" open [
+        on("ip", "The address."),
+        on("nodeName", "Its node."),
+        on("targetRef", "Its pod."),
+    ]
+    ENDPOINT_PORT "Endpoints" "a port" open [
+        on("name", "The name of the service's port."),
+        on("port", "The number at the endpoint."),
+        on("protocol", "The transport."),
+        on("appProtocol", "What it speaks."),
+    ]
+    TARGET_REF "Endpoints" "targetRef" open [
+        on("kind", "`Pod`, or something that is passed over."),
+        on("name", "The pod's name."),
+    ]
+    ENDPOINT_SLICE "EndpointSlice" "EndpointSlice" open [
+        on("addressType", "`IPv4`, `IPv6` or `FQDN`."),
+        on("endpoints", "The endpoints."),
+        on("ports", "Their ports."),
+    ]
     SLICE_ENDPOINT "EndpointSlice" "endpoints[]" open [
-        on("addresses"), on("conditions"), on("targetRef"), on("nodeName"), on("zone"),
+        on("addresses", "Its addresses, of which the first is used."),
+        on("conditions", "Whether it may be used."),
+        on("targetRef", "Its pod."),
+        on("nodeName", "Its node."),
+        on("zone", "Its zone."),
     ]
-    CONDITIONS "EndpointSlice" "endpoints[].conditions" open [on("ready"), on("terminating"), passed("serving")]
-    POD "Pod" "spec" open [on("containers"), on("initContainers"), on("nodeName")]
-    CONTAINER "Pod" "spec.containers[]" open [on("ports")]
-    CONTAINER_PORT "Pod" "spec.containers[].ports[]" open [on("name"), on("containerPort")]
-    POD_STATUS "Pod" "status" open [on("podIP"), on("podIPs"), on("conditions"), on("phase")]
-    POD_IP "Pod" "status.podIPs[]" open [on("ip")]
-    POD_CONDITION "Pod" "status.conditions[]" open [on("type"), on("status")]
+    CONDITIONS "EndpointSlice" "endpoints[].conditions" open [
+        on("ready", "Whether it is used; absent is yes."),
+        on("terminating", "Whether it is going away."),
+        passed("serving", "Whether it still answers while it goes away."),
+    ]
+    POD "Pod" "spec" open [
+        on("containers", "Its containers."),
+        on("initContainers", "Containers that run first."),
+        on("nodeName", "Its node."),
+    ]
+    CONTAINER "Pod" "spec.containers[]" open [on("ports", "Ports with names.")]
+    CONTAINER_PORT "Pod" "spec.containers[].ports[]" open [
+        on("name", "Its name, for a Service's `targetPort`."),
+        on("containerPort", "Its number."),
+    ]
+    POD_STATUS "Pod" "status" open [
+        on("podIP", "Its address."),
+        on("podIPs", "All its addresses."),
+        on("conditions", "Among them whether it is ready."),
+        on("phase", "Whether it still runs."),
+    ]
+    POD_IP "Pod" "status.podIPs[]" open [on("ip", "The address.")]
+    POD_CONDITION "Pod" "status.conditions[]" open [
+        on("type", "`Ready` is the one that counts."),
+        on("status", "Whether it holds."),
+    ]
 }
 
 #[cfg(test)]
@@ -368,6 +634,7 @@ pub(crate) mod tests {
         for block in ALL {
             for (i, row) in block.rows.iter().enumerate() {
                 assert!(block.rows[..i].iter().all(|before| before.field != row.field), "{}.{}", block.path, row.field);
+                assert!(row.about.len() > 5 && row.about.ends_with('.'), "{}.{}", block.path, row.field);
                 if let Status::Later(why) | Status::Ignored(why) | Status::Refused(why) = row.status {
                     assert!(why.len() > 10, "{}.{}", block.path, row.field);
                 }

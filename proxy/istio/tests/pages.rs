@@ -1,4 +1,4 @@
-//! `FIELDS.md` and `CODES.md` say what the rows of `support.rs` and `codes.rs` say.
+//! `docs/support.md` and `CODES.md` say what the rows of `support.rs` and `codes.rs` say.
 //!
 //! After a change of the rows: `cargo test -p leeboard-istio --test pages -- --ignored` writes the pages anew.
 
@@ -14,22 +14,22 @@ fn path(name: &str) -> PathBuf {
 
 /// Each page's name and what it has to say.
 fn pages() -> [(&'static str, String); 2] {
-    [("FIELDS.md", fields()), ("CODES.md", codes())]
+    [("../../docs/support.md", support()), ("CODES.md", codes())]
 }
 
-fn fields() -> String {
+fn support() -> String {
     let mut page = String::from(
-        "# Fields\n\n\
-         What becomes of each field of the documents that Leeboard reads. Generated from `src/support.rs`.\n\n\
-         A field that is *enforced* does what Istio says. One that is *not yet* enforced, or has *no effect*, earns a warning and\n\
-         is read over; one that is *refused* is an error. Fields of Kubernetes' own kinds that are not named here concern no proxy\n\
-         and are passed over.\n",
+        "# What is supported\n\n\
+         Every field of the documents that Leeboard reads, and what becomes of it. Generated from `proxy/istio/src/support.rs`.\n\n\
+         A field that is *enforced* does what Istio says. One that is *not yet* enforced is read, checked and kept; like one that has\n\
+         *no effect* it earns a warning. One that is *refused* is an error. Fields of Kubernetes' own kinds that are not named here\n\
+         concern no proxy and are passed over.\n",
     );
-    let mut kind = "";
-    for block in ALL.iter().filter(|block| !block.kind.is_empty()) {
+    let mut kind = "none";
+    for block in ALL {
         if block.kind != kind {
             kind = block.kind;
-            let _ = write!(page, "\n## {kind}\n");
+            let _ = write!(page, "\n## {}\n", if kind.is_empty() { "Every object" } else { kind });
             if kind == "Gateway" {
                 page.push_str("\nIts form is checked, but a proxy beside an application serves no gateway: the object earns a warning.\n");
             }
@@ -40,25 +40,17 @@ fn fields() -> String {
 }
 
 fn section(page: &mut String, block: &Block) {
-    let enforced: Vec<_> =
-        block.rows.iter().filter(|row| row.status == Status::Enforced).map(|row| format!("`{}`", row.field)).collect();
-    let _ = write!(
-        page,
-        "\n**`{}`** — {}{}\n",
-        block.path,
-        if block.kept { "checked, not yet enforced: " } else { "" },
-        if enforced.is_empty() { "none".into() } else { enforced.join(", ") }
-    );
-    let mut head = "\n| field | | |\n|---|---|---|\n";
+    let _ = write!(page, "\n### `{}`\n\n| field | | |\n|---|---|---|\n", block.path);
     for row in block.rows {
-        let (status, why) = match row.status {
-            Status::Enforced | Status::Passed => continue,
-            Status::Later(why) => ("not yet", why),
-            Status::Ignored(why) => ("no effect", why),
-            Status::Refused(why) => ("refused", why),
+        let (status, more) = match row.status {
+            Status::Enforced if block.kept => ("not yet", String::new()),
+            Status::Enforced => ("enforced", String::new()),
+            Status::Passed => ("passed over", String::new()),
+            Status::Later(instead) => ("not yet", format!(" For now {instead}.")),
+            Status::Ignored(why) => ("no effect", format!(" But {why}.")),
+            Status::Refused(instead) => ("refused", format!(" Instead, {instead}.")),
         };
-        let _ = writeln!(page, "{head}| `{}` | {status} | {why} |", row.field);
-        head = "";
+        let _ = writeln!(page, "| `{}` | {status} | {}{more} |", row.field, row.about);
     }
 }
 
