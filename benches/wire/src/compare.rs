@@ -21,6 +21,8 @@ pub(crate) struct Measured {
     pub(crate) rounds: Vec<Option<Figures>>,
     /// Why it was given up.
     pub(crate) failure: Option<String>,
+    /// Why the suite has nothing to measure of it.
+    pub(crate) unable: Option<&'static str>,
 }
 
 impl Measured {
@@ -61,6 +63,7 @@ impl Comparison {
                     binary,
                     rounds: Vec::new(),
                     failure: None,
+                    unable: None,
                 }),
                 None => comparison.skipped.push(peer),
             }
@@ -73,7 +76,7 @@ impl Comparison {
         for round in 0..rounds {
             for index in turn(self.measured.len(), round) {
                 let entry = &mut self.measured[index];
-                if entry.failure.is_some() {
+                if entry.failure.is_some() || entry.unable.is_some() {
                     entry.rounds.push(None);
                     continue;
                 }
@@ -87,6 +90,11 @@ impl Comparison {
                         line
                     }
                     Err(Trouble::Interrupted) => return Err(Trouble::Interrupted),
+                    Err(Trouble::Unable(reason)) => {
+                        entry.rounds.push(None);
+                        entry.unable = Some(reason);
+                        format!("skipped: {reason}")
+                    }
                     Err(Trouble::Failed(reason)) => {
                         entry.rounds.push(None);
                         entry.failure = Some(reason.clone());

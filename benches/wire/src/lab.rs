@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::http1;
-use crate::peers::{HOST, Launch, PATH, Peer, SERVICE_PORT, Site};
+use crate::peers::{HOST, Launch, Needs, PATH, Peer, SERVICE_PORT, Site};
 use crate::process::{Child, CommandLine, Scratch};
 use crate::procfs;
 use crate::role::load::LoadReport;
@@ -74,7 +74,7 @@ impl Lab {
         let scratch = Scratch::new()?;
         let args = ["upstream".to_owned(), "--body".into(), plan.body.to_string()];
         let command = CommandLine::new(&std::env::current_exe()?, args);
-        let mut upstream = Child::start("upstream", cores.upstream, &command, scratch.path())?;
+        let mut upstream = Child::start("upstream", &[cores.upstream], &command, scratch.path())?;
         let upstream_address = announced(&interrupt, &mut upstream, "upstream")?;
         Ok(Self { plan, cores, interrupt, upstream_address, upstream, scratch })
     }
@@ -96,20 +96,23 @@ impl Lab {
     }
 
     /// Starts a peer afresh, on a machine as quiet as patience allows, and waits until it answers.
-    pub(crate) fn start(&self, peer: &Peer, binary: &Path) -> Result<Running, Trouble> {
+    pub(crate) fn start(&self, peer: &Peer, binary: &Path, needs: &Needs) -> Result<Running, Trouble> {
         self.await_quiet()?;
         let dir = self.fresh_folder(peer.name)?;
-        let site = Site { binary, dir: &dir, upstream: self.upstream_address };
+        let site = Site { binary, dir: &dir, upstream: self.upstream_address, needs };
         let launch = (peer.prepare)(&site)?;
+        let both = [self.cores.proxy, self.cores.load];
+        let cores = if needs.both_cores { &both[..] } else { &both[..1] };
         let begin = Instant::now();
         let (address, mut child) = match launch {
+            Launch::Unable(reason) => return Err(Trouble::Unable(reason)),
             Launch::Nothing => (self.upstream_address, None),
             Launch::At(address, command) => {
-                let child = Child::start(peer.name, self.cores.proxy, &command, &dir)?;
+                let child = Child::start(peer.name, cores, &command, &dir)?;
                 (address, Some(child))
             }
             Launch::Announced(kind, command) => {
-                let mut child = Child::start(peer.name, self.cores.proxy, &command, &dir)?;
+                let mut child = Child::start(peer.name, cores, &command, &dir)?;
                 (announced(&self.interrupt, &mut child, kind)?, Some(child))
             }
         };
@@ -138,7 +141,7 @@ impl Lab {
         }
         let command = CommandLine::new(&std::env::current_exe()?, line.split_whitespace());
         let dir = self.fresh_folder("load")?;
-        let mut load = Child::start("load", self.cores.load, &command, &dir)?;
+        let mut load = Child::start("load", &[self.cores.load], &command, &dir)?;
         let limit = Duration::from_secs_f64(seconds + warmup) + LOAD_GRACE;
         // Few wake-ups: this process has no core of its own.
         let status = self

@@ -45,7 +45,7 @@ fn main() -> ExitCode {
             let _ = writeln!(io::stderr(), "leeboard-wire: {trouble}");
             ExitCode::from(match trouble {
                 Trouble::Interrupted => INTERRUPTED,
-                Trouble::Failed(_) => FAILED,
+                Trouble::Failed(_) | Trouble::Unable(_) => FAILED,
             })
         }
     }

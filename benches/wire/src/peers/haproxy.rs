@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 
-use super::{Launch, Peer, Site, free_address, program};
+use super::{Launch, Needs, Peer, Site, free_address, program};
 use crate::process::CommandLine;
 
 pub(super) const PEER: Peer = Peer {
@@ -17,12 +17,12 @@ pub(super) const PEER: Peer = Peer {
 
 fn prepare(site: &Site<'_>) -> io::Result<Launch> {
     let address = free_address()?;
-    let upstream = site.upstream;
+    let (upstream, Needs { workers, connections, .. }) = (site.upstream, site.needs);
     let config = format!(
         "\
 global
-    nbthread 1
-    maxconn 4000
+    nbthread {workers}
+    maxconn {connections}
 defaults
     mode http
     timeout connect 5s

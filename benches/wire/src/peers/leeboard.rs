@@ -1,4 +1,5 @@
-//! Leeboard itself, twice: with one static service and nothing else, and with every mesh feature on.
+//! Leeboard itself, three times: with one static service and nothing else, with every mesh feature on, and with the access
+//! log too.
 
 use std::ffi::OsString;
 use std::fs;
@@ -16,7 +17,7 @@ pub(super) const PLAIN: Peer = Peer {
     get: GET,
     locate,
     version: &["--version"],
-    prepare: |site| prepare(site, &service(site)),
+    prepare: |site| prepare(site, &service(site), Log::Off),
 };
 
 pub(super) const MESH: Peer = Peer {
@@ -25,8 +26,23 @@ pub(super) const MESH: Peer = Peer {
     get: GET,
     locate,
     version: &["--version"],
-    prepare: |site| prepare(site, &format!("{}---\n{}", service(site), mesh())),
+    prepare: |site| prepare(site, &format!("{}---\n{}", service(site), mesh()), Log::Off),
 };
+
+pub(super) const LOGGING: Peer = Peer {
+    name: "leeboard-log",
+    about: "leeboard-mesh with its access log on, as JSON to a file",
+    get: GET,
+    locate,
+    version: &["--version"],
+    prepare: |site| prepare(site, &format!("{}---\n{}", service(site), mesh()), Log::Json),
+};
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Log {
+    Off,
+    Json,
+}
 
 /// The binary of the same build as this one, unless told otherwise.
 fn locate(places: &Places) -> Option<PathBuf> {
@@ -37,14 +53,19 @@ fn locate(places: &Places) -> Option<PathBuf> {
     executable(&beside).then_some(beside)
 }
 
-fn prepare(site: &Site<'_>, config: &str) -> io::Result<Launch> {
+fn prepare(site: &Site<'_>, config: &str, log: Log) -> io::Result<Launch> {
     let folder = site.dir.join("config");
     fs::create_dir_all(&folder)?;
     fs::write(folder.join("bench.yaml"), config)?;
     let options = "--outbound 127.0.0.1:0 --admin off --status 127.0.0.1:0 --metrics 127.0.0.1:0 \
-                   --workers 1 --access-log off --namespace default --workload bench";
-    let args = ["run".into(), "--config".into(), folder.into_os_string()]
+                   --access-log-format json --namespace default --workload bench";
+    let log = match log {
+        Log::Off => "off".into(),
+        Log::Json => site.dir.join("access.log").into_os_string(),
+    };
+    let args = ["run".into(), "--config".into(), folder.into_os_string(), "--access-log".into(), log]
         .into_iter()
+        .chain(["--workers".into(), site.needs.workers.to_string().into()])
         .chain(options.split_whitespace().map(OsString::from));
     Ok(Launch::Announced("outbound", CommandLine::new(site.binary, args)))
 }

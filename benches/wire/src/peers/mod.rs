@@ -38,8 +38,17 @@ pub(crate) struct Peer {
 }
 
 /// All peers, in the order of the tables.
-pub(crate) const PEERS: &[Peer] =
-    &[bare::DIRECT, bare::RELAY, leeboard::PLAIN, leeboard::MESH, haproxy::PEER, nginx::PEER, envoy::PEER];
+pub(crate) const PEERS: &[Peer] = &[
+    bare::DIRECT,
+    bare::RELAY,
+    leeboard::PLAIN,
+    leeboard::MESH,
+    leeboard::LOGGING,
+    haproxy::PEER,
+    nginx::PEER,
+    envoy::PEER,
+    envoy::LOGGING,
+];
 
 /// Where the command line says that programs are; the others are looked for.
 #[derive(Default)]
@@ -50,6 +59,23 @@ pub(crate) struct Places {
     pub(crate) envoy: Option<PathBuf>,
 }
 
+/// What a suite needs of every peer, beyond HTTP/1.1 for one service.
+#[derive(Clone, Debug)]
+pub(crate) struct Needs {
+    /// Threads that carry traffic.
+    pub(crate) workers: usize,
+    /// Whether the proxy may use the load's core beside its own.
+    pub(crate) both_cores: bool,
+    /// Connections of clients that are open at once.
+    pub(crate) connections: usize,
+}
+
+impl Default for Needs {
+    fn default() -> Self {
+        Self { workers: 1, both_cores: false, connections: 4000 }
+    }
+}
+
 /// What a peer is told when it is set up.
 pub(crate) struct Site<'a> {
     /// Its program.
@@ -58,6 +84,8 @@ pub(crate) struct Site<'a> {
     pub(crate) dir: &'a Path,
     /// The one endpoint of the service.
     pub(crate) upstream: SocketAddr,
+    /// What the suite is about.
+    pub(crate) needs: &'a Needs,
 }
 
 /// How a peer runs.
@@ -68,6 +96,8 @@ pub(crate) enum Launch {
     At(SocketAddr, CommandLine),
     /// A process that announces `listening kind=… address=…` on its standard error.
     Announced(&'static str, CommandLine),
+    /// The peer cannot do what the suite needs, and why.
+    Unable(&'static str),
 }
 
 /// The peer of that name.

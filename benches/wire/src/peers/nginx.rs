@@ -18,15 +18,18 @@ pub(super) const PEER: Peer = Peer {
 
 fn prepare(site: &Site<'_>) -> io::Result<Launch> {
     let address = free_address()?;
-    let upstream = site.upstream;
+    let (upstream, workers) = (site.upstream, site.needs.workers);
+    // Beside those of clients there are the upstream's.
+    let connections = 2 * site.needs.connections;
+    let master = if workers == 1 { "off" } else { "on" };
     let config = format!(
         "\
 daemon off;
-master_process off;
-worker_processes 1;
+master_process {master};
+worker_processes {workers};
 error_log stderr error;
 pid nginx.pid;
-events {{ worker_connections 8000; }}
+events {{ worker_connections {connections}; }}
 http {{
     access_log off;
     keepalive_requests 1000000000;

@@ -44,6 +44,7 @@ fn peer(comparison: &Comparison, entry: &Measured) -> Value {
         "about": entry.peer.about,
         "version": entry.version,
         "failure": entry.failure,
+        "unable": entry.unable,
         "medians": medians,
         "rounds": entry.rounds,
     })

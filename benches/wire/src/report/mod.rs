@@ -7,7 +7,7 @@ pub(crate) use json::json;
 pub(crate) use table::tables;
 
 /// The peers that the others are divided by, where they were measured.
-const BASES: [&str; 2] = ["haproxy", "envoy"];
+const BASES: [&str; 3] = ["haproxy", "envoy", "envoy-log"];
 
 /// What a reader must know of the machine.
 #[derive(Clone, Debug)]
@@ -57,6 +57,7 @@ mod tests {
             version: format!("{name} 1"),
             rounds: cpu.map(|cpu| Some(Figures::from([("cpu_us", cpu), ("errors", 0.0)]))).into(),
             failure: None,
+            unable: None,
         };
         let mut failed = measured("nginx", [1.0, 1.0]);
         failed.rounds = vec![None, None];

@@ -29,6 +29,9 @@ pub(crate) fn tables(comparison: &Comparison) -> String {
         let _ = write!(out, "\nskipped {}: not installed; {}", peer.name, peer.get);
     }
     for entry in &comparison.measured {
+        if let Some(reason) = entry.unable {
+            let _ = write!(out, "\nskipped {}: {reason}", entry.peer.name);
+        }
         if let Some(failure) = &entry.failure {
             let _ = write!(out, "\nfailed {}: {failure}", entry.peer.name);
         }

@@ -19,10 +19,10 @@ use nix::unistd::Pid;
 /// A child process of the harness. Not for calling by hand.
 #[derive(Subcommand)]
 pub(crate) enum Role {
-    /// Pins itself to a core, asks the kernel to end it with its parent, and becomes another program.
+    /// Pins itself to cores, asks the kernel to end it with its parent, and becomes another program.
     Launch {
-        #[arg(long)]
-        core: usize,
+        #[arg(long, required = true, value_delimiter = ',')]
+        cores: Vec<usize>,
         #[arg(required = true, trailing_var_arg = true)]
         command: Vec<OsString>,
     },
@@ -44,7 +44,7 @@ impl Role {
     /// Does the work; an upstream and a relay end by signal only.
     pub(crate) fn run(self) -> io::Result<()> {
         match self {
-            Role::Launch { core, command } => launch(core, &command),
+            Role::Launch { cores, command } => launch(&cores, &command),
             Role::Upstream { body } => upstream::serve(body),
             Role::Relay { to } => relay::serve(to),
             Role::Load(args) => load::run(&args),
@@ -52,10 +52,12 @@ impl Role {
     }
 }
 
-fn launch(core: usize, command: &[OsString]) -> io::Result<()> {
-    let mut cores = CpuSet::new();
-    cores.set(core)?;
-    sched_setaffinity(Pid::from_raw(0), &cores)?;
+fn launch(cores: &[usize], command: &[OsString]) -> io::Result<()> {
+    let mut set = CpuSet::new();
+    for &core in cores {
+        set.set(core)?;
+    }
+    sched_setaffinity(Pid::from_raw(0), &set)?;
     // Survives exec: no peer outlives a harness that was killed.
     prctl::set_pdeathsig(Signal::SIGKILL)?;
     let [program, args @ ..] = command else {

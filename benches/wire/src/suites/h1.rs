@@ -2,9 +2,12 @@
 
 use std::path::Path;
 
-use super::{Figures, MACHINE_IS_NOT_QUIET, Metric, OTHER, Suite, Table};
+use super::{
+    Figures, LOAD_IS_THE_LIMIT, MACHINE_IS_NOT_QUIET, Metric, OTHER, Suite, Table, check, metric, other_share,
+    per_request_us,
+};
 use crate::lab::Lab;
-use crate::peers::Peer;
+use crate::peers::{Needs, Peer};
 use crate::role::load::LoadReport;
 use crate::trouble::Trouble;
 
@@ -14,17 +17,6 @@ pub(super) const SUITE: Suite = Suite {
     metrics: METRICS,
     measure,
 };
-
-const fn metric(key: &'static str, title: &'static str, decimals: usize, table: Table) -> Metric {
-    Metric { key, title, decimals, table, limit: f64::INFINITY }
-}
-
-const fn check(key: &'static str, title: &'static str, limit: f64) -> Metric {
-    Metric { key, title, decimals: 0, table: Table::Check, limit }
-}
-
-/// Percent of a core; above it the load core, not the proxy, bounds requests per second.
-const LOAD_IS_THE_LIMIT: f64 = 95.0;
 
 const METRICS: &[Metric] = &[
     metric("cpu_us", "CPU µs/req", 1, Table::Compared),
@@ -46,7 +38,7 @@ const METRICS: &[Metric] = &[
 ];
 
 fn measure(lab: &Lab, peer: &Peer, binary: &Path) -> Result<Figures, Trouble> {
-    let mut running = lab.start(peer, binary)?;
+    let mut running = lab.start(peer, binary, &Needs::default())?;
     let mut figures = Figures::from([("start_ms", running.start_ms)]);
     if let Some(kib) = running.idle_rss_kib {
         figures.insert("rss_idle_mib", kib as f64 / 1024.0);
@@ -69,8 +61,7 @@ fn tell(figures: &mut Figures, proxied: bool, closed: &LoadReport, open: &LoadRe
     figures.insert("rps", closed.answered as f64 / closed.seconds);
     figures.insert("load_core", share(closed.load_cpu + closed.upstream_cpu));
     // The worse of the two windows: either may have been disturbed.
-    let other = share(closed.other_cpu).max(100.0 * open.other_cpu / open.seconds);
-    figures.insert(OTHER, other);
+    figures.insert(OTHER, other_share(closed).max(other_share(open)));
     figures.insert("errors", (closed.errors + open.errors) as f64);
     figures.insert("unserved", open.unserved as f64);
     let latencies = [
@@ -91,10 +82,6 @@ fn tell(figures: &mut Figures, proxied: bool, closed: &LoadReport, open: &LoadRe
         figures.insert("proxy_core", share(closed.proxy_cpu));
         figures.insert("rss_load_mib", closed.proxy_rss_kib as f64 / 1024.0);
     }
-}
-
-fn per_request_us(report: &LoadReport) -> f64 {
-    report.proxy_cpu * 1e6 / report.answered.max(1) as f64
 }
 
 #[cfg(test)]

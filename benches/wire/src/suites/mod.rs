@@ -1,12 +1,14 @@
 //! The suites: what is measured of every peer. One row here and one file per suite.
 
 mod h1;
+mod scale;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::lab::Lab;
 use crate::peers::Peer;
+use crate::role::load::LoadReport;
 use crate::trouble::Trouble;
 
 /// What one round measured of one peer, by `Metric::key`. A figure that a peer does not have is absent.
@@ -55,8 +57,29 @@ pub(crate) const OTHER: &str = "other";
 /// The most of it that does not disturb the figures much.
 pub(crate) const MACHINE_IS_NOT_QUIET: f64 = 10.0;
 
+/// Percent of a core; above it the load core, not the proxy, bounds requests per second.
+const LOAD_IS_THE_LIMIT: f64 = 95.0;
+
+const fn metric(key: &'static str, title: &'static str, decimals: usize, table: Table) -> Metric {
+    Metric { key, title, decimals, table, limit: f64::INFINITY }
+}
+
+const fn check(key: &'static str, title: &'static str, limit: f64) -> Metric {
+    Metric { key, title, decimals: 0, table: Table::Check, limit }
+}
+
+/// CPU time of the proxy for each answered request, in microseconds.
+fn per_request_us(report: &LoadReport) -> f64 {
+    report.proxy_cpu * 1e6 / report.answered.max(1) as f64
+}
+
+/// CPU time of everything else on the machine, in percent of one core.
+fn other_share(report: &LoadReport) -> f64 {
+    100.0 * report.other_cpu / report.seconds
+}
+
 /// All suites.
-pub(crate) const SUITES: &[Suite] = &[h1::SUITE];
+pub(crate) const SUITES: &[Suite] = &[h1::SUITE, scale::SUITE];
 
 /// The suite of that name, or a message that lists those there are.
 pub(crate) fn find(name: &str) -> Result<&'static Suite, String> {
@@ -74,7 +97,7 @@ mod tests {
     fn an_unknown_suite_is_refused_with_the_list() {
         assert_eq!(find("h1").map(|suite| suite.name), Ok("h1"));
         let refusal = find("h9").map(|suite| suite.name);
-        assert_eq!(refusal, Err("there is no suite `h9`; there are: h1".to_owned()));
+        assert_eq!(refusal, Err("there is no suite `h9`; there are: h1, scale".to_owned()));
     }
 
     #[test]
