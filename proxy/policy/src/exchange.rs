@@ -14,7 +14,6 @@ use crate::endpoints::{Active, Endpoint, EndpointId};
 use crate::fault::{self, Abortion};
 use crate::limits::{Limit, Slot};
 use crate::live::Live;
-use crate::matching::first_match;
 use crate::outlier::{OutlierEvent, Score, grpc_to_http};
 use crate::request::{Caller, Entrance, Head, Tunnel};
 use crate::retry::ResponseHead;
@@ -464,7 +463,7 @@ fn find_rule(live: &Live, entrance: Entrance, head: &impl Head) -> Result<RuleId
     let Some(index) = snapshot.find_host(port, &host) else {
         return if snapshot.passthrough().is_some() { Ok(RuleId::Passthrough) } else { Err(Verdict::UnknownHost) };
     };
-    let routes = snapshot.hosts().get(index).map_or(&[][..], |host| &host.routes);
-    let (route, _) = first_match(routes, head).ok_or(Verdict::NoRoute)?;
+    let found = snapshot.hosts().get(index).and_then(|host| host.routes.find(head));
+    let route = found.ok_or(Verdict::NoRoute)?;
     Ok(RuleId::Host(index as u32, route as u32))
 }

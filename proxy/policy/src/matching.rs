@@ -1,32 +1,75 @@
-//! Finds the rule that a request falls under: port, then host, then the first route that matches.
+//! What a rule asks of a request, and whether the request has it. There is one matcher: the index only tells it where to look.
 
 use core::borrow::Borrow;
 
-use crate::pattern::{HeaderMatch, Pattern};
+use crate::pattern::{HeaderMatch, PathMatch, Pattern, QueryMatch};
 use crate::request::Head;
-use crate::route::{Match, Route};
+use crate::route::Match;
 
-/// The first route of a list that a request matches.
-pub fn first_match<'r>(routes: &'r [Route], head: &impl Head) -> Option<(usize, &'r Route)> {
-    routes.iter().enumerate().find(|(_, route)| route.when.holds(head))
+/// A request as rules look at it: its head, with the path told from the query once for all of them.
+#[derive(Debug)]
+pub struct Asked<'h, H> {
+    pub(crate) head: &'h H,
+    /// The path without its query.
+    pub(crate) path: &'h str,
+    /// The query without its `?`.
+    pub(crate) query: Option<&'h str>,
+}
+
+impl<'h, H: Head> Asked<'h, H> {
+    /// What a head asks for.
+    pub fn of(head: &'h H) -> Self {
+        let (path, query) = head.path();
+        Self { head, path, query }
+    }
+}
+
+/// The first part of a match that does not hold for a request.
+#[derive(Clone, Copy, Debug)]
+pub enum Mismatch<'m> {
+    /// The path.
+    Path(&'m PathMatch),
+    /// The method.
+    Method(&'m Pattern),
+    /// The scheme.
+    Scheme(&'m Pattern),
+    /// The authority.
+    Authority(&'m Pattern),
+    /// A header that is missing or otherwise.
+    Header(&'m HeaderMatch),
+    /// A header that should not be so.
+    Without(&'m HeaderMatch),
+    /// A query parameter that is missing or otherwise.
+    Query(&'m QueryMatch),
 }
 
 impl Match {
     /// Whether all parts hold for a request.
-    pub fn holds(&self, head: &impl Head) -> bool {
-        let (path, query) = head.path();
-        self.path.matches(path)
-            && fits(&self.method, head.method())
-            && fits(&self.scheme, head.scheme())
-            && fits(&self.authority, head.authority())
-            && self.headers.iter().all(|wanted| wanted.present_and_fitting(head))
-            && self.without_headers.iter().all(|unwanted| !unwanted.fitting_or_missing(head))
-            && self.query.iter().all(|wanted| query.is_some_and(|query| wanted.matches(query)))
+    pub fn holds(&self, asked: &Asked<'_, impl Head>) -> bool {
+        self.mismatch(asked).is_none()
     }
-}
 
-fn fits(pattern: &Option<Pattern>, text: &str) -> bool {
-    pattern.as_ref().is_none_or(|pattern| pattern.matches(text))
+    /// The first part that does not hold for a request; `None` when all do.
+    pub fn mismatch(&self, asked: &Asked<'_, impl Head>) -> Option<Mismatch<'_>> {
+        let head = asked.head;
+        if !self.path.matches(asked.path) {
+            return Some(Mismatch::Path(&self.path));
+        }
+        if let Some(pattern) = self.method.as_ref().filter(|pattern| !pattern.matches(head.method())) {
+            return Some(Mismatch::Method(pattern));
+        }
+        if let Some(pattern) = self.scheme.as_ref().filter(|pattern| !pattern.matches(head.scheme())) {
+            return Some(Mismatch::Scheme(pattern));
+        }
+        if let Some(pattern) = self.authority.as_ref().filter(|pattern| !pattern.matches(head.authority())) {
+            return Some(Mismatch::Authority(pattern));
+        }
+        let missing = self.headers.iter().find(|wanted| !wanted.present_and_fitting(head));
+        let unwanted = || self.without_headers.iter().find(|unwanted| unwanted.fitting_or_missing(head));
+        let unasked = || self.query.iter().find(|wanted| !asked.query.is_some_and(|query| wanted.matches(query)));
+        let of_headers = missing.map(Mismatch::Header).or_else(|| unwanted().map(Mismatch::Without));
+        of_headers.or_else(|| unasked().map(Mismatch::Query))
+    }
 }
 
 impl HeaderMatch {
@@ -78,7 +121,7 @@ mod tests {
         ];
         for (path, target, expected) in table {
             let when = Match { path: path.clone(), ..Match::default() };
-            assert_eq!(when.holds(&Sketch::get("h", target)), *expected, "{path:?} on {target}");
+            assert_eq!(when.holds(&Asked::of(&Sketch::get("h", target))), *expected, "{path:?} on {target}");
         }
     }
 
@@ -107,8 +150,8 @@ mod tests {
             let x = HeaderMatch { name: "x".into(), value: value.clone() };
             let wanted = Match { headers: vec![x.clone()], ..Match::default() };
             let unwanted = Match { without_headers: vec![x], ..Match::default() };
-            assert_eq!(wanted.holds(&head), *with, "headers {value} on {header:?}");
-            assert_eq!(unwanted.holds(&head), *without, "withoutHeaders {value} on {header:?}");
+            assert_eq!(wanted.holds(&Asked::of(&head)), *with, "headers {value} on {header:?}");
+            assert_eq!(unwanted.holds(&Asked::of(&head)), *without, "withoutHeaders {value} on {header:?}");
         }
     }
 
@@ -126,14 +169,14 @@ mod tests {
         ];
         for (value, target, expected) in table {
             let when = Match { query: vec![QueryMatch { name: "q".into(), value: value.clone() }], ..Match::default() };
-            assert_eq!(when.holds(&Sketch::get("h", target)), *expected, "{value} on {target}");
+            assert_eq!(when.holds(&Asked::of(&Sketch::get("h", target))), *expected, "{value} on {target}");
         }
     }
 
     #[test]
     fn the_authority_is_compared_with_its_port() {
         let when = Match { authority: Some(Pattern::Exact("a:8080".into())), ..Match::default() };
-        assert!(when.holds(&Sketch::get("a:8080", "/")));
-        assert!(!when.holds(&Sketch::get("a", "/")));
+        assert!(when.holds(&Asked::of(&Sketch::get("a:8080", "/"))));
+        assert!(!when.holds(&Asked::of(&Sketch::get("a", "/"))));
     }
 }

@@ -14,6 +14,7 @@ use crate::headers::HeaderOps;
 use crate::origin::Origin;
 use crate::retry::RetryPolicy;
 use crate::route::{Action, Destination, Forward, Match, Route, Target};
+use crate::routes::Routes;
 
 /// Everything a snapshot is made of, as the compiler hands it over.
 #[derive(Clone, Debug, Default)]
@@ -42,7 +43,7 @@ pub struct VirtualHost {
     /// Domains in lower case, without port: exact, or `*` and a suffix (`*.example.com`), or `*` alone.
     pub domains: Vec<Arc<str>>,
     /// In order of priority.
-    pub routes: Vec<Route>,
+    pub routes: Routes,
     /// The VirtualService it was made from, or the service when there is none.
     pub origin: Origin,
 }
@@ -266,7 +267,7 @@ mod tests {
             name: name.into(),
             port,
             domains: domains.iter().map(|d| (*d).into()).collect(),
-            routes: Vec::new(),
+            routes: Routes::default(),
             origin: Origin::built_in(),
         };
         let hosts = vec![

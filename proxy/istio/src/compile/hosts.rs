@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use leeboard_policy::origin::Origin;
-use leeboard_policy::route::Route;
+use leeboard_policy::routes::Routes;
 use leeboard_policy::snapshot::VirtualHost;
 
 use super::catalog::{Catalog, Service};
@@ -52,7 +52,7 @@ pub(crate) fn compile(
             };
             let routes = translate(claim.document, &scope, &mut complaints);
             if !routes.is_empty() {
-                table.add(&claim, routes, catalog, &mut complaints);
+                table.add(&claim, routes.into(), catalog, &mut complaints);
             }
         }
         for position in services.remove(&port).unwrap_or_default() {
@@ -84,7 +84,7 @@ struct Table<'r, 'c> {
 
 impl<'r> Table<'r, '_> {
     /// Adds what a VirtualService claims, save for hosts that an earlier one has. Istio: rules for one host are not merged.
-    fn add(&mut self, claim: &Claim<'r>, routes: Vec<Route>, catalog: &Catalog, complaints: &mut Complaints) {
+    fn add(&mut self, claim: &Claim<'r>, routes: Routes, catalog: &Catalog, complaints: &mut Complaints) {
         let services = claim
             .services
             .iter()
@@ -101,12 +101,9 @@ impl<'r> Table<'r, '_> {
             }
         }
         let origin = claim.document.meta.origin(&claim.document.meta.spot);
-        let mut routes = routes;
-        let last = open.len().saturating_sub(1);
-        for (place, (host, domains)) in open.into_iter().enumerate() {
+        for (host, domains) in open {
             self.taken.insert(host.clone(), Some(claim.document));
-            let routes = if place == last { std::mem::take(&mut routes) } else { routes.clone() };
-            self.push(&host, domains, routes, origin.clone());
+            self.push(&host, domains, routes.clone(), origin.clone());
         }
     }
 
@@ -115,12 +112,12 @@ impl<'r> Table<'r, '_> {
         if !self.taken.contains_key(&service.host) {
             self.taken.insert(service.host.clone(), None);
             let routes = vec![default_route(service, self.port, clusters)];
-            self.push(&service.host, self.answered[position].clone(), routes, service.origin.clone());
+            self.push(&service.host, self.answered[position].clone(), routes.into(), service.origin.clone());
         }
     }
 
     /// Istio: a domain that an earlier virtual host has is left out of later ones.
-    fn push(&mut self, host: &str, mut domains: Vec<Arc<str>>, routes: Vec<Route>, origin: Origin) {
+    fn push(&mut self, host: &str, mut domains: Vec<Arc<str>>, routes: Routes, origin: Origin) {
         domains.retain(|domain| self.claimed.insert(domain.clone()));
         domains.shrink_to_fit();
         let name = format!("{host}:{}", self.port).into();

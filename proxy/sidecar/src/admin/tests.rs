@@ -133,7 +133,7 @@ fn snapshot() -> Snapshot {
             name: "reviews.default.svc.cluster.local:9080".into(),
             port: 9080,
             domains: vec!["reviews".into()],
-            routes: vec![live],
+            routes: vec![live].into(),
             origin: place("VirtualService default/reviews", "config/routes.yaml", 1),
         }],
         clusters: vec![reviews()],

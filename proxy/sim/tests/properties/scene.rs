@@ -129,7 +129,7 @@ impl Scene {
             name: "a:80".into(),
             port: 80,
             domains: vec!["a".into()],
-            routes: vec![route],
+            routes: vec![route].into(),
             origin: Origin::built_in(),
         };
         Arc::new(Snapshot::new(Draft { hosts: vec![host], clusters: self.clusters.clone(), ..Draft::default() }))
