@@ -172,6 +172,16 @@ impl<'a> Fields<'a> {
         self.entries.iter().any(|entry| entry.name == name && !entry.node.is_null())
     }
 
+    /// Whether a field is written and not empty. Istio: an empty text or list is not there.
+    pub(crate) fn fills(&self, name: &str) -> bool {
+        let filled = |node: &Node| match &node.value {
+            Value::Scalar { text, .. } => !node.is_null() && !text.is_empty(),
+            Value::Seq(items) => !items.is_empty(),
+            Value::Map(_) => true,
+        };
+        self.entries.iter().any(|entry| entry.name == name && filled(entry.node))
+    }
+
     /// Where a field's key is, or the block when the field is not there.
     pub(crate) fn place(&self, name: &str) -> Mark {
         self.entries.iter().find(|entry| entry.name == name).map_or(self.mark, |entry| entry.key)

@@ -399,6 +399,25 @@ blocks! {
         on("failoverPriority", "Labels by which endpoints like the caller go first."),
         on("minClusterSize", "With fewer endpoints zones are not looked at; 6 when absent."),
     ]
+    CLIENT_TLS "DestinationRule" "tls" kept [
+        on("mode", "`DISABLE` (also when absent here), `SIMPLE`, `MUTUAL` or `ISTIO_MUTUAL`."),
+        on("clientCertificate", "File with the proxy's certificate."),
+        on("privateKey", "File with its key."),
+        on("caCertificates", "File with the authorities that are trusted; the system's when absent."),
+        on("caCrl", "File with certificates that are revoked."),
+        on("credentialName", "A secret with all of these."),
+        on("subjectAltNames", "Names that the endpoint's certificate may bear."),
+        on("sni", "The server name that is asked for; the request's Host when absent."),
+        on("insecureSkipVerify", "Trusts any certificate."),
+    ]
+    TUNNEL "DestinationRule" "trafficPolicy.tunnel" kept [
+        on("protocol", "The method that opens the tunnel: `CONNECT` (default) or `POST`."),
+        on("targetHost", "The host that the tunnel leads to."),
+        on("targetPort", "The port that it leads to."),
+    ]
+    PROXY_PROTOCOL "DestinationRule" "trafficPolicy.proxyProtocol" kept [
+        on("version", "`V1` (default) or `V2`."),
+    ]
     WARMUP "DestinationRule" "loadBalancer.warmup" kept [
         on("duration", "How long an endpoint is new."),
         on("minimumPercent", "What it begins with, in percent of its share; 10 when absent."),

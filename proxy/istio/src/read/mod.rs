@@ -1,6 +1,7 @@
 //! Trees → objects: one reader per kind, each of which says all that is wrong with its object.
 
 mod actions;
+mod client_tls;
 mod cors;
 mod destination_rule;
 mod endpoints;

@@ -1,15 +1,17 @@
 //! Reads `trafficPolicy`: load balancing, connection pool, outlier detection.
 
-use super::{both, limit, load_balancer};
+use super::{both, client_tls, limit, load_balancer};
 use crate::codes;
 use crate::fields::{Field, Fields};
+use crate::names;
 use crate::resources::destination_rule::{
-    ConnectionPool, H2Upgrade, OutlierDetection, PolicyBlocks, RetryBudget, TcpKeepalive, TrafficPolicy,
+    ConnectionPool, H2Upgrade, OutlierDetection, PolicyBlocks, ProxyProtocol, RetryBudget, TcpKeepalive, TrafficPolicy,
+    Tunnel,
 };
 use crate::source::Located;
 use crate::support::{
     CONNECTION_POOL, HTTP_SETTINGS, HTTP2_KEEPALIVE, LOAD_BALANCER, OUTLIER_DETECTION, POLICY_PORT, PORT_POLICY,
-    RETRY_BUDGET, TCP_KEEPALIVE, TCP_SETTINGS, TRAFFIC_POLICY,
+    PROXY_PROTOCOL, RETRY_BUDGET, TCP_KEEPALIVE, TCP_SETTINGS, TRAFFIC_POLICY, TUNNEL,
 };
 
 pub(super) fn read(field: Field<'_>) -> Option<TrafficPolicy> {
@@ -35,7 +37,19 @@ pub(super) fn read(field: Field<'_>) -> Option<TrafficPolicy> {
         port_level.extend(number.map(|number| (number, blocks(&entry))));
     }
     let retry_budget = retry_budget(fields.get("retryBudget"));
-    Some(TrafficPolicy { spot: fields.spot(), blocks: blocks(&fields), port_level, retry_budget })
+    let tunnel = tunnel(fields.get("tunnel")).map(Box::new);
+    let proxy_protocol = fields.get("proxyProtocol").block(&PROXY_PROTOCOL).map(|fields| {
+        let versions = [("V1", ProxyProtocol::V1), ("V2", ProxyProtocol::V2)];
+        fields.get("version").choice(&versions).unwrap_or_default()
+    });
+    Some(TrafficPolicy {
+        spot: fields.spot(),
+        blocks: blocks(&fields),
+        port_level,
+        retry_budget,
+        tunnel,
+        proxy_protocol,
+    })
 }
 
 fn blocks(fields: &Fields<'_>) -> PolicyBlocks {
@@ -43,7 +57,18 @@ fn blocks(fields: &Fields<'_>) -> PolicyBlocks {
         load_balancer: fields.get("loadBalancer").block(&LOAD_BALANCER).map(|f| load_balancer::read(&f)),
         connection_pool: fields.get("connectionPool").block(&CONNECTION_POOL).map(|f| connection_pool(&f)),
         outlier_detection: fields.get("outlierDetection").block(&OUTLIER_DETECTION).map(|f| outlier_detection(&f)),
+        tls: client_tls::read(fields.get("tls")).map(Box::new),
     }
+}
+
+fn tunnel(field: Field<'_>) -> Option<Tunnel> {
+    let fields = field.block(&TUNNEL)?;
+    let post = fields.get("protocol").choice(&[("CONNECT", false), ("POST", true)]).unwrap_or(false);
+    let host = fields.required("targetHost").checked(codes::BAD_HOST, |host| {
+        if host.parse::<std::net::IpAddr>().is_ok() { Ok(()) } else { names::fqdn(host) }
+    });
+    let port = fields.required("targetPort").port();
+    Some(Tunnel { post, host: host?, port: port? })
 }
 
 fn retry_budget(field: Field<'_>) -> Option<RetryBudget> {

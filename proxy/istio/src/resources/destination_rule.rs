@@ -46,6 +46,70 @@ pub struct TrafficPolicy {
     pub port_level: Vec<(Located<u16>, PolicyBlocks)>,
     /// `retryBudget`; takes the place of `connectionPool.http.maxRetries`.
     pub retry_budget: Option<RetryBudget>,
+    /// `tunnel`.
+    pub tunnel: Option<Box<Tunnel>>,
+    /// `proxyProtocol`.
+    pub proxy_protocol: Option<ProxyProtocol>,
+}
+
+/// Istio: `tunnel`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Tunnel {
+    /// Whether it is opened by POST instead of CONNECT.
+    pub post: bool,
+    /// Where it leads.
+    pub host: Located<Arc<str>>,
+    /// The port there.
+    pub port: u16,
+}
+
+/// Istio: `proxyProtocol.version`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum ProxyProtocol {
+    /// Text.
+    #[default]
+    V1,
+    /// Bytes.
+    V2,
+}
+
+/// Istio: `tls` of a traffic policy. Present even for `{}`, which is [`TlsMode::Disable`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ClientTls {
+    /// Where it begins.
+    pub spot: Spot,
+    /// `mode`.
+    pub mode: TlsMode,
+    /// `clientCertificate`, a file.
+    pub certificate: Option<Arc<str>>,
+    /// `privateKey`, a file.
+    pub private_key: Option<Arc<str>>,
+    /// `caCertificates`, a file; `None` is the system's authorities.
+    pub ca_certificates: Option<Arc<str>>,
+    /// `caCrl`, a file.
+    pub ca_crl: Option<Arc<str>>,
+    /// `credentialName`, a secret.
+    pub credential: Option<Located<Arc<str>>>,
+    /// `subjectAltNames`, any of which the certificate must bear.
+    pub subject_alt_names: Vec<Arc<str>>,
+    /// `sni`; `None` is the request's Host.
+    pub sni: Option<Arc<str>>,
+    /// `insecureSkipVerify`.
+    pub skip_verify: bool,
+}
+
+/// Istio: `tls.mode`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum TlsMode {
+    /// Plain text.
+    #[default]
+    Disable,
+    /// The endpoint shows a certificate.
+    Simple,
+    /// Both sides do.
+    Mutual,
+    /// Both sides do, with the certificates of the mesh.
+    IstioMutual,
 }
 
 /// Istio: `retryBudget`.
@@ -68,6 +132,8 @@ pub struct PolicyBlocks {
     pub connection_pool: Option<ConnectionPool>,
     /// When an endpoint is set aside; present even for `{}`.
     pub outlier_detection: Option<OutlierDetection>,
+    /// How connections are secured; `None` leaves it to the mesh.
+    pub tls: Option<Box<ClientTls>>,
 }
 
 /// Istio: `loadBalancer`.

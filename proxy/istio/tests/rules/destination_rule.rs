@@ -109,6 +109,45 @@ fn localities() {
 }
 
 #[test]
+fn tls() {
+    check(
+        &format!("{HEAD}  host: a\n  trafficPolicy:\n    @\n"),
+        &[
+            warning(NOT_ENFORCED, "«tls»: {mode: SIMPLE, caCertificates: /a, subjectAltNames: [b], sni: c}"),
+            warning(NOT_ENFORCED, "«tls»: {mode: MUTUAL, credentialName: s}"),
+            warning(NOT_ENFORCED, "«tls»: {}"),
+            error(BAD_VALUE, "tls: {mode: «simple»}"),
+            error(NEEDS, "«tls»: {mode: MUTUAL, clientCertificate: /a}"),
+            error(NEEDS, "«tls»: {mode: MUTUAL, privateKey: /a, clientCertificate: ''}"),
+            error(CONFLICT, "tls: {mode: SIMPLE, credentialName: s, «caCertificates»: /a}"),
+            error(CONFLICT, "tls: {mode: MUTUAL, credentialName: s, «caCrl»: /a}"),
+            error(CONFLICT, "tls: {mode: ISTIO_MUTUAL, «privateKey»: /a}"),
+            error(CONFLICT, "tls: {mode: ISTIO_MUTUAL, «credentialName»: s}"),
+            error(CONFLICT, "tls: {mode: SIMPLE, insecureSkipVerify: true, «caCertificates»: /a}"),
+            error(CONFLICT, "tls: {mode: SIMPLE, insecureSkipVerify: true, «subjectAltNames»: [a]}"),
+            error(CONFLICT, "tls: {mode: SIMPLE, insecureSkipVerify: true, «credentialName»: s}"),
+            error(WRONG_TYPE, "tls: {mode: SIMPLE, insecureSkipVerify: «'true'»}"),
+            error(WRONG_TYPE, "tls: {mode: SIMPLE, sni: «1»}"),
+            warning(UNKNOWN_FIELD, "tls: {«modes»: SIMPLE}"),
+        ],
+    );
+}
+
+#[test]
+fn tunnels_and_proxy_headers() {
+    policy(&[
+        error(ONE_OF, "{tunnel: {targetHost: a.b, targetPort: 1}, «proxyProtocol»: {}}"),
+        warning(NOT_ENFORCED, "«tunnel»: {protocol: POST, targetHost: 10.0.0.1, targetPort: 1}"),
+        error(BAD_VALUE, "tunnel: {protocol: «connect», targetHost: a.b, targetPort: 1}"),
+        error(MISSING, "«tunnel»: {targetPort: 1}"),
+        error(BAD_HOST, "tunnel: {targetHost: «'*.b'», targetPort: 1}"),
+        error(OUT_OF_RANGE, "tunnel: {targetHost: a.b, targetPort: «0»}"),
+        warning(NOT_ENFORCED, "«proxyProtocol»: {version: V2}"),
+        error(BAD_VALUE, "proxyProtocol: {version: «v2»}"),
+    ]);
+}
+
+#[test]
 fn warming_up() {
     policy(&[
         warning(NOT_ENFORCED, "loadBalancer: {«warmup»: {duration: 1ms, minimumPercent: 0, aggression: 0.5}}"),
