@@ -59,9 +59,9 @@ impl Endpoint {
     /// Counts a request towards it from now, before a connection is sought, until the guard is dropped.
     ///
     /// Envoy counts from when a connection takes the request, which hides what queues on a dead endpoint.
-    pub fn enter(&self) -> Active {
+    pub fn enter(self: Arc<Self>) -> Active {
         self.state.active.fetch_add(1, Relaxed);
-        Active { state: self.state.clone() }
+        Active { endpoint: self }
     }
 
     /// How many requests are under way to it.
@@ -140,11 +140,18 @@ impl EndpointState {
 #[must_use = "a request that is dropped at once is not counted"]
 #[derive(Debug)]
 pub struct Active {
-    state: Arc<EndpointState>,
+    endpoint: Arc<Endpoint>,
+}
+
+impl Active {
+    /// Where it is under way to.
+    pub fn endpoint(&self) -> &Arc<Endpoint> {
+        &self.endpoint
+    }
 }
 
 impl Drop for Active {
     fn drop(&mut self) {
-        self.state.active.fetch_sub(1, Relaxed);
+        self.endpoint.state.active.fetch_sub(1, Relaxed);
     }
 }

@@ -4,6 +4,7 @@
 
 mod view;
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -68,13 +69,19 @@ enum Phase {
 /// What an attempt under way holds.
 #[derive(Debug)]
 struct Running {
-    endpoint: Option<Arc<Endpoint>>,
     connected: Option<Time>,
     stale_before: bool,
     /// Whether the endpoint's part in this attempt has been judged.
     scored: bool,
+    /// The endpoint, busy with it; `None` while that is not known.
     active: Option<Active>,
     _slot: Slot,
+}
+
+impl Running {
+    fn endpoint(&self) -> Option<&Arc<Endpoint>> {
+        self.active.as_ref().map(Active::endpoint)
+    }
 }
 
 impl Exchange {
@@ -88,8 +95,7 @@ impl Exchange {
         now: Time,
     ) -> (Self, Step) {
         let mut exchange = Self::new(live.clone(), head, dice);
-        let live = live.clone();
-        let rule = match find_rule(&live, entrance, head) {
+        let rule = match find_rule(live, entrance, head) {
             Ok(rule) => rule,
             Err(verdict) => {
                 let step = exchange.reply(verdict);
@@ -139,13 +145,13 @@ impl Exchange {
     }
 
     fn redirect(&mut self, redirect: &Redirect, head: &impl Head) -> Step {
-        let Step::Reply(reply) = self.reply(Verdict::Redirect(redirect.status)) else { return Step::Forward };
-        Step::Reply(Reply { location: Some(redirect.location(head)), ..reply })
+        let reply = self.answer(Verdict::Redirect(redirect.status));
+        Step::Reply(Box::new(Reply { location: Some(redirect.location(head)), ..reply }))
     }
 
     fn direct(&mut self, direct: &Direct) -> Step {
-        let Step::Reply(reply) = self.reply(Verdict::Direct(direct.status)) else { return Step::Forward };
-        Step::Reply(Reply { body: Some(direct.body.clone()), ..reply })
+        let reply = self.answer(Verdict::Direct(direct.status));
+        Step::Reply(Box::new(Reply { body: Some(direct.body.clone()), ..reply }))
     }
 
     fn forward(&mut self, forward: &Forward, head: &impl Head, caller: Caller, now: Time) -> Step {
@@ -194,7 +200,7 @@ impl Exchange {
 
     fn attempt(&mut self) -> Step {
         let Some(id) = self.cluster else { return self.reply(Verdict::NoCluster) };
-        let cluster = self.live.cluster(id).clone();
+        let cluster = self.live.cluster(id);
         let Some(slot) = cluster.take(Limit::Requests) else { return self.reply(Verdict::Failed(Failure::Overflow)) };
         let endpoint = match self.live.snapshot().cluster(id).discovery {
             Discovery::Original => None,
@@ -208,9 +214,8 @@ impl Exchange {
             connected: None,
             stale_before: false,
             scored: false,
-            active: endpoint.as_deref().map(Endpoint::enter),
+            active: endpoint.clone().map(Endpoint::enter),
             _slot: slot,
-            endpoint: endpoint.clone(),
         });
         self.phase = Phase::Trying;
         Step::Try(Attempt { endpoint, number: self.attempts, fresh: false })
@@ -342,7 +347,7 @@ impl Exchange {
         let Some(running) = &mut self.running else { return self.reply(Verdict::Failed(Failure::Terminated)) };
         running.stale_before = true;
         running.connected = None;
-        Step::Try(Attempt { endpoint: running.endpoint.clone(), number: self.attempts, fresh: true })
+        Step::Try(Attempt { endpoint: running.endpoint().cloned(), number: self.attempts, fresh: true })
     }
 
     /// Schedules another attempt if one is wanted and allowed.
@@ -368,8 +373,8 @@ impl Exchange {
         };
         self.retry_slot = Some(slot);
         self.retries.made += 1;
-        if let Some(endpoint) = self.running.take().and_then(|running| running.endpoint) {
-            self.tried.push(endpoint.id());
+        if let Some(active) = self.running.take().and_then(|running| running.active) {
+            self.tried.push(active.endpoint().id());
         }
         let pause = self.retry_policy().map_or(Span(0), |policy| policy.backoff(self.retries.made, self.dice));
         Some(self.wait(Phase::BackingOff(now + pause)))
@@ -410,12 +415,16 @@ impl Exchange {
     /// Judges the endpoint of the attempt under way, once.
     fn score(&mut self, score: Score, now: Time) {
         let (Some(running), Some(id)) = (&mut self.running, self.cluster) else { return };
-        let Some(endpoint) = running.endpoint.as_ref().filter(|_| !running.scored) else { return };
+        let Some(endpoint) = running.active.as_ref().map(Active::endpoint).filter(|_| !running.scored) else { return };
         running.scored = true;
         self.events.extend(self.live.cluster(id).score(endpoint, score, now));
     }
 
     fn reply(&mut self, verdict: Verdict) -> Step {
+        Step::Reply(Box::new(self.answer(verdict)))
+    }
+
+    fn answer(&mut self, verdict: Verdict) -> Reply {
         let retried = self.attempts > 1;
         let verdict = match verdict {
             Verdict::AbortHttp(status) if self.opens_tunnel(status) => Verdict::NoRoute,
@@ -425,7 +434,7 @@ impl Exchange {
         self.flags = self.flags.with(answer.flags);
         let grpc_status = self.grpc.then(|| verdict.grpc_status(answer.status));
         self.finish();
-        Step::Reply(Reply { verdict, answer, body: None, location: None, grpc_status })
+        Reply { verdict, answer, body: None, location: None, grpc_status }
     }
 
     /// Whether an answer makes the caller believe that it has its tunnel.

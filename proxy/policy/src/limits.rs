@@ -48,14 +48,19 @@ pub struct Counts {
 impl Counts {
     /// Takes a place if fewer than `most` are taken, else counts an overflow. `None` for `most` is no limit.
     pub fn take(self: &Arc<Self>, limit: Limit, most: Option<u32>) -> Option<Slot> {
-        let most = most.unwrap_or(u32::MAX);
-        let one_more = |taken: u32| (taken < most).then(|| taken + 1);
+        let taken = &self.taken[limit as usize];
         // No memory is published by a place, only the count itself, which an atomic orders in any case.
-        if self.taken[limit as usize].fetch_update(Relaxed, Relaxed, one_more).is_ok() {
-            return Some(Slot { counts: self.clone(), limit });
+        let admitted = match most {
+            None => {
+                taken.fetch_add(1, Relaxed);
+                true
+            }
+            Some(most) => taken.fetch_update(Relaxed, Relaxed, |taken| (taken < most).then(|| taken + 1)).is_ok(),
+        };
+        if !admitted {
+            self.overflows[limit as usize].fetch_add(1, Relaxed);
         }
-        self.overflows[limit as usize].fetch_add(1, Relaxed);
-        None
+        admitted.then(|| Slot { counts: self.clone(), limit })
     }
 
     /// How many places are taken now.

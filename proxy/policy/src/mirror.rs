@@ -95,7 +95,7 @@ pub(crate) fn draw(mirrors: &[Mirror], live: &Live, hash: Option<u64>, timeout: 
         let known = !matches!(live.snapshot().cluster(id).discovery, Discovery::Original);
         let place = cluster.allowance().room().and_then(|room| Some((cluster.take(Limit::Requests)?, room)));
         let endpoint = place.as_ref().filter(|_| known).and_then(|_| cluster.pick(&pick));
-        let held = endpoint.as_ref().zip(place).map(|(endpoint, (slot, room))| (endpoint.enter(), slot, room));
+        let held = endpoint.as_ref().zip(place).map(|(endpoint, (slot, room))| (endpoint.clone().enter(), slot, room));
         Some(Copy { cluster, endpoint, timeout, held })
     };
     mirrors.iter().enumerate().filter_map(drawn).collect()

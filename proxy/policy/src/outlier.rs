@@ -116,7 +116,7 @@ impl Detector<'_> {
         let cause = match score {
             Score::Status(status) => {
                 if self.rules.split_local_origin {
-                    state.consecutive_local.store(0, Relaxed);
+                    end_row(&state.consecutive_local);
                 }
                 self.status(state, status, self.is_error(status))
             }
@@ -136,8 +136,8 @@ impl Detector<'_> {
 
     fn status(&self, state: &EndpointState, status: u16, error: bool) -> Option<Cause> {
         if !error {
-            state.consecutive_5xx.store(0, Relaxed);
-            state.consecutive_gateway.store(0, Relaxed);
+            end_row(&state.consecutive_5xx);
+            end_row(&state.consecutive_gateway);
             return None;
         }
         let gateway = matches!(status, 502..=504) && row(&state.consecutive_gateway, self.rules.consecutive_gateway);
@@ -224,6 +224,13 @@ fn row(count: &AtomicU32, threshold: u32) -> bool {
         count.store(0, Relaxed);
     }
     full
+}
+
+/// Ends a row, if there is one: what is zero is not written, so that workers need not pass the memory to one another.
+fn end_row(count: &AtomicU32) {
+    if count.load(Relaxed) != 0 {
+        count.store(0, Relaxed);
+    }
 }
 
 #[cfg(test)]

@@ -89,24 +89,27 @@ pub enum RuleId {
 
 #[derive(Debug, Default)]
 struct HostTable {
-    exact: HashMap<Arc<str>, usize>,
-    /// Suffixes (what follows the `*`), longest first, then in order of appearance.
-    suffixes: Vec<(Arc<str>, usize)>,
-    any: Option<usize>,
+    exact: HashMap<Arc<str>, u32>,
+    /// By what follows the `*`.
+    suffixes: HashMap<Box<str>, u32>,
+    /// Whether every suffix begins with a dot, so that others need not be looked for.
+    dotted: bool,
+    any: Option<u32>,
 }
 
 impl Snapshot {
     /// Indexes a draft.
     pub fn new(draft: Draft) -> Self {
         let mut ports: HashMap<u16, HostTable> = HashMap::new();
-        for (index, host) in draft.hosts.iter().enumerate() {
+        for (index, host) in (0u32..).zip(&draft.hosts) {
             let table = ports.entry(host.port).or_default();
             for domain in &host.domains {
                 table.claim(domain, index);
             }
         }
         for table in ports.values_mut() {
-            table.suffixes.sort_by_key(|(suffix, _)| core::cmp::Reverse(suffix.len()));
+            table.exact.shrink_to_fit();
+            table.dotted = table.suffixes.keys().all(|suffix| suffix.starts_with('.'));
         }
         let names = draft.clusters.iter().enumerate().map(|(i, c)| (c.name.clone(), ClusterId(i as u32))).collect();
         let passthrough = match draft.unknown {
@@ -120,7 +123,7 @@ impl Snapshot {
     /// Envoy: exact, then the longest suffix, then `*`.
     pub fn find_host(&self, port: u16, host: &str) -> Option<usize> {
         let table = self.ports.get(&port)?;
-        table.exact.get(host).copied().or_else(|| table.by_suffix(host)).or(table.any)
+        table.exact.get(host).copied().or_else(|| table.by_suffix(host)).or(table.any).map(|index| index as usize)
     }
 
     /// The virtual host for a port and a host name in lower case without port.
@@ -187,23 +190,25 @@ impl Snapshot {
 }
 
 impl HostTable {
-    fn claim(&mut self, domain: &Arc<str>, index: usize) {
+    fn claim(&mut self, domain: &Arc<str>, index: u32) {
         match domain.strip_prefix('*') {
             None => {
                 self.exact.entry(domain.clone()).or_insert(index);
             }
             Some("") => self.any = self.any.or(Some(index)),
             Some(suffix) => {
-                if !self.suffixes.iter().any(|(known, _)| &**known == suffix) {
-                    self.suffixes.push((suffix.into(), index));
-                }
+                self.suffixes.entry(suffix.into()).or_insert(index);
             }
         }
     }
 
-    fn by_suffix(&self, host: &str) -> Option<usize> {
-        let fits = |suffix: &str| host.len() > suffix.len() && host.ends_with(suffix);
-        self.suffixes.iter().find(|(suffix, _)| fits(suffix)).map(|(_, index)| *index)
+    /// The longest suffix wins, and the `*` before it stands for one letter at least.
+    fn by_suffix(&self, host: &str) -> Option<u32> {
+        if self.suffixes.is_empty() {
+            return None;
+        }
+        let mut starts = host.char_indices().skip(1).filter(|(_, letter)| !self.dotted || *letter == '.');
+        starts.find_map(|(start, _)| self.suffixes.get(&host[start..]).copied())
     }
 }
 
@@ -274,9 +279,12 @@ mod tests {
             host("any", 80, &["*"]),
             host("wide", 80, &["*.com"]),
             host("narrow", 80, &["*.foo.com"]),
+            host("odd", 80, &["*-x.foo.com"]),
             host("exact", 80, &["a.foo.com", "a.foo.com."]),
             host("late", 80, &["a.foo.com", "b.foo.com"]),
             host("other", 81, &["c"]),
+            host("twice", 83, &["*.b", "*.b"]),
+            host("too late", 83, &["*.b", "*.a.b"]),
         ];
         let snapshot = Snapshot::new(Draft { hosts, ..Draft::default() });
         for (port, name, found) in [
@@ -286,6 +294,13 @@ mod tests {
             (80, "x.y.foo.com", Some("narrow")),
             (80, "foo.com", Some("wide")),
             (80, ".foo.com", Some("wide")),
+            (80, "a-x.foo.com", Some("odd")),
+            (80, "-x.foo.com", Some("narrow")),
+            (83, "x.b", Some("twice")),
+            (83, "x.a.b", Some("too late")),
+            (83, "b", None),
+            (83, ".b", None),
+            (83, "é.b", Some("twice")),
             (80, "org", Some("any")),
             (81, "org", None),
             (82, "c", None),

@@ -1,5 +1,6 @@
 //! What a driver and an exchange say to each other.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
 
@@ -18,7 +19,7 @@ pub enum Step {
     /// Pass the response on; then [`Exchange::ended`](crate::exchange::Exchange::ended).
     Forward,
     /// Give this answer; the exchange is over.
-    Reply(Reply),
+    Reply(Box<Reply>),
 }
 
 /// One sending of the request.

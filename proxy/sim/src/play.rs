@@ -125,7 +125,7 @@ impl<'w> Play<'w> {
                 }
                 Step::Try(attempt) => self.attempt(&mut actor, &attempt),
                 Step::Forward => return self.forward(actor),
-                Step::Reply(reply) => return self.reply(actor, reply),
+                Step::Reply(reply) => return self.reply(actor, *reply),
             };
         }
         self.running.insert(actor.number, actor);

@@ -199,7 +199,7 @@ fn the_same_luck_picks_the_same() {
 #[test]
 fn the_busier_of_two_is_left_alone() {
     let live = live(Balancer::LeastRequest, &[1, 1], &[], 0);
-    let _busy = only(&live).endpoints()[0].enter();
+    let _busy = only(&live).endpoints()[0].clone().enter();
     assert_eq!(hits(&live, 1_000), [0, 1_000], "Envoy would give it a quarter");
 }
 

@@ -46,7 +46,7 @@ impl Exchange {
 
     /// The endpoint of the latest attempt.
     pub fn endpoint(&self) -> Option<&Arc<Endpoint>> {
-        self.running.as_ref()?.endpoint.as_ref()
+        self.running.as_ref()?.endpoint()
     }
 
     /// The live state and snapshot it began with and keeps.
@@ -104,7 +104,6 @@ impl Exchange {
     pub fn went_to(&mut self, endpoint: Arc<Endpoint>) {
         if let Some(running) = &mut self.running {
             running.active = Some(endpoint.enter());
-            running.endpoint = Some(endpoint);
         }
     }
 

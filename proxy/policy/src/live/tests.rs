@@ -83,7 +83,7 @@ fn a_reload_keeps_the_state_of_whatever_survives() {
     let a = before.cluster(ClusterId(0));
     assert!(fail(a, 0, 2, Time(5)).is_some(), "the first is out");
     assert!(fail(a, 1, 1, Time(5)).is_none(), "the second is one error short");
-    let (slot, active) = (a.take(Limit::Requests), a.endpoints()[1].enter());
+    let (slot, active) = (a.take(Limit::Requests), a.endpoints()[1].clone().enter());
     assert!(slot.is_some());
 
     // Another place in the snapshot, other limits, weights, labels, rules and one endpoint more.
@@ -201,7 +201,7 @@ fn reloads_under_load_leave_nothing_behind() {
                     let cluster = live.cluster(ClusterId(0));
                     let slot = cluster.take(Limit::Requests);
                     let Some(picked) = cluster.pick(&any(worker * 10_000 + n)) else { continue };
-                    let active = picked.enter();
+                    let active = picked.clone().enter();
                     let score = Score::Status(if n % 3 == 0 { 200 } else { 503 });
                     cluster.score(&picked, score, Time(tick.fetch_add(1_000_000_000, Relaxed)));
                     drop((slot, active));

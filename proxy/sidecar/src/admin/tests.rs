@@ -149,7 +149,7 @@ fn state(life: Life) -> (Arc<AdminState>, Arc<Mutex<Vec<String>>>, impl Sized) {
     let cluster = live.clusters()[0].clone();
     let event = cluster.score(&cluster.endpoints()[0], Score::Status(500), Time(40_000_000_000)).unwrap();
     telemetry.outlier(&event, fake.wall());
-    let held = (cluster.take(Limit::Requests), cluster.take(Limit::Requests), cluster.endpoints()[1].enter());
+    let held = (cluster.take(Limit::Requests), cluster.take(Limit::Requests), cluster.endpoints()[1].clone().enter());
     assert!(cluster.take(Limit::Requests).is_none());
     let resource: Arc<str> = "VirtualService default/ratings".into();
     let spot = Spot { file: "config/routes.yaml".into(), line: 40, column: 7, len: 3 };
