@@ -1,16 +1,14 @@
 //! The place of measurement: cores, the upstream, a started peer, a run of load.
 
 use std::fs;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::http1;
-use crate::peers::{HOST, Launch, Needs, PATH, Peer, SERVICE_PORT, Site};
+use crate::peers::{HOST, Launch, Needs, PATH, Peer, Protocol, SERVICE_PORT, Site};
 use crate::process::{Child, CommandLine, Scratch};
 use crate::procfs;
-use crate::role::load::LoadReport;
+use crate::role::load::{self, LoadArgs, LoadReport};
 use crate::trouble::{Interrupt, Trouble};
 
 /// A peer that does not answer by then is given up.
@@ -20,6 +18,8 @@ const PROBE_LIMIT: Duration = Duration::from_secs(2);
 /// The machine is quiet when all cores together are busy for no more than this share of one, over this long.
 const QUIET_SHARE: f64 = 0.1;
 const QUIET_SPAN: Duration = Duration::from_millis(300);
+/// Requests under way at once on one connection of HTTP/2.
+const STREAMS: usize = 8;
 /// How long a load may take beyond its own time.
 const LOAD_GRACE: Duration = Duration::from_secs(15);
 
@@ -62,6 +62,7 @@ pub(crate) struct Lab {
 pub(crate) struct Running {
     child: Option<Child>,
     address: SocketAddr,
+    protocol: Protocol,
     /// From the start of the process to its first good answer, in milliseconds.
     pub(crate) start_ms: f64,
     /// Resident memory right after that, in KiB.
@@ -116,33 +117,52 @@ impl Lab {
                 (announced(&self.interrupt, &mut child, kind)?, Some(child))
             }
         };
-        self.await_answer(address, child.as_mut())?;
-        let start_ms = begin.elapsed().as_secs_f64() * 1e3;
-        let idle_rss_kib = match &child {
-            Some(child) => Some(procfs::usage_of_tree(child.pid())?.rss_kib),
-            None => None,
-        };
-        Ok(Running { child, address, start_ms, idle_rss_kib })
+        let mut running = Running { child: None, address, protocol: needs.protocol, start_ms: 0.0, idle_rss_kib: None };
+        self.await_answer(&running, child.as_mut())?;
+        running.start_ms = begin.elapsed().as_secs_f64() * 1e3;
+        if let Some(child) = &child {
+            running.idle_rss_kib = Some(procfs::usage_of_tree(child.pid())?.rss_kib);
+        }
+        running.child = child;
+        Ok(running)
     }
 
-    /// Makes load against a running peer: closed loop, or open loop at `rate`.
-    pub(crate) fn load(&self, peer: &mut Running, rate: Option<f64>) -> Result<LoadReport, Trouble> {
+    /// The load that the plan has for a peer: a closed loop over HTTP/1.1, or as many requests at once over HTTP/2.
+    pub(crate) fn load_args(&self, peer: &Running) -> LoadArgs {
         let Plan { connections, seconds, warmup, body, .. } = self.plan;
-        let (target, upstream) = (peer.address, self.upstream.pid());
-        let mut line = format!(
-            "load --target {target} --host {HOST}:{SERVICE_PORT} --path {PATH} --body {body} --connections {connections} \
-             --warmup {warmup} --seconds {seconds} --upstream {upstream}"
-        );
-        if let Some(rate) = rate {
-            line += &format!(" --rate {rate}");
+        let (connections, streams) = match peer.protocol {
+            Protocol::Http1 => (connections, 1),
+            Protocol::Http2 => (connections.div_ceil(STREAMS), connections.min(STREAMS)),
+        };
+        LoadArgs {
+            target: peer.address,
+            host: format!("{HOST}:{SERVICE_PORT}"),
+            path: PATH.into(),
+            body,
+            connections,
+            protocol: peer.protocol,
+            streams,
+            grpc: false,
+            rate: None,
+            warmup,
+            seconds,
+            proxy: peer.child.as_ref().map(Child::pid),
+            upstream: self.upstream.pid(),
         }
-        if let Some(child) = &peer.child {
-            line += &format!(" --proxy {}", child.pid());
-        }
-        let command = CommandLine::new(&std::env::current_exe()?, line.split_whitespace());
+    }
+
+    /// Makes the plan's load against a running peer: closed loop, or open loop at `rate`.
+    pub(crate) fn load(&self, peer: &mut Running, rate: Option<f64>) -> Result<LoadReport, Trouble> {
+        let args = LoadArgs { rate, ..self.load_args(peer) };
+        self.run_load(peer, &args)
+    }
+
+    /// Makes the given load against a running peer.
+    pub(crate) fn run_load(&self, peer: &mut Running, args: &LoadArgs) -> Result<LoadReport, Trouble> {
+        let command = CommandLine::new(&std::env::current_exe()?, args.command_line());
         let dir = self.fresh_folder("load")?;
         let mut load = Child::start("load", &[self.cores.load], &command, &dir)?;
-        let limit = Duration::from_secs_f64(seconds + warmup) + LOAD_GRACE;
+        let limit = Duration::from_secs_f64(args.seconds + args.warmup) + LOAD_GRACE;
         // Few wake-ups: this process has no core of its own.
         let status = self
             .interrupt
@@ -172,13 +192,14 @@ impl Lab {
         Ok(dir)
     }
 
-    fn await_answer(&self, address: SocketAddr, mut child: Option<&mut Child>) -> Result<(), Trouble> {
+    fn await_answer(&self, peer: &Running, mut child: Option<&mut Child>) -> Result<(), Trouble> {
+        let args = self.load_args(peer);
         let mut last = "no answer".to_owned();
         let answered = self.interrupt.poll(READY_STEP, READY_LIMIT, || {
             if let Some(child) = child.as_deref_mut() {
                 fail_if_ended(child)?;
             }
-            match ask(address, self.plan.body) {
+            match load::ask(&args, PROBE_LIMIT) {
                 Ok(()) => Ok(Some(())),
                 Err(error) => {
                     last = error.to_string();
@@ -218,30 +239,6 @@ fn fail_if_ended(child: &mut Child) -> Result<(), Trouble> {
             Err(Trouble::Failed(format!("it ended at start ({status}): {complaint}")))
         }
         None => Ok(()),
-    }
-}
-
-/// One request on a connection of its own; an error unless the answer is the upstream's.
-fn ask(address: SocketAddr, body: usize) -> Result<(), Trouble> {
-    let mut stream = TcpStream::connect_timeout(&address, PROBE_LIMIT)?;
-    stream.set_read_timeout(Some(PROBE_LIMIT))?;
-    let request = format!("GET {PATH} HTTP/1.1\r\nHost: {HOST}:{SERVICE_PORT}\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes())?;
-    let mut bytes = Vec::new();
-    let mut chunk = [0; 4096];
-    loop {
-        if let Ok(Some(head)) = http1::head(&bytes)
-            && bytes.len() >= head.length + head.body
-        {
-            return match http1::status(&bytes) {
-                Some(200) if head.body == body => Ok(()),
-                status => Err(Trouble::Failed(format!("status {status:?}, {} bytes", head.body))),
-            };
-        }
-        match stream.read(&mut chunk)? {
-            0 => return Err(Trouble::Failed("closed without a whole answer".into())),
-            count => bytes.extend_from_slice(&chunk[..count]),
-        }
     }
 }
 

@@ -1,8 +1,11 @@
 //! Compares Leeboard with other proxies on one machine, in one run: CPU per request, capacity, latency, memory.
 
 mod compare;
+mod grpc;
 mod histogram;
+mod hpack;
 mod http1;
+mod http2;
 mod lab;
 mod options;
 mod peers;

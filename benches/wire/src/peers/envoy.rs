@@ -7,7 +7,7 @@ use std::io;
 
 use serde_json::{Value, json};
 
-use super::{Launch, Peer, SERVICE_PORT, Site, free_address, program};
+use super::{Launch, Peer, Protocol, SERVICE_PORT, Site, free_address, program};
 use crate::process::CommandLine;
 
 pub(super) const PEER: Peer = Peer {
@@ -37,7 +37,7 @@ fn prepare(site: &Site<'_>, access_log: Value) -> io::Result<Launch> {
                 "typed_config": connection_manager(access_log),
             }]}],
         }],
-        "clusters": [cluster(site.upstream.port())],
+        "clusters": [cluster(site)],
     }});
     let path = site.dir.join("envoy.json");
     fs::write(&path, config.to_string())?;
@@ -153,8 +153,8 @@ fn routes() -> Vec<Value> {
     routes
 }
 
-fn cluster(upstream: u16) -> Value {
-    json!({
+fn cluster(site: &Site<'_>) -> Value {
+    let mut cluster = json!({
         "name": "bench",
         "type": "STATIC",
         "connect_timeout": "5s",
@@ -174,9 +174,16 @@ fn cluster(upstream: u16) -> Value {
         },
         "load_assignment": {
             "cluster_name": "bench",
-            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": socket(upstream)}}]}],
+            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": socket(site.upstream.port())}}]}],
         },
-    })
+    });
+    if site.needs.protocol == Protocol::Http2 {
+        cluster["typed_extension_protocol_options"] = json!({"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+            "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+            "explicit_http_config": {"http2_protocol_options": {}},
+        }});
+    }
+    cluster
 }
 
 #[cfg(test)]

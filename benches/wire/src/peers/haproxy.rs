@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 
-use super::{Launch, Needs, Peer, Site, free_address, program};
+use super::{Launch, Needs, Peer, Protocol, Site, free_address, program};
 use crate::process::CommandLine;
 
 pub(super) const PEER: Peer = Peer {
@@ -18,6 +18,10 @@ pub(super) const PEER: Peer = Peer {
 fn prepare(site: &Site<'_>) -> io::Result<Launch> {
     let address = free_address()?;
     let (upstream, Needs { workers, connections, .. }) = (site.upstream, site.needs);
+    let proto = match site.needs.protocol {
+        Protocol::Http1 => "",
+        Protocol::Http2 => " proto h2",
+    };
     let config = format!(
         "\
 global
@@ -31,10 +35,10 @@ defaults
     option http-keep-alive
     http-reuse always
 frontend entry
-    bind {address}
+    bind {address}{proto}
     default_backend service
 backend service
-    server one {upstream}
+    server one {upstream}{proto}
 "
     );
     let path = site.dir.join("haproxy.cfg");

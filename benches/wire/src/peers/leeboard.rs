@@ -6,7 +6,7 @@ use std::fs;
 use std::io;
 use std::path::PathBuf;
 
-use super::{HOST, Launch, Peer, Places, SERVICE_PORT, Site, executable, program};
+use super::{HOST, Launch, Peer, Places, Protocol, SERVICE_PORT, Site, executable, program};
 use crate::process::CommandLine;
 
 const GET: &str = "cargo build --release -p leeboard, or --leeboard PATH";
@@ -72,6 +72,10 @@ fn prepare(site: &Site<'_>, config: &str, log: Log) -> io::Result<Launch> {
 
 fn service(site: &Site<'_>) -> String {
     let (address, port) = (site.upstream.ip(), site.upstream.port());
+    let protocol = match site.needs.protocol {
+        Protocol::Http1 => "HTTP",
+        Protocol::Http2 => "HTTP2",
+    };
     format!(
         "\
 apiVersion: networking.istio.io/v1
@@ -82,7 +86,7 @@ spec:
   location: MESH_INTERNAL
   resolution: STATIC
   ports:
-  - {{number: {SERVICE_PORT}, name: http, protocol: HTTP}}
+  - {{number: {SERVICE_PORT}, name: http, protocol: {protocol}}}
   endpoints:
   - address: {address}
     ports: {{http: {port}}}

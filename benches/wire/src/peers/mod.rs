@@ -59,9 +59,30 @@ pub(crate) struct Places {
     pub(crate) envoy: Option<PathBuf>,
 }
 
+/// What is spoken to the proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Protocol {
+    /// HTTP/1.1, to the upstream too.
+    Http1,
+    /// HTTP/2 without TLS and without an upgrade, to the upstream too where the peer can.
+    Http2,
+}
+
+impl Protocol {
+    /// Its name on the load's command line.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Protocol::Http1 => "http1",
+            Protocol::Http2 => "http2",
+        }
+    }
+}
+
 /// What a suite needs of every peer, beyond HTTP/1.1 for one service.
 #[derive(Clone, Debug)]
 pub(crate) struct Needs {
+    /// What clients speak.
+    pub(crate) protocol: Protocol,
     /// Threads that carry traffic.
     pub(crate) workers: usize,
     /// Whether the proxy may use the load's core beside its own.
@@ -72,7 +93,7 @@ pub(crate) struct Needs {
 
 impl Default for Needs {
     fn default() -> Self {
-        Self { workers: 1, both_cores: false, connections: 4000 }
+        Self { protocol: Protocol::Http1, workers: 1, both_cores: false, connections: 4000 }
     }
 }
 

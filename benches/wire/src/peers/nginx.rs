@@ -4,12 +4,13 @@ use std::ffi::OsString;
 use std::fs;
 use std::io;
 
-use super::{Launch, Peer, Site, free_address, program};
+use super::{Launch, Peer, Protocol, Site, free_address, program};
+use crate::grpc;
 use crate::process::CommandLine;
 
 pub(super) const PEER: Peer = Peer {
     name: "nginx",
-    about: "one process, keep-alive upstream, access log off, no mesh features",
+    about: "one process, keep-alive upstream (HTTP/2 only for gRPC), access log off, no mesh features",
     get: "apt-get install nginx-light",
     locate: |places| program(places.nginx.as_ref(), "nginx"),
     version: &["-v"],
@@ -21,6 +22,11 @@ fn prepare(site: &Site<'_>) -> io::Result<Launch> {
     let (upstream, workers) = (site.upstream, site.needs.workers);
     // Beside those of clients there are the upstream's.
     let connections = 2 * site.needs.connections;
+    let (grpc, http2) = match site.needs.protocol {
+        Protocol::Http1 => (String::new(), ""),
+        // It speaks HTTP/2 to an upstream only for gRPC.
+        Protocol::Http2 => (format!("location {} {{ grpc_pass grpc://service; }}", grpc::PATH), " http2"),
+    };
     let master = if workers == 1 { "off" } else { "on" };
     let config = format!(
         "\
@@ -44,7 +50,8 @@ http {{
         keepalive_requests 1000000000;
     }}
     server {{
-        listen {address};
+        listen {address}{http2};
+        {grpc}
         location / {{
             proxy_pass http://service;
             proxy_http_version 1.1;

@@ -1,7 +1,9 @@
 //! The load generator: one thread, epoll, a closed loop (as fast as answers come) or an open loop (at a fixed rate).
 
 mod closed;
-mod connection;
+mod fleet;
+mod http1;
+mod http2;
 mod open;
 
 use std::io::{self, Write};
@@ -9,14 +11,20 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use nix::sys::epoll::EpollEvent;
 use serde::{Deserialize, Serialize};
 
 use crate::histogram::Histogram;
+use crate::peers::Protocol;
 use crate::procfs::{self, Usage};
-use connection::Fleet;
+use fleet::{Fleet, News};
+use http1::Http1Fleet;
+use http2::Http2Fleet;
 
 /// A run with more failed requests than this is given up.
 const TOO_MANY_ERRORS: u64 = 1000;
+/// How many events are taken from the kernel at once.
+const MOST_EVENTS: usize = 1024;
 
 /// What to send, how, and whose CPU to account.
 #[derive(Args, Clone)]
@@ -36,6 +44,15 @@ pub(crate) struct LoadArgs {
     /// Keep-alive connections, all opened before the first request.
     #[arg(long)]
     pub(crate) connections: usize,
+    /// What is spoken to the proxy.
+    #[arg(long)]
+    pub(crate) protocol: Protocol,
+    /// Requests under way at once on one connection of HTTP/2.
+    #[arg(long)]
+    pub(crate) streams: usize,
+    /// Calls in the shape of gRPC; `body` is then the length of the message.
+    #[arg(long)]
+    pub(crate) grpc: bool,
     /// Requests per second (open loop). Without it, each connection sends as soon as it is answered (closed loop).
     #[arg(long)]
     pub(crate) rate: Option<f64>,
@@ -51,6 +68,28 @@ pub(crate) struct LoadArgs {
     /// Process whose tree is accounted as the upstream.
     #[arg(long)]
     pub(crate) upstream: u32,
+}
+
+impl LoadArgs {
+    /// The command line that is read as these arguments.
+    pub(crate) fn command_line(&self) -> Vec<String> {
+        let Self { target, host, path, body, connections, protocol, streams, warmup, seconds, upstream, .. } = self;
+        let protocol = protocol.name();
+        let line = format!(
+            "load --target {target} --host {host} --path {path} --body {body} --connections {connections} \
+             --protocol {protocol} --streams {streams} --warmup {warmup} --seconds {seconds} --upstream {upstream}"
+        );
+        let mut words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+        if self.grpc {
+            words.push("--grpc".into());
+        }
+        for (flag, value) in
+            [("--rate", self.rate.map(|v| v.to_string())), ("--proxy", self.proxy.map(|v| v.to_string()))]
+        {
+            words.extend(value.into_iter().flat_map(|value| [flag.to_owned(), value]));
+        }
+        words
+    }
 }
 
 /// What one run of load saw in its window.
@@ -83,14 +122,48 @@ pub(crate) struct LoadReport {
 
 /// Makes the load and prints the report as one line of JSON.
 pub(super) fn run(args: &LoadArgs) -> io::Result<()> {
-    let mut fleet = Fleet::open(args)?;
+    let report = match args.protocol {
+        Protocol::Http1 => drive(args, Http1Fleet::open(args)?)?,
+        Protocol::Http2 => drive(args, Http2Fleet::open(args)?)?,
+    };
+    writeln!(io::stdout(), "{}", serde_json::to_string(&report)?)
+}
+
+fn drive(args: &LoadArgs, mut fleet: impl Fleet) -> io::Result<LoadReport> {
     let mut tally = Tally::new(args);
     match args.rate {
         Some(rate) => open::drive(args, rate, &mut fleet, &mut tally)?,
         None => closed::drive(args, &mut fleet, &mut tally)?,
     }
-    let line = serde_json::to_string(&tally.report()?)?;
-    writeln!(io::stdout(), "{line}")
+    tally.report()
+}
+
+/// Sends one request on a connection of its own; an error unless the answer comes within `limit` and is right.
+pub(crate) fn ask(args: &LoadArgs, limit: Duration) -> io::Result<()> {
+    let args = LoadArgs { connections: 1, streams: 1, ..args.clone() };
+    match args.protocol {
+        Protocol::Http1 => ask_on(Http1Fleet::open(&args)?, limit),
+        Protocol::Http2 => ask_on(Http2Fleet::open(&args)?, limit),
+    }
+}
+
+fn ask_on(mut fleet: impl Fleet, limit: Duration) -> io::Result<()> {
+    let failed = |fault: fleet::Fault| io::Error::other(fault.to_string());
+    let begin = Instant::now();
+    let mut news = Vec::new();
+    fleet.send(0, begin).map_err(failed)?;
+    while begin.elapsed() < limit {
+        fleet.flush(&mut news)?;
+        if news.is_empty() && fleet.epoll().wait(&mut [EpollEvent::empty()], 100_u16)? > 0 {
+            fleet.receive(0, &mut news)?;
+        }
+        match news.pop() {
+            Some(News::Answer { .. }) => return Ok(()),
+            Some(News::Failed { fault, .. }) => return Err(failed(fault)),
+            None => {}
+        }
+    }
+    Err(io::Error::other("no answer"))
 }
 
 /// Counts and times of one run.
@@ -220,11 +293,32 @@ pub(super) mod tests {
             path: "/".into(),
             body: 5,
             connections: 3,
+            protocol: Protocol::Http1,
+            streams: 1,
+            grpc: false,
             rate,
             warmup: 0.0,
             seconds: 0.2,
             proxy: None,
             upstream: std::process::id(),
+        }
+    }
+
+    #[test]
+    fn a_command_line_is_read_as_what_it_says() {
+        #[derive(clap::Parser)]
+        struct Line {
+            #[command(flatten)]
+            args: LoadArgs,
+        }
+        let target = "127.0.0.1:1".parse().expect("an address");
+        let plain = arguments(target, None);
+        let full = LoadArgs { rate: Some(0.5), proxy: Some(7), grpc: true, protocol: Protocol::Http2, ..plain.clone() };
+        for args in [plain, full] {
+            let line = args.command_line();
+            let read = <Line as clap::Parser>::try_parse_from(&line).expect("a valid line").args;
+            assert_eq!(read.command_line(), line);
+            assert_eq!((read.rate, read.proxy, read.grpc), (args.rate, args.proxy, args.grpc));
         }
     }
 

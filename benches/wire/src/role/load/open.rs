@@ -9,8 +9,8 @@ use nix::sys::epoll::{EpollEvent, EpollFlags};
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 
-use super::connection::{Fleet, Received};
-use super::{LoadArgs, Tally, seconds};
+use super::fleet::{Fleet, News};
+use super::{LoadArgs, MOST_EVENTS, Tally, seconds};
 
 const TIMER: u64 = u64::MAX;
 const IDLE_MS: u16 = 100;
@@ -20,31 +20,35 @@ const SETTLE: Duration = Duration::from_millis(50);
 const DRAIN: Duration = Duration::from_secs(2);
 
 /// Loads at `rate` requests per second until all that was due is answered, or the drain time is over.
-pub(super) fn drive(args: &LoadArgs, rate: f64, fleet: &mut Fleet, tally: &mut Tally<'_>) -> io::Result<()> {
+pub(super) fn drive(args: &LoadArgs, rate: f64, fleet: &mut impl Fleet, tally: &mut Tally<'_>) -> io::Result<()> {
     let schedule = Schedule::new(rate, Instant::now(), args);
     let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_NONBLOCK)?;
     let tick = Expiration::Interval(TimeSpec::from_duration(schedule.interval));
     timer.set(tick, TimerSetTimeFlags::empty())?;
-    fleet.epoll.add(&timer, EpollEvent::new(EpollFlags::EPOLLIN, TIMER))?;
+    fleet.epoll().add(&timer, EpollEvent::new(EpollFlags::EPOLLIN, TIMER))?;
 
-    let mut run = Run { free: (0..fleet.size()).collect(), next: 0, schedule };
-    let mut events = vec![EpollEvent::empty(); fleet.size() + 1];
+    let mut run = Run { free: (0..fleet.slots()).collect(), next: 0, schedule };
+    let mut events = vec![EpollEvent::empty(); MOST_EVENTS];
+    let mut news = Vec::new();
     loop {
-        let ready = fleet.epoll.wait(&mut events, IDLE_MS)?;
+        let ready = fleet.epoll().wait(&mut events, IDLE_MS)?;
         for event in &events[..ready] {
             if event.data() == TIMER {
                 // Reading starts the timer's next interval.
                 timer.wait()?;
             } else {
-                run.receive(event.data() as usize, fleet, tally)?;
+                fleet.receive(event.data() as usize, &mut news)?;
+                run.take(&mut news, tally)?;
             }
         }
         let now = Instant::now();
         run.send_due(now, fleet, tally)?;
+        fleet.flush(&mut news)?;
+        run.take(&mut news, tally)?;
         if tally.from.is_none() && now >= run.schedule.warm {
             tally.open_window()?;
         }
-        let all_answered = run.next >= run.schedule.count && run.free.len() == fleet.size();
+        let all_answered = run.next >= run.schedule.count && run.free.len() == fleet.slots();
         if all_answered || now >= run.schedule.end + DRAIN {
             run.give_up(now, fleet, tally);
             return tally.close_window();
@@ -85,54 +89,54 @@ impl Schedule {
 
 struct Run {
     schedule: Schedule,
-    /// Connections without a request under way, the longest free first.
+    /// Slots without a request under way, the longest free first.
     free: VecDeque<usize>,
     /// The number of the next request.
     next: u64,
 }
 
 impl Run {
-    fn receive(&mut self, index: usize, fleet: &mut Fleet, tally: &mut Tally<'_>) -> io::Result<()> {
-        match fleet.receive(index) {
-            Ok(Received::Partial | Received::Renewed) => {}
-            Ok(Received::Answer { due }) => {
-                tally.answer();
-                if self.schedule.records(due) {
-                    tally.latency.record(due.elapsed());
+    fn take(&mut self, news: &mut Vec<News>, tally: &mut Tally<'_>) -> io::Result<()> {
+        for news in news.drain(..) {
+            let slot = match news {
+                News::Answer { slot, due } => {
+                    tally.answer();
+                    if self.schedule.records(due) {
+                        tally.latency.record(due.elapsed());
+                    }
+                    slot
                 }
-                self.free.push_back(index);
-            }
-            Err(fault) => {
-                tally.error(fault.to_string())?;
-                fleet.renew(index)?;
-                self.free.push_back(index);
-            }
+                News::Failed { slot, fault } => {
+                    tally.error(fault.to_string())?;
+                    slot
+                }
+            };
+            self.free.push_back(slot);
         }
         Ok(())
     }
 
-    /// Sends every request that is due, as long as connections are free; the others stay due.
-    fn send_due(&mut self, now: Instant, fleet: &mut Fleet, tally: &mut Tally<'_>) -> io::Result<()> {
+    /// Sends every request that is due, as long as slots are free; the others stay due.
+    fn send_due(&mut self, now: Instant, fleet: &mut impl Fleet, tally: &mut Tally<'_>) -> io::Result<()> {
         while self.next < self.schedule.count {
             let due = self.schedule.due(self.next);
             if due > now {
                 break;
             }
-            let Some(index) = self.free.pop_front() else {
+            let Some(slot) = self.free.pop_front() else {
                 break;
             };
             self.next += 1;
-            if let Err(fault) = fleet.send(index, due) {
+            if let Err(fault) = fleet.send(slot, due) {
                 tally.error(fault.to_string())?;
-                fleet.renew(index)?;
-                self.free.push_back(index);
+                self.free.push_back(slot);
             }
         }
         Ok(())
     }
 
     /// Counts what is still unanswered or unsent, with the time it has waited so far, so that a stalled proxy does not look fast.
-    fn give_up(&mut self, now: Instant, fleet: &Fleet, tally: &mut Tally<'_>) {
+    fn give_up(&mut self, now: Instant, fleet: &impl Fleet, tally: &mut Tally<'_>) {
         let unsent = (self.next..self.schedule.count).map(|number| self.schedule.due(number));
         for due in unsent.chain(fleet.unanswered()) {
             tally.unserved += 1;
@@ -145,6 +149,7 @@ impl Run {
 
 #[cfg(test)]
 mod tests {
+    use super::super::http1::Http1Fleet;
     use super::super::tests::arguments;
     use super::*;
     use std::io::{Read, Write};
@@ -185,7 +190,7 @@ mod tests {
                 .collect();
             workers.into_iter().all(|worker| worker.join().is_ok())
         });
-        let mut fleet = Fleet::open(&args).expect("loopback");
+        let mut fleet = Http1Fleet::open(&args).expect("loopback");
         let mut tally = Tally::new(&args);
         drive(&args, 500.0, &mut fleet, &mut tally).expect("loopback");
         drop(fleet);
@@ -200,10 +205,10 @@ mod tests {
     fn a_proxy_that_never_answers_is_charged_for_all_that_was_due() {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let args = arguments(listener.local_addr().expect("bound"), Some(500.0));
-        let mut fleet = Fleet::open(&args).expect("loopback");
+        let mut fleet = Http1Fleet::open(&args).expect("loopback");
         let mut tally = Tally::new(&args);
         let begin = Instant::now();
-        let mut run = Run { free: (0..fleet.size()).collect(), next: 0, schedule: Schedule::new(500.0, begin, &args) };
+        let mut run = Run { free: (0..fleet.slots()).collect(), next: 0, schedule: Schedule::new(500.0, begin, &args) };
         let end = run.schedule.end;
         run.send_due(end, &mut fleet, &mut tally).expect("loopback");
         assert_eq!((run.next, run.free.len()), (3, 0), "one request per connection");

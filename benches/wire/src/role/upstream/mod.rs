@@ -1,4 +1,7 @@
-//! The server behind every peer: HTTP/1.1 keep-alive, one fixed answer, one thread.
+//! The server behind every peer: HTTP/1.1 and HTTP/2 with prior knowledge, one fixed answer, one thread.
+
+mod http1;
+mod http2;
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
@@ -6,7 +9,9 @@ use std::net::TcpStream;
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
-use crate::http1;
+use crate::http2::PREFACE;
+use http1::Http1;
+use http2::Http2;
 
 const LISTENER: u64 = 0;
 const READ_AT_ONCE: usize = 16 * 1024;
@@ -16,7 +21,7 @@ pub(super) fn serve(body: usize) -> io::Result<()> {
     let listener = super::listen("upstream")?;
     let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
     epoll.add(&listener, EpollEvent::new(EpollFlags::EPOLLIN, LISTENER))?;
-    let answer = answer(body);
+    let answers = Answers::new(body);
     let mut clients = BTreeMap::new();
     let mut next = LISTENER + 1;
     let mut events = vec![EpollEvent::empty(); 256];
@@ -37,41 +42,59 @@ pub(super) fn serve(body: usize) -> io::Result<()> {
             let Some(client) = clients.get_mut(&token) else {
                 continue;
             };
-            if client.turn(&answer).is_err() {
+            if client.turn(&answers).is_err() {
                 // Closing the socket takes it out of the epoll set.
                 clients.remove(&token);
-            } else if client.wants_write() {
-                let interest = EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT;
-                epoll.modify(&client.stream, &mut EpollEvent::new(interest, token))?;
-                client.watches_write = true;
-            } else if client.watches_write {
-                let interest = EpollFlags::EPOLLIN;
-                epoll.modify(&client.stream, &mut EpollEvent::new(interest, token))?;
-                client.watches_write = false;
+            } else if client.wants_write() != client.watches_write {
+                client.watches_write = client.wants_write();
+                let writable = if client.watches_write { EpollFlags::EPOLLOUT } else { EpollFlags::empty() };
+                epoll.modify(&client.stream, &mut EpollEvent::new(EpollFlags::EPOLLIN | writable, token))?;
             }
         }
     }
 }
 
-fn answer(body: usize) -> Vec<u8> {
-    let head = format!("HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: {body}\r\n\r\n");
-    let mut answer = head.into_bytes();
-    answer.resize(answer.len() + body, b'x');
-    answer
+/// What is answered.
+struct Answers {
+    /// A whole response of HTTP/1.1.
+    http1: Vec<u8>,
+    /// The body by itself, and its length as text.
+    body: Vec<u8>,
+    length: String,
+    /// The body as a message of gRPC.
+    message: Vec<u8>,
+}
+
+impl Answers {
+    fn new(body: usize) -> Self {
+        Self {
+            http1: http1::response(body),
+            body: vec![b'x'; body],
+            length: body.to_string(),
+            message: crate::grpc::message(body),
+        }
+    }
 }
 
 struct Client {
     stream: TcpStream,
     inbox: Vec<u8>,
     outbox: Vec<u8>,
-    /// Bytes of a request body still to be read and forgotten.
-    skip: usize,
+    speech: Speech,
     watches_write: bool,
+}
+
+/// What the client speaks.
+enum Speech {
+    /// Not yet known: what has arrived may be the beginning of HTTP/2's preface.
+    Unknown,
+    Http1(Http1),
+    Http2(Box<Http2>),
 }
 
 impl Client {
     fn new(stream: TcpStream) -> Self {
-        Self { stream, inbox: Vec::new(), outbox: Vec::new(), skip: 0, watches_write: false }
+        Self { stream, inbox: Vec::new(), outbox: Vec::new(), speech: Speech::Unknown, watches_write: false }
     }
 
     fn wants_write(&self) -> bool {
@@ -79,11 +102,11 @@ impl Client {
     }
 
     /// Reads what is there and writes what is due; an error when the connection is over.
-    fn turn(&mut self, answer: &[u8]) -> io::Result<()> {
+    fn turn(&mut self, answers: &Answers) -> io::Result<()> {
         let mut chunk = [0; READ_AT_ONCE];
         match self.stream.read(&mut chunk) {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(count) => self.take(&chunk[..count], answer)?,
+            Ok(count) => self.take(&chunk[..count], answers)?,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => return Err(error),
         }
@@ -98,24 +121,20 @@ impl Client {
     }
 
     /// Queues one answer for every request that is complete.
-    fn take(&mut self, bytes: &[u8], answer: &[u8]) -> io::Result<()> {
+    fn take(&mut self, bytes: &[u8], answers: &Answers) -> io::Result<()> {
         self.inbox.extend_from_slice(bytes);
-        loop {
-            let skipped = self.skip.min(self.inbox.len());
-            self.inbox.drain(..skipped);
-            self.skip -= skipped;
-            if self.skip > 0 {
-                return Ok(());
+        if matches!(self.speech, Speech::Unknown) {
+            if self.inbox.starts_with(PREFACE) {
+                self.inbox.drain(..PREFACE.len());
+                self.speech = Speech::Http2(Box::new(Http2::new()));
+            } else if !PREFACE.starts_with(&self.inbox) {
+                self.speech = Speech::Http1(Http1::default());
             }
-            match http1::head(&self.inbox) {
-                Ok(Some(head)) => {
-                    self.inbox.drain(..head.length);
-                    self.skip = head.body;
-                    self.outbox.extend_from_slice(answer);
-                }
-                Ok(None) => return Ok(()),
-                Err(malformed) => return Err(io::Error::other(format!("{malformed:?}"))),
-            }
+        }
+        match &mut self.speech {
+            Speech::Unknown => Ok(()),
+            Speech::Http1(http1) => http1.take(&mut self.inbox, &mut self.outbox, answers),
+            Speech::Http2(http2) => http2.take(&mut self.inbox, &mut self.outbox, answers),
         }
     }
 }
@@ -123,6 +142,7 @@ impl Client {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http2::Link;
     use std::net::TcpListener;
 
     fn client() -> (Client, TcpStream) {
@@ -133,27 +153,32 @@ mod tests {
 
     #[test]
     fn one_answer_per_complete_request() {
+        let answers = Answers::new(3);
         let cases: [(&[&str], usize); 5] = [
             (&["GET / HTTP/1.1\r\n\r\n"], 1),
             (&["GET / HTTP/1.1\r\n", "\r\n"], 1),
             (&["GET / HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\n\r\nGET /"], 2),
-            (&["POST / HTTP/1.1\r\ncontent-length: 6\r\n\r\nabc", "def", "GET / HTTP/1.1\r\n\r\n"], 2),
+            (&["P", "OST / HTTP/1.1\r\ncontent-length: 6\r\n\r\nabc", "def", "GET / HTTP/1.1\r\n\r\n"], 2),
             (&["GET / HTTP/1.1\r\n"], 0),
         ];
-        for (parts, answers) in cases {
+        for (parts, count) in cases {
             let (mut client, _far) = client();
             for part in parts {
-                client.take(part.as_bytes(), b"ok").expect("well-formed");
+                client.take(part.as_bytes(), &answers).expect("well-formed");
             }
-            assert_eq!(client.outbox.len(), 2 * answers, "{parts:?}");
+            assert_eq!(client.outbox, answers.http1.repeat(count), "{parts:?}");
         }
     }
 
     #[test]
-    fn the_answer_has_its_length() {
-        let bytes = answer(128);
-        let head = http1::head(&bytes).expect("well-formed").expect("complete");
-        assert_eq!((head.body, bytes.len() - head.length), (128, 128));
-        assert_eq!(http1::status(&bytes), Some(200));
+    fn the_preface_may_come_in_pieces() {
+        let (mut client, _far) = client();
+        let mut link = Link::client();
+        link.put_headers(1, true, &[(":path", "/")]);
+        let bytes = link.outbox;
+        for byte in &bytes {
+            client.take(&[*byte], &Answers::new(3)).expect("well-formed");
+        }
+        assert!(client.outbox.ends_with(b"\0\0\x03\0\x01\0\0\0\x01xxx"), "{:?}", client.outbox);
     }
 }

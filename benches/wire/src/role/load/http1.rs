@@ -1,6 +1,5 @@
-//! Client connections of the load generator, and the epoll set that watches them.
+//! HTTP/1.1 connections of the load generator: one request at a time on each.
 
-use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
@@ -8,35 +7,22 @@ use std::time::{Duration, Instant};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 
 use super::LoadArgs;
+use super::fleet::{Fault, Fleet, News};
 use crate::http1;
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 const INBOX: usize = 64 * 1024;
 
 /// All connections of one run, by number.
-pub(super) struct Fleet {
-    pub(super) epoll: Epoll,
+pub(super) struct Http1Fleet {
+    epoll: Epoll,
     connections: Vec<Connection>,
     target: SocketAddr,
     request: Vec<u8>,
     body: usize,
 }
 
-/// What came of reading one connection.
-#[derive(Debug, PartialEq)]
-pub(super) enum Received {
-    /// The answer is not whole yet.
-    Partial,
-    /// A good answer; the connection is free again.
-    Answer {
-        /// When its request was due.
-        due: Instant,
-    },
-    /// The connection closed while it was free, and was opened anew.
-    Renewed,
-}
-
-impl Fleet {
+impl Http1Fleet {
     /// Opens every connection.
     pub(super) fn open(args: &LoadArgs) -> io::Result<Self> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
@@ -46,60 +32,58 @@ impl Fleet {
         Ok(Self { epoll, connections, target: args.target, request: super::request(args), body: args.body })
     }
 
-    /// How many connections there are.
-    pub(super) fn size(&self) -> usize {
-        self.connections.len()
-    }
-
-    /// Sends one request, counted from `due`.
-    pub(super) fn send(&mut self, index: usize, due: Instant) -> Result<(), Fault> {
-        let connection = &mut self.connections[index];
-        connection.due = Some(due);
-        match connection.stream.write(&self.request) {
-            Ok(count) if count == self.request.len() => Ok(()),
-            Ok(_) => Err(Fault("the request was sent in part".into())),
-            Err(error) => Err(Fault(format!("send: {error}"))),
-        }
-    }
-
-    /// Reads what is there for one connection.
-    pub(super) fn receive(&mut self, index: usize) -> Result<Received, Fault> {
-        let connection = &mut self.connections[index];
-        let free = connection.due.is_none();
-        match connection.receive(self.body) {
-            Err(_) if free => {
-                self.renew(index).map_err(|error| Fault(format!("reconnect: {error}")))?;
-                Ok(Received::Renewed)
-            }
-            Ok(Some(due)) if connection.closing => {
-                self.renew(index).map_err(|error| Fault(format!("reconnect: {error}")))?;
-                Ok(Received::Answer { due })
-            }
-            Ok(Some(due)) => Ok(Received::Answer { due }),
-            Ok(None) => Ok(Received::Partial),
-            Err(fault) => Err(fault),
-        }
-    }
-
-    /// When each request still under way was due.
-    pub(super) fn unanswered(&self) -> impl Iterator<Item = Instant> {
-        self.connections.iter().filter_map(|connection| connection.due)
-    }
-
     /// Replaces a connection by a new one.
-    pub(super) fn renew(&mut self, index: usize) -> io::Result<()> {
+    fn renew(&mut self, index: usize) -> io::Result<()> {
         self.connections[index] = Connection::open(self.target, &self.epoll, index)?;
         Ok(())
     }
 }
 
-/// Why a request failed.
-#[derive(Debug, PartialEq)]
-pub(super) struct Fault(String);
+impl Fleet for Http1Fleet {
+    fn epoll(&self) -> &Epoll {
+        &self.epoll
+    }
 
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+    fn slots(&self) -> usize {
+        self.connections.len()
+    }
+
+    fn send(&mut self, slot: usize, due: Instant) -> Result<(), Fault> {
+        let connection = &mut self.connections[slot];
+        connection.due = Some(due);
+        let fault = match connection.stream.write(&self.request) {
+            Ok(count) if count == self.request.len() => return Ok(()),
+            Ok(_) => Fault("the request was sent in part".into()),
+            Err(error) => Fault(format!("send: {error}")),
+        };
+        self.renew(slot).map_err(|error| Fault(format!("reconnect: {error}")))?;
+        Err(fault)
+    }
+
+    fn flush(&mut self, _: &mut Vec<News>) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn receive(&mut self, token: usize, news: &mut Vec<News>) -> io::Result<()> {
+        let connection = &mut self.connections[token];
+        let free = connection.due.is_none();
+        match connection.receive(self.body) {
+            Ok(None) => return Ok(()),
+            Ok(Some(due)) => {
+                news.push(News::Answer { slot: token, due });
+                if !connection.closing {
+                    return Ok(());
+                }
+            }
+            // A server may close a connection that nobody uses.
+            Err(_) if free => {}
+            Err(fault) => news.push(News::Failed { slot: token, fault }),
+        }
+        self.renew(token)
+    }
+
+    fn unanswered(&self) -> Vec<Instant> {
+        self.connections.iter().filter_map(|connection| connection.due).collect()
     }
 }
 
@@ -178,7 +162,7 @@ mod tests {
             let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
             let mut args = arguments(listener.local_addr().expect("bound"), None);
             args.connections = 1;
-            let mut fleet = Fleet::open(&args).expect("loopback");
+            let mut fleet = Http1Fleet::open(&args).expect("loopback");
             let (mut server, _) = listener.accept().expect("a client");
             let due = Instant::now();
             fleet.send(0, due).expect("loopback");
@@ -187,10 +171,12 @@ mod tests {
             let mut events = [EpollEvent::empty()];
             fleet.epoll.wait(&mut events, 5000_u16).expect("readable");
             let expected = match fault {
-                None => Ok(Received::Answer { due }),
-                Some(reason) => Err(Fault(reason.into())),
+                None => News::Answer { slot: 0, due },
+                Some(reason) => News::Failed { slot: 0, fault: Fault(reason.into()) },
             };
-            assert_eq!(fleet.receive(0), expected, "{answer:?}");
+            let mut news = Vec::new();
+            fleet.receive(0, &mut news).expect("loopback");
+            assert_eq!(news, [expected], "{answer:?}");
         }
     }
 }
