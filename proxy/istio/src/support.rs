@@ -196,7 +196,7 @@ blocks! {
         on("route", "Destinations and their shares."),
         on("redirect", "Answers with a redirect."),
         on("directResponse", "Answers with a fixed response."),
-        later("delegate", "Rules of another VirtualService are put in this place.", "requests that match this entry are matched by the entries after it"),
+        on("delegate", "Rules of another VirtualService, one without hosts, are put in this place."),
         on("rewrite", "Changes path and Host on the way there."),
         on("timeout", "How long the whole exchange may take, retries included; absent is no limit."),
         on("retries", "What is tried again; absent takes the mesh's default."),
@@ -207,6 +207,38 @@ blocks! {
         on("mirrors", "Several destinations that get copies."),
         later("corsPolicy", "Lets pages of other origins call, and answers their preflight requests.", "the application answers preflight requests itself"),
         on("headers", "Headers that are set, added and removed."),
+    ]
+    DELEGATE "VirtualService" "http[].delegate" closed [
+        on("name", "The other VirtualService."),
+        on("namespace", "Its namespace; this object's when absent."),
+    ]
+    TLS_ROUTE "VirtualService" "tls[]" kept [
+        on("match", "Alternatives, one of which must hold."),
+        on("route", "Destinations and their shares."),
+    ]
+    TLS_MATCH "VirtualService" "tls[].match[]" kept [
+        on("sniHosts", "Server names, each covered by a host of the object."),
+        on("destinationSubnets", "Addresses that the caller dials."),
+        on("port", "The port that the caller addresses; absent and 0 are any."),
+        on("sourceLabels", "Labels of the calling workload."),
+        on("sourceNamespace", "Namespace of the calling workload."),
+        on("gateways", "Takes the place of the object's `gateways` for this alternative."),
+    ]
+    TCP_ROUTE "VirtualService" "tcp[]" kept [
+        on("match", "Alternatives, one of which must hold; absent matches everything."),
+        on("route", "Destinations and their shares."),
+    ]
+    TCP_MATCH "VirtualService" "tcp[].match[]" kept [
+        on("destinationSubnets", "Addresses that the caller dials."),
+        on("port", "The port that the caller addresses; absent and 0 are any."),
+        ignored("sourceSubnet", "Addresses of callers.", "Istio does not look at it"),
+        on("sourceLabels", "Labels of the calling workload."),
+        on("sourceNamespace", "Namespace of the calling workload."),
+        on("gateways", "Takes the place of the object's `gateways` for this alternative."),
+    ]
+    STREAM_DESTINATION "VirtualService" "tls[].route[], tcp[].route[]" kept [
+        on("destination", "Where to."),
+        on("weight", "Its share of the sum of all weights; a single destination takes everything."),
     ]
     HTTP_MATCH "VirtualService" "http[].match[]" closed [
         on("name", "Its name, added to the route's."),

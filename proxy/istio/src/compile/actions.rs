@@ -13,7 +13,7 @@ use super::{headers, retries};
 use crate::codes;
 use crate::resources::virtual_service::{self as written, HttpAction, HttpRoute, RedirectPort, RewritePath};
 
-/// What an entry does with requests that matched `path`; `None` for a delegate, which is not followed yet.
+/// What an entry does with requests that matched `path`; `None` for one that delegates to what is not there.
 pub(crate) fn translate(
     entry: &HttpRoute,
     path: &PathMatch,
@@ -41,7 +41,7 @@ pub(crate) fn translate(
             body: direct.body.clone(),
             response_headers: headers::response(&entry.headers.response, report),
         }))),
-        HttpAction::Delegate => None,
+        HttpAction::Delegate(_) => None,
     }
 }
 

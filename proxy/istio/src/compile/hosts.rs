@@ -42,15 +42,8 @@ pub(crate) fn compile(
         let mut table =
             Table { port, answered: &answered, taken: HashMap::new(), claimed: HashSet::new(), hosts: Vec::new() };
         for claim in claims.remove(&port).unwrap_or_default() {
-            let scope = Scope {
-                catalog,
-                clusters,
-                site,
-                namespace: claim.document.meta.namespace(),
-                port,
-                serves: !claim.services.is_empty(),
-            };
-            let routes = translate(claim.document, &scope, &mut complaints);
+            let scope = Scope { catalog, clusters, site, port, serves: !claim.services.is_empty() };
+            let routes = translate(&claim.rules, &scope, &mut complaints);
             if !routes.is_empty() {
                 table.add(&claim, routes.into(), catalog, &mut complaints);
             }

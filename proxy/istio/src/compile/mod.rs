@@ -6,6 +6,7 @@
 mod actions;
 mod catalog;
 mod clusters;
+mod delegates;
 mod effective;
 mod entries;
 mod headers;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::catalog::{Catalog, Service};
+use super::delegates::{Delegates, Rules};
 use super::names::{by_specificity, complete, is_wildcard, within};
 use super::visibility::reach;
 use super::{Site, age};
@@ -15,6 +16,8 @@ const ALWAYS_ROUTED: u16 = 80;
 /// What one VirtualService claims on one port.
 pub(crate) struct Claim<'r> {
     pub(crate) document: &'r VirtualService,
+    /// Its rules, those of its delegates among them.
+    pub(crate) rules: Rules<'r>,
     /// Positions of services in the catalog.
     pub(crate) services: Vec<usize>,
     /// Hosts that no service of the port bears.
@@ -24,6 +27,7 @@ pub(crate) struct Claim<'r> {
 /// A VirtualService that the workload sees, with its hosts completed.
 struct Candidate<'r> {
     document: &'r VirtualService,
+    rules: Rules<'r>,
     hosts: Vec<Arc<str>>,
 }
 
@@ -42,6 +46,7 @@ pub(crate) fn claims<'r>(resources: &'r Resources, catalog: &Catalog, site: &Sit
 
 /// Istio: those private to the namespace, then those that name it, then the public; in each group the oldest first.
 fn candidates<'r>(resources: &'r Resources, site: &Site) -> Vec<Candidate<'r>> {
+    let delegates = Delegates::gather(resources, site);
     let mut seen: Vec<_> = resources
         .virtual_services
         .iter()
@@ -56,7 +61,7 @@ fn candidates<'r>(resources: &'r Resources, site: &Site) -> Vec<Candidate<'r>> {
     let complete = |document: &'r VirtualService| {
         let namespace = document.meta.namespace();
         let hosts = document.hosts.iter().map(|host| complete(&host.value, namespace, &site.cluster_domain));
-        Candidate { document, hosts: hosts.map(|host| Arc::from(&*host)).collect() }
+        Candidate { document, rules: delegates.rules(document), hosts: hosts.map(|host| Arc::from(&*host)).collect() }
     };
     seen.into_iter().map(|(_, _, document)| complete(document)).collect()
 }
@@ -125,7 +130,7 @@ fn of_candidate<'r>(
         let open = candidate.hosts.iter().zip(&borne).filter(|(_, borne)| !borne.contains(&port));
         let names: Vec<_> = open.map(|(host, _)| host.clone()).collect();
         let stands = !services.is_empty() || (port == ALWAYS_ROUTED && !names.is_empty());
-        stands.then_some((port, Claim { document: candidate.document, services, names }))
+        stands.then(|| (port, Claim { document: candidate.document, rules: candidate.rules.clone(), services, names }))
     };
     services.into_iter().filter_map(claim).collect()
 }

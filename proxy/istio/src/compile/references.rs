@@ -31,7 +31,7 @@ pub(crate) fn check(
         for entry in &document.http {
             let routed = match &entry.action {
                 HttpAction::Route(destinations) => &destinations[..],
-                HttpAction::Redirect(_) | HttpAction::Direct(_) | HttpAction::Delegate => &[],
+                HttpAction::Redirect(_) | HttpAction::Direct(_) | HttpAction::Delegate(_) => &[],
             };
             let routed = routed.iter().map(|routed| &routed.destination);
             for destination in routed.chain(entry.mirrors.iter().map(|mirror| &mirror.destination)) {

@@ -8,12 +8,13 @@ use leeboard_policy::route::{Action, Destination, Forward, Match, Route, Target}
 
 use super::catalog::{Catalog, Service};
 use super::clusters::Clusters;
+use super::delegates::Rules;
 use super::names::complete;
 use super::{Site, actions, matches, retries};
 use crate::codes::{self, Code};
 use crate::diagnostic::Diagnostic;
+use crate::resources::Meta;
 use crate::resources::virtual_service::{Destination as Written, HttpRoute};
-use crate::resources::{Meta, VirtualService};
 use crate::source::Spot;
 
 /// Where rules are translated for.
@@ -21,8 +22,6 @@ pub(crate) struct Scope<'c> {
     pub(crate) catalog: &'c Catalog,
     pub(crate) clusters: &'c Clusters,
     pub(crate) site: &'c Site,
-    /// The namespace of the VirtualService: it completes short names.
-    pub(crate) namespace: &'c str,
     /// The port that callers address.
     pub(crate) port: u16,
     /// Whether a service of this port is routed, rather than a mere host name.
@@ -65,7 +64,7 @@ impl Scope<'_> {
     /// The cluster of a destination. Istio: without a port it is the one that the caller addresses, as a sidecar looks
     /// only among services that have it.
     pub(crate) fn target(&self, destination: &Written, report: &mut Report<'_>) -> Target {
-        let host = complete(&destination.host.value, self.namespace, &self.site.cluster_domain);
+        let host = complete(&destination.host.value, report.meta.namespace(), &self.site.cluster_domain);
         let host = self.catalog.resolve(&host);
         let port = destination.port.as_ref().map_or(self.port, |port| port.value);
         let subset = destination.subset.as_ref().map_or("", |subset| &subset.value);
@@ -90,11 +89,11 @@ impl Scope<'_> {
 
 /// Translates a VirtualService for one port: a route for each match of each entry, in order, up to the first that leaves
 /// nothing to those behind it. Matches that cannot hold for this workload are left out; so none may remain.
-pub(crate) fn translate(document: &VirtualService, scope: &Scope<'_>, complaints: &mut Complaints) -> Vec<Route> {
-    let mut routes = Vec::with_capacity(document.http.iter().map(|entry| entry.matches.len().max(1)).sum());
-    for entry in &document.http {
+pub(crate) fn translate(rules: &Rules<'_>, scope: &Scope<'_>, complaints: &mut Complaints) -> Vec<Route> {
+    let mut routes = Vec::with_capacity(rules.iter().map(|(_, entry)| entry.matches.len().max(1)).sum());
+    for (meta, entry) in rules.iter() {
         if entry.matches.is_empty() {
-            let route = route(document, entry, None, Match::default(), scope, complaints);
+            let route = route(meta, entry, None, Match::default(), scope, complaints);
             let last = route.is_some();
             routes.extend(route);
             if last {
@@ -104,7 +103,7 @@ pub(crate) fn translate(document: &VirtualService, scope: &Scope<'_>, complaints
         for rule in entry.matches.iter().filter(|rule| matches::is_for(rule, scope.port, scope.site)) {
             let when = matches::translate(rule);
             let last = matches::is_catch_all(&when);
-            let found = route(document, entry, Some(&rule.name), when, scope, complaints);
+            let found = route(meta, entry, Some(&rule.name), when, scope, complaints);
             let made = found.is_some();
             routes.extend(found);
             if last && made {
@@ -116,20 +115,20 @@ pub(crate) fn translate(document: &VirtualService, scope: &Scope<'_>, complaints
 }
 
 fn route(
-    document: &VirtualService,
+    meta: &Meta,
     entry: &HttpRoute,
     match_name: Option<&Arc<str>>,
     when: Match,
     scope: &Scope<'_>,
     complaints: &mut Complaints,
 ) -> Option<Route> {
-    let mut report = Report { meta: &document.meta, spot: &entry.spot, complaints };
+    let mut report = Report { meta, spot: &entry.spot, complaints };
     let action = actions::translate(entry, &when.path, scope, &mut report)?;
     let name = match match_name.filter(|name| !name.is_empty()) {
         Some(own) => format!("{}.{own}", entry.name).into(),
         None => entry.name.clone(),
     };
-    Some(Route { name, origin: document.meta.origin(&entry.spot), when, action })
+    Some(Route { name, origin: meta.origin(&entry.spot), when, action })
 }
 
 /// The route of a service that no VirtualService claims. Istio: it is named `default`, has no timeout, and the default

@@ -233,7 +233,10 @@ fn never_fires(fields: &Fields<'_>, shares: &[&'static str]) {
 
 /// `mirror` with its percentage in three spellings, and `mirrors`.
 pub(super) fn mirrors(route: &Fields<'_>) -> Vec<Mirror> {
-    route.at_most_one(&["mirror", "mirrors"]);
+    // Istio: an entry that delegates is looked at less closely.
+    if !route.has("delegate") {
+        route.at_most_one(&["mirror", "mirrors"]);
+    }
     let mut found = Vec::new();
     let old = route.get("mirrorPercent");
     let old_value = old.int(0..=100);

@@ -6,10 +6,10 @@ use crate::codes;
 use crate::fields::{Field, Fields};
 use crate::names;
 use crate::resources::virtual_service::{
-    Destination, HttpAction, HttpMatch, HttpRoute, RedirectPath, RouteDestination, StringMatch,
+    Delegate, Destination, HttpAction, HttpMatch, HttpRoute, RedirectPath, RouteDestination, StringMatch,
 };
 use crate::source::Located;
-use crate::support::{DESTINATION, HTTP_ROUTE, PORT_SELECTOR, ROUTE_DESTINATION};
+use crate::support::{DELEGATE, DESTINATION, HTTP_ROUTE, PORT_SELECTOR, ROUTE_DESTINATION};
 
 pub(super) fn read(field: Field<'_>, scope: Scope) -> Vec<HttpRoute> {
     field.items(&HTTP_ROUTE).iter().map(|fields| one(fields, scope)).collect()
@@ -38,13 +38,16 @@ fn one(fields: &Fields<'_>, scope: Scope) -> HttpRoute {
 
 /// Istio: what may not stand beside what.
 fn exclusions(fields: &Fields<'_>, scope: Scope) {
-    let rules: [(&'static str, &[&'static str]); 3] = [
-        ("redirect", &["route", "fault", "rewrite", "directResponse"]),
-        ("directResponse", &["route", "fault", "rewrite"]),
-        ("delegate", &["route", "redirect"]),
-    ];
+    let rules: &[(&'static str, &[&'static str])] = match fields.has("delegate") {
+        // Istio: the delegate's own entries are looked at for the rest.
+        true => &[("delegate", &["route", "redirect"])],
+        false => &[
+            ("redirect", &["route", "fault", "rewrite", "directResponse"]),
+            ("directResponse", &["route", "fault", "rewrite"]),
+        ],
+    };
     for (action, others) in rules {
-        for other in others {
+        for other in *others {
             fields.at_most_one(&[action, other]);
         }
     }
@@ -66,10 +69,18 @@ fn action(fields: &Fields<'_>, matches: &[HttpMatch]) -> HttpAction {
         }
         return HttpAction::Redirect(redirect);
     }
-    if let Some(direct) = direct {
-        return HttpAction::Direct(direct);
+    match (delegate(fields.get("delegate")), direct) {
+        (Some(delegate), direct) => HttpAction::Delegate(Delegate { direct: direct.map(Box::new), ..delegate }),
+        (None, Some(direct)) => HttpAction::Direct(direct),
+        (None, None) => HttpAction::Route(destinations),
     }
-    if fields.has("delegate") { HttpAction::Delegate } else { HttpAction::Route(destinations) }
+}
+
+fn delegate(field: Field<'_>) -> Option<Delegate> {
+    let fields = field.block(&DELEGATE)?;
+    let name = fields.required("name").checked(codes::BAD_NAME, names::object_name);
+    let namespace = fields.get("namespace").checked(codes::BAD_NAME, names::dns_label);
+    Some(Delegate { name: or_blank(name, &fields), namespace, direct: None })
 }
 
 fn destinations(field: Field<'_>) -> Vec<RouteDestination> {
@@ -81,15 +92,20 @@ fn destinations(field: Field<'_>) -> Vec<RouteDestination> {
             headers: headers::read(entry.get("headers")),
         });
     }
-    if field.node.is_some() && found.is_empty() && !field.cx.failed() {
-        field.cx.error(codes::MISSING, field.key, "`route` has no destination");
-    }
     // Most routes have one destination, and there may be very many routes.
     found.shrink_to_fit();
-    if found.len() > 1 && found.iter().all(|entry| entry.weight == 0) {
+    check_weights(field, &found.iter().map(|entry: &RouteDestination| entry.weight).collect::<Vec<_>>());
+    found
+}
+
+/// Istio: a list of destinations is not empty, and of several one has a weight.
+pub(super) fn check_weights(field: Field<'_>, weights: &[u32]) {
+    if field.node.is_some() && weights.is_empty() && !field.cx.failed() {
+        field.cx.error(codes::MISSING, field.key, "`route` has no destination");
+    }
+    if weights.len() > 1 && weights.iter().all(|weight| *weight == 0) {
         field.cx.error(codes::OUT_OF_RANGE, field.key, "the weights of several destinations cannot all be 0");
     }
-    found
 }
 
 /// Istio: Destination. `around` is what it stands in.

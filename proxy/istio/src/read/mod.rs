@@ -14,6 +14,7 @@ mod kubernetes;
 mod load_balancer;
 mod service_entry;
 mod sidecar;
+mod stream_route;
 #[cfg(test)]
 mod tests;
 mod traffic_policy;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::codes;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::fields::Cx;
-use crate::resources::virtual_service::{HttpMatch, HttpRoute, StringMatch};
+use crate::resources::virtual_service::{HttpAction, HttpMatch, HttpRoute, StringMatch};
 use crate::source::Spot;
 
 /// Istio: the first entry that matches everything ends the list, and a match that was written before never decides.
@@ -30,6 +30,10 @@ pub(super) fn check(cx: &Cx, routes: &[HttpRoute]) {
             };
             let diagnostic = Diagnostic::new(severity, codes::UNREACHABLE, &cx.resource, &one.spot, message);
             cx.push(diagnostic.ist(ist).label(before, "here"));
+        }
+        // Whether the rules of a delegate take everything is not known here.
+        if matches!(route.action, HttpAction::Delegate(_)) {
+            continue;
         }
         for one in &route.matches {
             seen.entry(shape(one)).or_insert(&one.spot);

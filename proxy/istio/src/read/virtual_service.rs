@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::{Object, export_to, http_route, unreachable};
+use super::{Object, export_to, http_route, stream_route, unreachable};
 use crate::codes;
 use crate::diagnostic::Diagnostic;
 use crate::fields::{Cx, Field, Fields};
@@ -34,17 +34,23 @@ pub(super) fn read(object: Object<'_>) -> Option<VirtualService> {
         object.cx.warn(codes::NOT_ENFORCED, spec.place("gateways"), message);
     }
     let http = http_route::read(spec.get("http"), scope);
+    let tls = stream_route::tls(spec.get("tls"), &hosts);
+    let tcp = stream_route::tcp(spec.get("tcp"));
     // What is wrong with a match may make it look like one that matches everything.
     if !object.cx.failed() {
         unreachable::check(object.cx, &http);
     }
     spec.at_least_one(&["http", "tls", "tcp"]);
-    let routes = spec.present(&["http", "tls", "tcp"]);
-    if routes == ["http"] && http.is_empty() && !object.cx.failed() {
-        object.cx.error(codes::MISSING, spec.place("http"), "`http` has no entry");
+    if let [name, ..] = spec.present(&["http", "tls", "tcp"])[..]
+        && http.is_empty()
+        && tls.is_empty()
+        && tcp.is_empty()
+        && !object.cx.failed()
+    {
+        object.cx.error(codes::MISSING, spec.place(name), format!("`{name}` has no entry"));
     }
     let export_to = export_to(spec.get("exportTo"), object.meta.namespace(), false);
-    Some(VirtualService { hosts, gateways, http, export_to, meta: object.meta })
+    Some(VirtualService { hosts, gateways, http, tls, tcp, export_to, meta: object.meta })
 }
 
 /// Names of gateways, `mesh` among them.
@@ -113,8 +119,6 @@ fn check_delegate(spec: &Fields<'_>, scope: Scope) {
         let message = format!("without `hosts` this is a delegate, which has no `{name}`");
         spec.cx.error(codes::CONFLICT, spec.place(name), message);
     }
-    let message = "without `hosts` this is a delegate, and delegation is not enforced yet";
-    spec.cx.warn(codes::NOT_ENFORCED, spec.mark, message);
 }
 
 #[cfg(test)]

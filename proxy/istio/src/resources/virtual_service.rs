@@ -19,6 +19,10 @@ pub struct VirtualService {
     pub gateways: Vec<Located<Arc<str>>>,
     /// Rules in order of priority.
     pub http: Vec<HttpRoute>,
+    /// Rules for TLS that is passed through.
+    pub tls: Vec<StreamRoute>,
+    /// Rules for TCP.
+    pub tcp: Vec<StreamRoute>,
     /// Who sees it; empty means everybody.
     pub export_to: Vec<Arc<str>>,
 }
@@ -66,8 +70,58 @@ pub enum HttpAction {
     Redirect(Redirect),
     /// Istio: `directResponse`.
     Direct(DirectResponse),
-    /// Istio: `delegate`, which is not enforced yet: the entry matches nothing.
-    Delegate,
+    /// Istio: `delegate`: the rules of another VirtualService come in its place.
+    Delegate(Delegate),
+}
+
+/// Istio: `delegate`.
+#[derive(Clone, Debug)]
+pub struct Delegate {
+    /// The other's name.
+    pub name: Located<Arc<str>>,
+    /// Its namespace; `None` is the object's own.
+    pub namespace: Option<Located<Arc<str>>>,
+    /// `directResponse` beside it, which goes before a `route` of the other.
+    pub direct: Option<Box<DirectResponse>>,
+}
+
+/// One entry of `tls` or `tcp`.
+#[derive(Clone, Debug)]
+pub struct StreamRoute {
+    /// Where the entry begins.
+    pub spot: Spot,
+    /// Alternatives; empty matches everything, which only `tcp` can say.
+    pub matches: Vec<StreamMatch>,
+    /// Where to; at least one.
+    pub route: Vec<StreamDestination>,
+}
+
+/// One alternative of an entry of `tls` or `tcp`. All of it must hold.
+#[derive(Clone, Debug)]
+pub struct StreamMatch {
+    /// Where it begins.
+    pub spot: Spot,
+    /// Server names, at least one; empty for `tcp`.
+    pub sni_hosts: Vec<Located<Arc<str>>>,
+    /// Addresses that are dialled; empty is any.
+    pub destination_subnets: Vec<Located<Arc<str>>>,
+    /// The listener's port; `None` is any.
+    pub port: Option<u16>,
+    /// What the caller's workload must carry.
+    pub source_labels: Labels,
+    /// The caller's namespace.
+    pub source_namespace: Option<Arc<str>>,
+    /// Takes the place of the object's `gateways` when not empty.
+    pub gateways: Vec<Arc<str>>,
+}
+
+/// One destination of a [`StreamRoute`].
+#[derive(Clone, Debug)]
+pub struct StreamDestination {
+    /// Where to.
+    pub destination: Destination,
+    /// Its part of the sum; 0 when absent. A single entry takes all whatever its weight.
+    pub weight: u32,
 }
 
 /// One alternative of `match`.

@@ -94,7 +94,12 @@ fn entries() {
         error(OUT_OF_RANGE, "{«route»: [{destination: {host: a}}, {destination: {host: b}, weight: 0}]}"),
         good("{route: [{destination: {host: a}}, {destination: {host: b}, weight: 1}]}"),
         good("{route: [{destination: {host: a}, weight: 0}]}"),
-        warning(NOT_ENFORCED, "{«delegate»: {name: x}}"),
+        good("{delegate: {name: x, namespace: ns}, directResponse: {status: 200}, rewrite: {uri: /}}"),
+        error(ONE_OF, "{delegate: {name: x}, «route»: [{destination: {host: a}}]}"),
+        error(ONE_OF, "{delegate: {name: x}, «redirect»: {uri: /}}"),
+        error(MISSING, "{«delegate»: {namespace: ns}}"),
+        error(BAD_NAME, "{delegate: {name: «A_b»}}"),
+        error(BAD_NAME, "{delegate: {name: a, namespace: «a.b»}}"),
         error(WRONG_TYPE, "«x»"),
     ]);
 }
@@ -269,6 +274,56 @@ fn cors() {
         error(WRONG_TYPE, "corsPolicy: {allowCredentials: «1»}"),
         error(BAD_VALUE, "corsPolicy: {unmatchedPreflights: «DROP»}"),
         warning(DEPRECATED, "corsPolicy: {«allowOrigin»: ['http://a.com']}"),
+    ]);
+}
+
+#[test]
+fn delegates() {
+    spec(&[
+        good("http: [{directResponse: {status: 200}}]"),
+        error(CONFLICT, "http: [{«delegate»: {name: x}}]"),
+        error(CONFLICT, "«gateways»: [mesh]\n  http: [{directResponse: {status: 200}}]"),
+        error(CONFLICT, "«tcp»: [{route: [{destination: {host: a}}]}]"),
+        good("hosts: [a]\n  http: [{delegate: {name: x}}, {directResponse: {status: 404}}]"),
+    ]);
+}
+
+#[test]
+fn tls_and_tcp() {
+    let to = "route: [{destination: {host: a}}]";
+    check(
+        &format!("{HEAD}  hosts: [a.com, '*.b.com']\n  tls:\n  - {{match: [@], {to}}}\n"),
+        &[
+            error(MISSING, "«{»port: 443}"),
+            error(MISSING, "{«sniHosts»: []}"),
+            error(CONFLICT, "{sniHosts: [a.com, x.b.com, '*.c.b.com', «c.com»]}"),
+            error(CONFLICT, "{sniHosts: [«'*.com'»]}"),
+            error(BAD_HOST, "{sniHosts: [«a..b»]}"),
+            error(BAD_VALUE, "{sniHosts: [a.com], destinationSubnets: [«10.0.0.0/33»]}"),
+            error(OUT_OF_RANGE, "{sniHosts: [a.com], port: «65536»}"),
+            error(BAD_NAME, "{sniHosts: [a.com], gateways: [«a/b/c»]}"),
+            warning(UNKNOWN_FIELD, "{sniHosts: [a.com], «sourceSubnet»: 10.0.0.0/8}"),
+        ],
+    );
+    spec(&[
+        error(MISSING, "hosts: [a]\n  tls: [{«match»: [], route: [{destination: {host: a}}]}]"),
+        error(MISSING, "hosts: [a]\n  tls: [«{»match: [{sniHosts: [a]}]}]"),
+        warning(
+            BAD_HOST,
+            "hosts: [10.0.0.1]\n  tls: [{match: [{sniHosts: [«10.0.0.1»]}], route: [{destination: {host: a}}]}]",
+        ),
+        error(MISSING, "hosts: [a]\n  tcp: [{«route»: []}]"),
+        error(OUT_OF_RANGE, "hosts: [a]\n  tcp: [{«route»: [{destination: {host: a}}, {destination: {host: b}}]}]"),
+        error(
+            BAD_VALUE,
+            "hosts: [a]\n  tcp: [{match: [{destinationSubnets: [«x»]}], route: [{destination: {host: a}}]}]",
+        ),
+        warning(IGNORED, "hosts: [a]\n  tcp: [{match: [{«sourceSubnet»: x}], route: [{destination: {host: a}}]}]"),
+        warning(
+            UNREACHABLE,
+            "hosts: [a]\n  tcp: [{route: [{destination: {host: a}}]}, «{»route: [{destination: {host: b}}]}]",
+        ),
+        error(MISSING, "hosts: [a]\n  «tls»: []"),
     ]);
 }
 

@@ -1,5 +1,6 @@
 //! Tests of the compiler, through the text that people write.
 
+mod delegates;
 mod endpoints;
 mod hosts;
 mod inbound;
