@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::thread;
 
 use crate::codes;
 use crate::diagnostic::{self, Diagnostic, Severity};
@@ -37,11 +38,13 @@ pub fn load(sources: &[Source]) -> Loaded {
 }
 
 /// Loads sources; objects that name no namespace are in `namespace`.
+///
+/// Much text is shared out among threads, by whole files. What comes of it does not depend on how many there are.
 pub fn load_in(sources: &[Source], namespace: &str) -> Loaded {
-    let mut reading = Reading::new(namespace);
-    for source in sources {
-        reading.file(source);
-    }
+    let text: usize = sources.iter().map(|source| source.text.len()).sum();
+    let threads = thread::available_parallelism().map_or(1, usize::from).min(text / LEAST_SHARE);
+    let shared_out = if threads < 2 { None } else { read_together(sources, text.div_ceil(threads), namespace) };
+    let reading = shared_out.unwrap_or_else(|| read(sources, namespace));
     let mut loaded = Loaded {
         resources: reading.resources,
         diagnostics: reading.diagnostics,
@@ -53,6 +56,32 @@ pub fn load_in(sources: &[Source], namespace: &str) -> Loaded {
     loaded.rejected.dedup();
     diagnostic::sort(&mut loaded.diagnostics, sources);
     loaded
+}
+
+/// The least text that is worth a thread of its own, in bytes.
+const LEAST_SHARE: usize = 128 * 1024;
+
+fn read<'n>(sources: &[Source], namespace: &'n str) -> Reading<'n> {
+    let mut reading = Reading::new(namespace);
+    sources.iter().for_each(|source| reading.file(source));
+    reading
+}
+
+/// Reads files, in shares of about so many bytes, at the same time. `None` when an object in one share has a namesake in
+/// another: only who reads them in order knows what to say of it.
+fn read_together<'n>(sources: &[Source], share: usize, namespace: &'n str) -> Option<Reading<'n>> {
+    let mut end = 0;
+    let ends = sources.iter().map(|source| {
+        end += source.text.len();
+        (end - source.text.len() / 2) / share
+    });
+    let ends: Vec<usize> = ends.collect();
+    let mut rest = sources;
+    let shares: Vec<&[Source]> = ends.chunk_by(|a, b| a == b).filter_map(|run| rest.split_off(..run.len())).collect();
+    thread::scope(|scope| {
+        let started: Vec<_> = shares.iter().map(|share| scope.spawn(|| read(share, namespace))).collect();
+        started.into_iter().try_fold(Reading::new(namespace), |before, next| before.and(next.join().ok()?))
+    })
 }
 
 impl Loaded {
@@ -90,5 +119,41 @@ impl Loaded {
             self.kept.push(meta.id);
         }
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn object(name: &str, host: &str) -> String {
+        let kind = "apiVersion: networking.istio.io/v1\nkind: DestinationRule\n";
+        format!("---\n{kind}metadata: {{name: {name}}}\nspec: {{host: {host}}}\n")
+    }
+
+    fn shown(reading: &Reading<'_>) -> String {
+        let Reading { resources, diagnostics, rejected, broken, .. } = reading;
+        format!("{resources:#?}\n{diagnostics:#?}\n{rejected:#?}\n{broken:#?}")
+    }
+
+    #[test]
+    fn files_read_at_the_same_time_are_as_if_read_in_order() {
+        let good = |n: usize| object(&format!("r{n}"), "a") + &object(&format!("s{n}"), "b");
+        let mut texts: Vec<String> = (0..20).map(good).collect();
+        texts[3] = object("bad", "''");
+        texts[7] = "---\nkind: [\n".into();
+        texts[11] = object("twice", "a") + &object("twice", "b");
+        texts[19] = String::new();
+        let source = |(n, text): (usize, String)| Source::new(format!("f{n}.yaml"), text);
+        let mut sources: Vec<Source> = texts.into_iter().enumerate().map(source).collect();
+        let in_order = shown(&read(&sources, "ns"));
+        assert!(in_order.contains("defined twice"), "{in_order}");
+        for share in [1, 100, 500, 1_000, 1_000_000] {
+            let together = read_together(&sources, share, "ns").expect("no file names an object of another");
+            assert_eq!(shown(&together), in_order, "{share}");
+        }
+        sources[12].text = object("twice", "c");
+        assert!(read_together(&sources, 1, "ns").is_none());
+        assert!(read_together(&sources, 1_000_000, "ns").is_some());
     }
 }

@@ -66,6 +66,29 @@ impl<'n> Reading<'n> {
         yaml::parse(&source.text, |document| self.document(&source.name, &document));
     }
 
+    /// This and what was read of the files behind it, as if it had been read in one go. `None` when both define the same object.
+    pub(crate) fn and(mut self, behind: Self) -> Option<Self> {
+        if behind.seen.keys().any(|id| self.seen.contains_key(id)) {
+            return None;
+        }
+        macro_rules! append {
+            ($($list:ident)*) => {$(
+                for mut object in behind.resources.$list {
+                    Arc::get_mut(&mut object)?.meta.created.order += self.order;
+                    self.resources.$list.push(object);
+                }
+            )*};
+        }
+        append!(virtual_services destination_rules service_entries workload_entries gateways sidecars);
+        append!(services endpoints endpoint_slices pods);
+        self.order += behind.order;
+        self.seen.extend(behind.seen);
+        self.diagnostics.extend(behind.diagnostics);
+        self.rejected.extend(behind.rejected);
+        self.broken.extend(behind.broken);
+        Some(self)
+    }
+
     fn document(&mut self, file: &Arc<str>, document: &Document) {
         let Some(problem) = &document.broken else {
             return self.node(file, &document.root);
