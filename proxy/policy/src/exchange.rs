@@ -155,7 +155,7 @@ impl Exchange {
     }
 
     fn forward(&mut self, forward: &Forward, head: &impl Head, caller: Caller, now: Time) -> Step {
-        let trouble = fault::draw(forward.fault.as_ref(), self.dice);
+        let trouble = fault::draw(forward.fault.as_deref(), self.dice);
         self.abortion = trouble.abortion;
         self.destination = split::draw(&forward.destinations, self.dice);
         self.timeout = self.allowed_time(forward, head);

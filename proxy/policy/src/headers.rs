@@ -1,15 +1,21 @@
 //! Changes to headers, and the `%…%` operators their values may hold.
 
 use alloc::borrow::Cow;
+use alloc::boxed::Box;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 use core::mem::take;
+use core::ops::Deref;
+
+/// Changes to a set of headers, if there are any. Most routes have none, and then these take the room of one pointer.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct HeaderOps(Option<Box<Changes>>);
 
 /// Changes to a set of headers: removals first, then `set`, then `add`, each in order of name.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct HeaderOps {
+pub struct Changes {
     /// Names to remove, in lower case.
     pub remove: Vec<Arc<str>>,
     /// Names to overwrite or create.
@@ -163,9 +169,27 @@ fn level(lists: &[&HeaderOps], message: &mut (impl Facts + HeaderEdit + ?Sized))
 }
 
 impl HeaderOps {
+    /// No changes.
+    pub const NONE: Self = Self(None);
+
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
-        self.remove.is_empty() && self.set.is_empty() && self.add.is_empty()
+        self.0.is_none()
+    }
+}
+
+impl From<Changes> for HeaderOps {
+    fn from(changes: Changes) -> Self {
+        let none = changes.remove.is_empty() && changes.set.is_empty() && changes.add.is_empty();
+        Self((!none).then(|| Box::new(changes)))
+    }
+}
+
+impl Deref for HeaderOps {
+    type Target = Changes;
+    fn deref(&self) -> &Changes {
+        static NONE: Changes = Changes { remove: Vec::new(), set: Vec::new(), add: Vec::new() };
+        self.0.as_deref().unwrap_or(&NONE)
     }
 }
 

@@ -55,13 +55,13 @@ impl Match {
         if !self.path.matches(asked.path) {
             return Some(Mismatch::Path(&self.path));
         }
-        if let Some(pattern) = self.method.as_ref().filter(|pattern| !pattern.matches(head.method())) {
+        if let Some(pattern) = self.method.as_deref().filter(|pattern| !pattern.matches(head.method())) {
             return Some(Mismatch::Method(pattern));
         }
-        if let Some(pattern) = self.scheme.as_ref().filter(|pattern| !pattern.matches(head.scheme())) {
+        if let Some(pattern) = self.scheme.as_deref().filter(|pattern| !pattern.matches(head.scheme())) {
             return Some(Mismatch::Scheme(pattern));
         }
-        if let Some(pattern) = self.authority.as_ref().filter(|pattern| !pattern.matches(head.authority())) {
+        if let Some(pattern) = self.authority.as_deref().filter(|pattern| !pattern.matches(head.authority())) {
             return Some(Mismatch::Authority(pattern));
         }
         let missing = self.headers.iter().find(|wanted| !wanted.present_and_fitting(head));
@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn the_authority_is_compared_with_its_port() {
-        let when = Match { authority: Some(Pattern::Exact("a:8080".into())), ..Match::default() };
+        let when = Match { authority: Some(Pattern::Exact("a:8080".into()).into()), ..Match::default() };
         assert!(when.holds(&Asked::of(&Sketch::get("a:8080", "/"))));
         assert!(!when.holds(&Asked::of(&Sketch::get("a", "/"))));
     }

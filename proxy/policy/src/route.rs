@@ -31,11 +31,11 @@ pub struct Match {
     /// The path without its query.
     pub path: PathMatch,
     /// The `:method`.
-    pub method: Option<Pattern>,
+    pub method: Option<Box<Pattern>>,
     /// The `:scheme`.
-    pub scheme: Option<Pattern>,
+    pub scheme: Option<Box<Pattern>>,
     /// The `:authority` as it was sent, port included.
-    pub authority: Option<Pattern>,
+    pub authority: Option<Box<Pattern>>,
     /// Headers that must match.
     pub headers: Vec<HeaderMatch>,
     /// Headers that must not. A missing header counts as the empty string here, save for presence.
@@ -61,9 +61,9 @@ pub struct Forward {
     /// Where to, by weight; at least one. A single one takes all, whatever its weight.
     pub destinations: Vec<Destination>,
     /// How the path changes.
-    pub rewrite: Option<Rewrite>,
+    pub rewrite: Option<Box<Rewrite>>,
     /// What Host becomes. Istio: `rewrite.authority`, else a `Host` among the header operations.
-    pub authority: Option<Template>,
+    pub authority: Option<Box<Template>>,
     /// Changes to the request's headers, common to all destinations.
     pub request_headers: HeaderOps,
     /// Changes to the response's headers, common to all destinations.
@@ -71,9 +71,9 @@ pub struct Forward {
     /// The whole time allowed once the request is received; `None` for ever.
     pub timeout: Option<Span>,
     /// When to try again; `None` is never.
-    pub retry: Option<RetryPolicy>,
+    pub retry: Option<Arc<RetryPolicy>>,
     /// Trouble made on purpose.
-    pub fault: Option<Fault>,
+    pub fault: Option<Box<Fault>>,
     /// Who else receives a copy.
     pub mirrors: Vec<Mirror>,
 }
@@ -86,7 +86,7 @@ pub struct Destination {
     /// Its part of the sum of weights.
     pub weight: u32,
     /// What Host becomes when the route itself does not say.
-    pub authority: Option<Template>,
+    pub authority: Option<Box<Template>>,
     /// Changes to the request's headers. Istio: after the route's own with one destination, before them with several.
     pub request_headers: HeaderOps,
     /// Changes to the response's headers.

@@ -221,8 +221,11 @@ fn passthrough_route(cluster: ClusterId) -> Route {
         request_headers: HeaderOps::default(),
         response_headers: HeaderOps::default(),
     };
-    let forward =
-        Forward { destinations: vec![destination], retry: Some(RetryPolicy::istio_default()), ..Forward::default() };
+    let forward = Forward {
+        destinations: vec![destination],
+        retry: Some(Arc::new(RetryPolicy::istio_default())),
+        ..Forward::default()
+    };
     Route {
         name: "allow_any".into(),
         origin: Origin::built_in(),

@@ -58,13 +58,16 @@ fn forward(
     let rewrite = entry.rewrite.as_ref();
     Forward {
         destinations,
-        rewrite: rewrite.and_then(|rewrite| rewrite.path.as_ref()).and_then(|new| rewrite_path(new, path, report)),
+        rewrite: rewrite
+            .and_then(|rewrite| rewrite.path.as_ref())
+            .and_then(|new| rewrite_path(new, path, report))
+            .map(Box::new),
         authority: rewrite.and_then(|rewrite| rewrite.authority.as_ref()).map(headers::literal).or(host),
         request_headers,
         response_headers: headers::response(&entry.headers.response, report),
         timeout: entry.timeout,
-        retry: retries::policy(entry.retries.as_ref(), hashes),
-        fault: entry.fault.as_ref().map(fault),
+        retry: scope.clusters.shared.policy(retries::policy(entry.retries.as_ref(), hashes)),
+        fault: entry.fault.as_ref().map(fault).map(Box::new),
         mirrors: entry.mirrors.iter().map(|mirror| self::mirror(mirror, scope, report)).collect(),
     }
 }

@@ -14,6 +14,7 @@ use super::catalog::{Catalog, Port, Service};
 use super::effective::Effective;
 use super::policy::{Policies, Rule};
 use super::protocol::PortProtocol;
+use super::shared::Shared;
 use super::traffic;
 use crate::resources::destination_rule::Subset;
 
@@ -25,6 +26,8 @@ const PASSTHROUGH_IDLE: Span = Span::from_secs(300);
 pub(crate) struct Clusters {
     list: Vec<Cluster>,
     by_name: HashMap<Arc<str>, ClusterId>,
+    /// What the routes to them have in common.
+    pub(crate) shared: Shared,
 }
 
 impl Clusters {
@@ -43,7 +46,7 @@ impl Clusters {
         let name = outbound_name(host, port, subset);
         match self.by_name.get(&*name) {
             Some(id) => Target::Cluster(*id),
-            None => Target::Unknown(name.into()),
+            None => Target::Unknown(self.shared.name(name)),
         }
     }
 

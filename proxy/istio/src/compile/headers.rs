@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use leeboard_policy::headers::{HeaderOps, Part, Template};
+use leeboard_policy::headers::{Changes, HeaderOps, Part, Template};
 
 use super::routes::Report;
 use crate::codes;
 use crate::resources::virtual_service::HeaderOperations;
 
 /// Operations on a request: those on Host become a rewrite of it. Istio: `set` goes before `add`, and the value is literal.
-pub(crate) fn request(written: &HeaderOperations, report: &mut Report<'_>) -> (HeaderOps, Option<Template>) {
+pub(crate) fn request(written: &HeaderOperations, report: &mut Report<'_>) -> (HeaderOps, Option<Box<Template>>) {
     let host = [&written.set, &written.add].into_iter().find_map(|list| {
         let found = list.iter().find(|(name, _)| is_host(name));
         found.map(|(_, value)| literal(value))
@@ -23,8 +23,8 @@ pub(crate) fn response(written: &HeaderOperations, report: &mut Report<'_>) -> H
 }
 
 /// A value without operators.
-pub(crate) fn literal(value: &Arc<str>) -> Template {
-    Template(vec![Part::Literal(value.clone())])
+pub(crate) fn literal(value: &Arc<str>) -> Box<Template> {
+    Box::new(Template(vec![Part::Literal(value.clone())]))
 }
 
 fn is_host(name: &str) -> bool {
@@ -37,11 +37,12 @@ fn operations(written: &HeaderOperations, report: &mut Report<'_>) -> HeaderOps 
         let plain = list.iter().filter(|(name, value)| !is_host(name) && !name.starts_with(':') && !value.is_empty());
         plain.filter_map(|(name, value)| Some((lower(name), parsed(name, value, report)?))).collect()
     };
-    HeaderOps {
+    let changes = Changes {
         set: values(&written.set),
         add: values(&written.add),
         remove: written.remove.iter().map(lower).collect(),
-    }
+    };
+    changes.into()
 }
 
 fn lower(name: &Arc<str>) -> Arc<str> {

@@ -64,7 +64,7 @@ fn one(
     let forward = Forward {
         destinations: vec![only(Target::Cluster(cluster))],
         // Istio: gRPC callers are left to their own retries.
-        retry: (!protocol.is_grpc()).then(RetryPolicy::istio_inbound),
+        retry: (!protocol.is_grpc()).then(|| Arc::new(RetryPolicy::istio_inbound())),
         ..Forward::default()
     };
     let action = Action::Forward(Box::new(forward));

@@ -25,9 +25,9 @@ pub(crate) fn is_for(rule: &HttpMatch, port: u16, site: &Site) -> bool {
 pub(crate) fn translate(rule: &HttpMatch) -> Match {
     Match {
         path: path(rule.uri.as_ref(), rule.ignore_uri_case),
-        method: rule.method.as_ref().map(pattern),
-        scheme: rule.scheme.as_ref().map(pattern),
-        authority: rule.authority.as_ref().map(pattern),
+        method: rule.method.as_ref().map(boxed),
+        scheme: rule.scheme.as_ref().map(boxed),
+        authority: rule.authority.as_ref().map(boxed),
         headers: headers(&rule.headers),
         without_headers: headers(&rule.without_headers),
         query: rule
@@ -59,6 +59,10 @@ fn path(uri: Option<&StringMatch>, ignore_case: bool) -> PathMatch {
         Some(StringMatch::Prefix(text)) => PathMatch::Prefix(text.clone()),
         Some(StringMatch::Regex(regex)) => PathMatch::Regex(regex.clone()),
     }
+}
+
+fn boxed(text: &StringMatch) -> Box<Pattern> {
+    Box::new(pattern(text))
 }
 
 fn pattern(text: &StringMatch) -> Pattern {

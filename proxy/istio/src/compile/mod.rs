@@ -21,6 +21,7 @@ mod protocol;
 mod references;
 mod retries;
 mod routes;
+mod shared;
 mod traffic;
 mod visibility;
 mod workloads;

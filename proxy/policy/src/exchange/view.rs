@@ -36,7 +36,7 @@ impl Exchange {
 
     /// The retry policy of its route.
     pub fn retry_policy(&self) -> Option<&RetryPolicy> {
-        self.forwarding()?.retry.as_ref()
+        self.forwarding()?.retry.as_deref()
     }
 
     /// The destination's cluster, when there is one.
@@ -130,7 +130,7 @@ impl Exchange {
 
     /// Makes the route's and the destination's changes to the response's headers, whoever made the response.
     pub fn edit_response(&self, message: &mut (impl Facts + HeaderEdit + ?Sized)) {
-        const NONE: &HeaderOps = &HeaderOps { remove: Vec::new(), set: Vec::new(), add: Vec::new() };
+        const NONE: &HeaderOps = &HeaderOps::NONE;
         match self.route().map(|route| &route.action) {
             Some(Action::Forward(forward)) => {
                 let several = forward.destinations.len() > 1;

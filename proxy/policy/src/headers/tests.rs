@@ -131,7 +131,7 @@ fn mistakes_are_told_with_their_place() {
 
 /// `-name` removes, `name=value` sets, `name+value` adds.
 fn ops(text: &str) -> HeaderOps {
-    let mut ops = HeaderOps::default();
+    let mut ops = Changes::default();
     for word in text.split_whitespace() {
         if let Some(name) = word.strip_prefix('-') {
             ops.remove.push(name.into());
@@ -141,7 +141,7 @@ fn ops(text: &str) -> HeaderOps {
             ops.add.push((name.into(), template(value)));
         }
     }
-    ops
+    ops.into()
 }
 
 #[test]

@@ -64,9 +64,9 @@ impl Fancy {
         let methods = ["GET", "PUT"].map(|method| Pattern::Exact(method.into()));
         let when = Match {
             path,
-            method: (self.below(4) == 0).then(|| methods[self.below(2) as usize].clone()),
+            method: (self.below(4) == 0).then(|| methods[self.below(2) as usize].clone().into()),
             scheme: None,
-            authority: seldom(self),
+            authority: seldom(self).map(Box::new),
             headers: self.headers(),
             without_headers: if self.below(8) == 0 { self.headers() } else { Vec::new() },
             query: seldom(self).map(|value| QueryMatch { name: "q".into(), value }).into_iter().collect(),
@@ -119,7 +119,7 @@ fn a_long_list_of_one_kind_is_told_apart() {
             let value = Pattern::Exact(format!("{n}").into());
             Match { query: Vec::from([QueryMatch { name: "q".into(), value }]), ..Match::default() }
         }),
-        ("authority", |n| Match { authority: Some(Pattern::Exact(format!("{n}").into())), ..Match::default() }),
+        ("authority", |n| Match { authority: Some(Pattern::Exact(format!("{n}").into()).into()), ..Match::default() }),
     ];
     let route = |when| {
         let direct = Direct { status: 200, body: [][..].into(), response_headers: HeaderOps::default() };

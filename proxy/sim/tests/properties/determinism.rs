@@ -41,14 +41,15 @@ fn scene(luck: &mut Luck) -> Scene {
         });
     }
     scene.forward.timeout = Some(luck.millis(200, 900));
-    scene.forward.retry = Some(RetryPolicy {
+    scene.forward.retry = Some(Arc::new(RetryPolicy {
         attempts: 3,
         per_try_timeout: Some(luck.millis(50, 190)),
         on: RetryOn::SERVER_ERROR,
         ..RetryPolicy::istio_default()
-    });
+    }));
     let delay = Some((Span::from_millis(30), Share::from_percent(20.0)));
-    scene.forward.fault = Some(Fault { delay, abort: Some((Abort::Http(418), Share::from_percent(5.0))) });
+    let abort = Some((Abort::Http(418), Share::from_percent(5.0)));
+    scene.forward.fault = Some(Box::new(Fault { delay, abort }));
     scene
 }
 

@@ -171,7 +171,7 @@ fn no_place_is_taken_beyond_a_limit_nor_refused_below_it() {
         let per_try_timeout = luck.percent(40).then(|| luck.millis(50, 250));
         let on = RetryOn::SERVER_ERROR;
         scene.forward.retry =
-            Some(RetryPolicy { attempts: retries, per_try_timeout, on, ..RetryPolicy::istio_default() });
+            Some(Arc::new(RetryPolicy { attempts: retries, per_try_timeout, on, ..RetryPolicy::istio_default() }));
         let mut world = scene.world(seed);
         let arrivals = arrivals(&mut luck);
         let seen = world.play(&arrivals);

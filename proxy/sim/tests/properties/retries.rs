@@ -1,6 +1,7 @@
 //! Retries: how many, where to, after which pause, and never beyond the route's timeout.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use leeboard_policy::cluster::Address;
 use leeboard_policy::dice::Share;
@@ -152,8 +153,8 @@ fn scene(rules: &Rules, luck: &mut Luck) -> Scene {
     let mut scene = Scene::new(&[rules.endpoints]);
     scene.clusters[0].balancer = luck.balancer();
     scene.forward.timeout = rules.timeout;
-    scene.forward.retry = Some(rules.policy.clone());
-    scene.forward.fault = Some(Fault { delay: rules.delay.map(|delay| (delay, Share::ALL)), abort: None });
+    scene.forward.retry = Some(Arc::new(rules.policy.clone()));
+    scene.forward.fault = Some(Box::new(Fault { delay: rules.delay.map(|delay| (delay, Share::ALL)), abort: None }));
     scene
 }
 
@@ -211,7 +212,8 @@ fn endpoints_are_tried_again_when_the_policy_does_not_mind() {
     let mut again = 0;
     for avoid_tried in [true, false] {
         let on = RetryOn::SERVER_ERROR;
-        scene.forward.retry = Some(RetryPolicy { attempts: 2, on, avoid_tried, ..RetryPolicy::istio_default() });
+        scene.forward.retry =
+            Some(Arc::new(RetryPolicy { attempts: 2, on, avoid_tried, ..RetryPolicy::istio_default() }));
         let mut world = scene.world(1);
         let arrival =
             Arrival { at: Time(0), request: Luck::new(1).request(), script: vec![Conduct::after(503, Span(1))] };

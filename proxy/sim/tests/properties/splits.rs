@@ -68,7 +68,7 @@ fn all_attempts_go_to_the_destination_that_was_drawn() {
     let retry = RetryPolicy { attempts: 4, on: RetryOn::SERVER_ERROR, ..RetryPolicy::istio_default() };
     for seed in 0..20 {
         let mut scene = Scene::new(&[2, 2, 2]);
-        scene.forward.retry = Some(retry.clone());
+        scene.forward.retry = Some(Arc::new(retry.clone()));
         let mut world = scene.world(seed);
         let arrival = Arrival { at: Time(0), request: Request::get("a", "/"), script: vec![Conduct::status(503)] };
         for one in world.play(&vec![arrival; 30]) {

@@ -72,7 +72,7 @@ fn default_route_of_a_service() {
     assert_eq!(&*route.origin.resource, "Service demo/users");
     let forward = world.forward("users", 80);
     assert_eq!(forward.timeout, None);
-    assert_eq!(forward.retry, Some(leeboard_policy::retry::RetryPolicy::istio_default()));
+    assert_eq!(forward.retry.as_deref(), Some(&leeboard_policy::retry::RetryPolicy::istio_default()));
 }
 
 #[test]

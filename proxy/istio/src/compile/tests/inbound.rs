@@ -78,7 +78,7 @@ fn its_cluster_and_route() {
         assert_eq!(&*cluster.name, "inbound|5000||");
         assert_eq!(world.endpoints("inbound|5000||"), ["127.0.0.1:5000"]);
         assert_eq!(cluster.protocol, upstream, "{protocol}");
-        assert_eq!(forward.retry, retried.then(RetryPolicy::istio_inbound), "{protocol}");
+        assert_eq!(forward.retry.as_deref(), retried.then(RetryPolicy::istio_inbound).as_ref(), "{protocol}");
         assert_eq!((forward.timeout, cluster.outlier.is_none()), (None, true));
         assert_eq!(world.snapshot.inbound()[0].listen, at("127.0.0.1:25000"));
     }

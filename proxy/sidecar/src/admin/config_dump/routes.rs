@@ -138,7 +138,7 @@ fn action(snapshot: &Snapshot, forward: &Forward) -> Json {
     if let Some(policy) = &forward.retry {
         json.insert("retry_policy".into(), retry(policy));
     }
-    match &forward.rewrite {
+    match forward.rewrite.as_deref() {
         Some(Rewrite::Prefix { with, .. }) => drop(json.insert("prefix_rewrite".into(), json!(**with))),
         Some(Rewrite::Whole(path)) => drop(json.insert("path_rewrite".into(), json!(**path))),
         Some(Rewrite::Regex { find, .. }) => {
