@@ -157,7 +157,6 @@ mod form {
 const NO_TLS: &str = "connections are made without TLS";
 const TCP_PLAIN: &str = "TCP and TLS traffic is not routed by rules";
 const NO_LOCALITY: &str = "localities are not preferred over one another";
-const NO_EDGE: &str = "this proxy stands beside an application and does not serve the edge";
 
 blocks! {
     ENVELOPE "" "object" strict [
@@ -515,6 +514,11 @@ blocks! {
         on("exportTo", "Namespaces that see it; `~` is nobody, absent means the mesh's default, everybody."),
         later("subjectAltNames", "Names that certificates of its endpoints may bear.", NO_TLS),
     ]
+    ENTRY_STATUS "ServiceEntry" "status" open [on("addresses", "Virtual addresses that a cluster has given to its hosts.")]
+    STATUS_ADDRESS "ServiceEntry" "status.addresses[]" open [
+        on("value", "The address."),
+        on("host", "The host that it is for."),
+    ]
     SERVICE_PORT "ServiceEntry" "ports[]" closed [
         on("number", "The number that callers use."),
         on("name", "Its name, for `ports` of endpoints."),
@@ -532,37 +536,81 @@ blocks! {
         later("serviceAccount", "The identity of its certificate.", "callers are not told apart by their identity"),
     ]
 
-    // A gateway's form is checked, and its object earns a warning as a whole.
-    GATEWAY "Gateway" "spec" closed [
+    // A gateway is read and checked, and its object earns a warning as a whole.
+    GATEWAY "Gateway" "spec" kept [
         on("selector", "Labels of the gateway's workloads; none is every gateway."),
         on("servers", "Ports that are served."),
     ]
-    SERVER "Gateway" "servers[]" closed [
+    SERVER "Gateway" "servers[]" kept [
         on("port", "The port."),
         on("hosts", "`[namespace/]host`s that VirtualServices may serve here."),
-        later("bind", "The address that is listened at.", NO_EDGE),
-        later("tls", "How callers' connections are secured.", NO_EDGE),
+        on("bind", "The address or Unix socket that is listened at; all addresses when absent."),
+        on("tls", "How callers' connections are secured; needed for HTTPS and TLS."),
         ignored("defaultEndpoint", "Where traffic goes by default.", "Istio does not use it"),
-        passed("name", "The server's name, which nothing depends on."),
+        on("name", "The server's name, which nothing depends on."),
     ]
-    SERVER_PORT "Gateway" "servers[].port" closed [
+    SERVER_PORT "Gateway" "servers[].port" kept [
         on("number", "Its number; 0 with a Unix socket only."),
         on("name", "Its name, unique among the servers."),
         on("protocol", "What it speaks."),
-        refused("targetPort", "The port at the gateway.", "leave it out: Istio does not accept it"),
+        on("targetPort", "Not accepted, unless it is 0."),
+    ]
+    SERVER_TLS "Gateway" "tls" kept [
+        on("httpsRedirect", "Answers every request with a redirect to https."),
+        on("mode", "`PASSTHROUGH` (also when absent), `SIMPLE`, `MUTUAL`, `AUTO_PASSTHROUGH`, `ISTIO_MUTUAL` or `OPTIONAL_MUTUAL`."),
+        on("serverCertificate", "File with the certificate."),
+        on("privateKey", "File with its key."),
+        on("caCertificates", "File with the authorities that callers' certificates must come from."),
+        on("caCrl", "File with certificates that are revoked."),
+        on("credentialName", "A secret with all of these."),
+        on("credentialNames", "Two secrets, for keys of two kinds."),
+        on("caCertCredentialName", "A secret with the authorities."),
+        on("tlsCertificates", "Two certificates, for keys of two kinds."),
+        on("subjectAltNames", "Names that a caller's certificate may bear."),
+        on("verifyCertificateSpki", "Hashes of keys that a caller's certificate may have."),
+        on("verifyCertificateHash", "Hashes that a caller's certificate may have."),
+        on("minProtocolVersion", "The oldest version that is spoken; 1.2 when absent."),
+        on("maxProtocolVersion", "The newest version that is spoken; 1.3 when absent."),
+        on("cipherSuites", "Ciphers that are spoken."),
+        on("insecureSkipVerify", "Lets callers in whose certificate cannot be verified."),
+    ]
+    TLS_CERTIFICATE "Gateway" "tls.tlsCertificates[]" kept [
+        on("serverCertificate", "File with the certificate."),
+        on("privateKey", "File with its key."),
+        on("caCertificates", "File with the authorities that callers' certificates must come from."),
     ]
 
     SIDECAR "Sidecar" "spec" closed [
         on("workloadSelector", "Workloads of the namespace that it is for; absent is all of them."),
-        later("ingress", "Inbound ports.", "the inbound ports are those of the command line"),
-        later("egress", "What the workload sees of the mesh.", "every service of the configuration is known to this proxy"),
-        later("inboundConnectionPool", "How much the application may be given.", "inbound connections are not limited"),
+        later("ingress", "Inbound ports.", "the inbound ports are those of the command line, and of an entry only `connectionPool` holds"),
+        on("egress", "What the workload sees of the mesh; absent is everything."),
+        on("inboundConnectionPool", "How much the application may be given."),
         on("outboundTrafficPolicy", "What is done with unknown hosts."),
     ]
     SIDECAR_SELECTOR "Sidecar" "workloadSelector" closed [on("labels", "Labels that the workload must carry.")]
+    EGRESS "Sidecar" "egress[]" closed [
+        on("port", "The only port of this entry's hosts; absent is all that no other entry has."),
+        later("bind", "The address or Unix socket that is listened at.", "all traffic comes in at the proxy's own outbound address"),
+        later("captureMode", "How traffic gets there: `DEFAULT`, `IPTABLES` or `NONE`.", "all traffic comes in at the proxy's own outbound address"),
+        on("hosts", "`namespace/host`s that are seen; `.` is the workload's namespace, `*` all, `~` none, and `~name` leaves one out."),
+    ]
+    INGRESS "Sidecar" "ingress[]" kept [
+        on("port", "The port that callers address."),
+        on("bind", "The address that is listened at."),
+        on("captureMode", "How traffic gets there: `DEFAULT`, `IPTABLES` or `NONE`."),
+        on("defaultEndpoint", "Where the application listens."),
+        on("tls", "How callers' connections are secured."),
+        on("connectionPool", "How much the application may be given at this port. This is enforced."),
+    ]
+    LISTENER_PORT "Sidecar" "port" closed [
+        on("number", "Its number; 0 with a Unix socket only."),
+        on("name", "Its name."),
+        on("protocol", "What it speaks."),
+        on("targetPort", "Not accepted, unless it is 0."),
+    ]
     OUTBOUND_POLICY "Sidecar" "outboundTrafficPolicy" closed [
         on("mode", "`REGISTRY_ONLY` (also when absent here) or `ALLOW_ANY`."),
-        later("egressProxy", "Where unknown hosts are sent.", "unknown hosts are reached directly"),
+        on("egressProxy", "Where unknown hosts are sent; deprecated."),
     ]
 
     SERVICE "Service" "spec" open [

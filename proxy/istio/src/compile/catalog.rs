@@ -1,12 +1,13 @@
 //! The services that a workload sees, whatever kind of document they come from.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use leeboard_policy::cluster::{Address, Discovery, DnsSpec, EndpointSpec, Workload};
 use leeboard_policy::origin::Origin;
 
 use super::protocol::PortProtocol;
+use super::sidecar::{Egress, Ports};
 use super::workloads::Workloads;
 use super::{Site, age, entries, kubernetes};
 use crate::diagnostic::Diagnostic;
@@ -100,9 +101,16 @@ pub(crate) struct Catalog {
     services: Vec<Service>,
     by_host: HashMap<Arc<str>, usize>,
     aliases: HashMap<Arc<str>, Arc<str>>,
+    /// Hosts that are there, but which a Sidecar hides from the workload.
+    hidden: BTreeSet<Arc<str>>,
 }
 
 impl Catalog {
+    /// Whether a host is there, though the workload does not see it.
+    pub(crate) fn is_hidden(&self, host: &str) -> bool {
+        self.hidden.contains(host)
+    }
+
     pub(crate) fn services(&self) -> &[Service] {
         &self.services
     }
@@ -144,7 +152,12 @@ impl<'r> Document<'r> {
 }
 
 /// Gathers the services that are visible from the workload's namespace.
-pub(crate) fn gather(resources: &Resources, site: &Site, diagnostics: &mut Vec<Diagnostic>) -> Catalog {
+pub(crate) fn gather(
+    resources: &Resources,
+    site: &Site,
+    egress: &Egress<'_>,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Catalog {
     let workloads = Workloads::gather(resources);
     let slices = kubernetes::Listings::gather(resources);
     let mut by_host: BTreeMap<Arc<str>, Vec<Document<'_>>> = BTreeMap::new();
@@ -154,9 +167,15 @@ pub(crate) fn gather(resources: &Resources, site: &Site, diagnostics: &mut Vec<D
     for (host, entry) in entries::visible(resources, site) {
         by_host.entry(host).or_default().push(Document::Entry(entry));
     }
+    let wanted = egress.destinations(resources, site);
+    let mut hidden = BTreeSet::new();
     let mut aged = Vec::new();
     let mut aliases = Vec::new();
     for (host, documents) in by_host {
+        let Some((documents, ports)) = seen(&host, documents, egress, wanted.get(&host)) else {
+            hidden.insert(host);
+            continue;
+        };
         let chosen = choose(documents, site);
         match chosen[0] {
             Document::Kubernetes(service) => {
@@ -164,16 +183,52 @@ pub(crate) fn gather(resources: &Resources, site: &Site, diagnostics: &mut Vec<D
                 if let Some(target) = &service.external_name {
                     aliases.push((host, Arc::from(target.to_ascii_lowercase()), service));
                 } else {
-                    aged.push((age(&service.meta), kubernetes::service(host, service, &slices, &workloads)));
+                    let found = kubernetes::service(host, service, &slices, &workloads);
+                    aged.push((age(&service.meta), limited(found, &ports)));
                 }
             }
             Document::Entry(oldest) => {
                 let service = entries::service(host, &chosen, &workloads, site, diagnostics);
-                aged.push((age(&oldest.meta), service));
+                aged.push((age(&oldest.meta), limited(service, &ports)));
             }
         }
     }
-    link(aged, aliases)
+    Catalog { hidden, ..link(aged, aliases) }
+}
+
+/// The documents of a host that a Sidecar lets the workload see, and which ports.
+/// Istio: what a route leads to is seen even so; of several namespaces the client's own counts, else the first by name.
+fn seen<'r>(
+    host: &str,
+    documents: Vec<Document<'r>>,
+    egress: &Egress<'_>,
+    wanted: Option<&Ports>,
+) -> Option<(Vec<Document<'r>>, Ports)> {
+    if egress.is_everything() {
+        return Some((documents, Ports::All));
+    }
+    let mut ports = wanted.cloned().unwrap_or(Ports::These(BTreeSet::new()));
+    let mut imported = Vec::new();
+    for document in &documents {
+        let own = egress.ports(document.meta().namespace(), host);
+        if !own.is_empty() {
+            ports.join(&own);
+            imported.push(*document);
+        }
+    }
+    if imported.is_empty() {
+        wanted?;
+        let first = documents.iter().map(|document| document.meta().namespace()).min()?.clone();
+        let own = documents.iter().any(|document| *document.meta().namespace() == egress.own);
+        let namespace = if own { egress.own.clone() } else { first };
+        imported = documents.into_iter().filter(|document| *document.meta().namespace() == namespace).collect();
+    }
+    Some((imported, ports))
+}
+
+fn limited(mut service: Service, ports: &Ports) -> Service {
+    service.ports.retain(|port| ports.has(port.number));
+    service
 }
 
 /// The documents that make up a host's service, the one that gives its attributes first, all of one namespace.
@@ -208,5 +263,5 @@ fn link(mut aged: Vec<(impl Ord + Clone, Service)>, aliases: Vec<(Arc<str>, Arc<
     for (index, service) in services.iter().enumerate() {
         by_host.entry(service.host.clone()).or_insert(index);
     }
-    Catalog { services, by_host, aliases: standing }
+    Catalog { services, by_host, aliases: standing, hidden: BTreeSet::new() }
 }

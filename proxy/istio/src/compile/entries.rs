@@ -83,7 +83,7 @@ pub(crate) fn service(
         origin: oldest.meta.origin(&oldest.meta.spot),
         external: !oldest.internal,
         headless: false,
-        addresses: addresses(&entries),
+        addresses: addresses(&host, &entries),
         aliases: Vec::new(),
         selector: oldest.workload_selector.clone().unwrap_or_default(),
         ports,
@@ -112,8 +112,13 @@ fn join(known: &mut Port, found: Port, entry: &ServiceEntry, oldest: &ServiceEnt
 }
 
 /// Addresses that are names for the service in HTTP; a range is not.
-fn addresses(entries: &[&ServiceEntry]) -> Vec<Arc<str>> {
-    let all = entries.iter().flat_map(|entry| &entry.addresses);
+/// Istio: those that a cluster has given count where none are written.
+fn addresses(host: &str, entries: &[&ServiceEntry]) -> Vec<Arc<str>> {
+    let of = |entry: &&ServiceEntry| -> Vec<Arc<str>> {
+        let given = entry.allocated.iter().filter(|(of, _)| of.is_empty() || of.eq_ignore_ascii_case(host));
+        if entry.addresses.is_empty() { given.map(|(_, ip)| ip.clone()).collect() } else { entry.addresses.clone() }
+    };
+    let all = entries.iter().flat_map(of);
     all.filter_map(|address| address.parse::<IpAddr>().ok()).map(address_domain).collect()
 }
 

@@ -8,12 +8,13 @@ use leeboard_policy::origin::Origin;
 use leeboard_policy::routes::Routes;
 use leeboard_policy::snapshot::VirtualHost;
 
-use super::catalog::{Catalog, Service};
+use super::catalog::{Catalog, Port, Service};
 use super::clusters::Clusters;
 use super::kubernetes::address_domain;
 use super::names::domains;
 use super::owners::{Claim, claims};
 use super::routes::{Complaints, Scope, default_route, translate};
+use super::sidecar::Egress;
 use super::{Site, names};
 use crate::codes;
 use crate::diagnostic::Diagnostic;
@@ -25,12 +26,15 @@ pub(crate) fn compile(
     catalog: &Catalog,
     clusters: &Clusters,
     site: &Site,
+    egress: &Egress<'_>,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Vec<VirtualHost> {
-    let mut claims = claims(resources, catalog, site);
+    let mut claims = claims(resources, catalog, site, egress);
     let mut services: BTreeMap<u16, Vec<usize>> = BTreeMap::new();
     for (position, service) in catalog.services().iter().enumerate() {
-        for port in service.ports.iter().filter(|port| port.protocol.is_routed()) {
+        let routed =
+            |port: &&Port| port.protocol.is_routed() && egress.routes(port.number, &service.namespace, &service.host);
+        for port in service.ports.iter().filter(routed) {
             services.entry(port.number).or_default().push(position);
         }
     }

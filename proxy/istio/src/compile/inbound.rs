@@ -17,7 +17,9 @@ use super::effective::Effective;
 use super::policy::Policies;
 use super::protocol::PortProtocol;
 use super::routes::only;
-use super::{Site, selects, traffic};
+use super::{Site, selects, sidecar, traffic};
+use crate::resources::Sidecar;
+use crate::resources::destination_rule::ConnectionPool;
 
 /// Makes a route and a cluster for each of the application's ports, and finds out which service it serves.
 pub(crate) fn compile(
@@ -25,13 +27,16 @@ pub(crate) fn compile(
     policies: &Policies<'_>,
     clusters: &mut Clusters,
     site: &Site,
+    sidecar: Option<&Sidecar>,
 ) -> Vec<Inbound> {
-    site.inbound.iter().map(|&(listen, app)| one(listen, app, catalog, policies, clusters, site)).collect()
+    let pool = |listen, app| sidecar::inbound_pool(sidecar, listen, app);
+    let each = site.inbound.iter();
+    each.map(|&(listen, app)| one((listen, app), pool(listen, app), catalog, policies, clusters, site)).collect()
 }
 
 fn one(
-    listen: SocketAddr,
-    app: SocketAddr,
+    (listen, app): (SocketAddr, SocketAddr),
+    pool: Option<&ConnectionPool>,
     catalog: &Catalog,
     policies: &Policies<'_>,
     clusters: &mut Clusters,
@@ -39,7 +44,8 @@ fn one(
 ) -> Inbound {
     let served = served(listen, app, catalog, site);
     let rule = served.and_then(|(service, _)| policies.inbound(&service.host, &service.namespace));
-    let pool = served.and_then(|(_, port)| Effective::of(rule, port.number, None).connection_pool);
+    let of_rule = || served.and_then(|(_, port)| Effective::of(rule, port.number, None).connection_pool);
+    let pool = pool.or_else(of_rule);
     let protocol = served.map_or(PortProtocol::Auto, |(_, port)| port.protocol);
     let upstream = if protocol.is_routed() { protocol.upstream() } else { Protocol::Client };
     let origin = served.map_or_else(Origin::built_in, |(service, _)| service.origin.clone());

@@ -22,6 +22,7 @@ mod references;
 mod retries;
 mod routes;
 mod shared;
+mod sidecar;
 mod traffic;
 mod visibility;
 mod workloads;
@@ -33,11 +34,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use leeboard_policy::cluster::Workload;
-use leeboard_policy::snapshot::{Draft, Snapshot, UnknownHosts};
+use leeboard_policy::snapshot::{Draft, Snapshot};
 
 use crate::diagnostic::Diagnostic;
 use crate::resources::sidecar::OutboundTrafficPolicy;
-use crate::resources::{Labels, Meta, Resources, Sidecar};
+use crate::resources::{Labels, Meta, Resources};
 
 /// Where a proxy stands: what the configuration itself does not say.
 #[derive(Clone, Debug)]
@@ -75,16 +76,15 @@ impl Default for Site {
 /// time, as Istio does, and said in a diagnostic; these come by file and line. The same input always gives the same snapshot.
 pub fn compile(resources: &Resources, site: &Site) -> (Snapshot, Vec<Diagnostic>) {
     let mut diagnostics = Vec::new();
-    let catalog = catalog::gather(resources, site, &mut diagnostics);
+    let sidecar = sidecar::chosen(resources, site);
+    let egress = sidecar::Egress::of(sidecar, site);
+    let catalog = catalog::gather(resources, site, &egress, &mut diagnostics);
     let policies = policy::gather(resources, site);
     let mut clusters = clusters::compile(&catalog, &policies);
     references::check(resources, &catalog, &policies, site, &mut diagnostics);
-    let hosts = hosts::compile(resources, &catalog, &clusters, site, &mut diagnostics);
-    let inbound = inbound::compile(&catalog, &policies, &mut clusters, site);
-    let unknown = match outbound_policy(resources, site) {
-        OutboundTrafficPolicy::AllowAny => UnknownHosts::Allow(clusters.add(clusters::passthrough())),
-        OutboundTrafficPolicy::RegistryOnly => UnknownHosts::Block,
-    };
+    let hosts = hosts::compile(resources, &catalog, &clusters, site, &egress, &mut diagnostics);
+    let inbound = inbound::compile(&catalog, &policies, &mut clusters, site, sidecar);
+    let unknown = sidecar::unknown_hosts(sidecar, &mut clusters, site, &mut diagnostics);
     let draft = Draft {
         version: site.version.clone(),
         workload: site.workload.clone(),
@@ -95,22 +95,6 @@ pub fn compile(resources: &Resources, site: &Site) -> (Snapshot, Vec<Diagnostic>
     };
     diagnostics.sort_by(|a, b| a.primary.cmp(&b.primary));
     (Snapshot::new(draft), diagnostics)
-}
-
-/// Istio: a Sidecar that selects the workload, else the namespace's own, else the root namespace's; the oldest of several.
-fn outbound_policy(resources: &Resources, site: &Site) -> OutboundTrafficPolicy {
-    let rank = |sidecar: &Sidecar| {
-        let local = *sidecar.meta.namespace() == site.workload.namespace;
-        match &sidecar.workload_selector {
-            Some(selector) if local && selects(selector, &site.workload.labels) => Some(0),
-            None if local => Some(1),
-            None if *sidecar.meta.namespace() == site.root_namespace => Some(2),
-            _ => None,
-        }
-    };
-    let ranked = resources.sidecars.iter().filter_map(|sidecar| Some((rank(sidecar)?, age(&sidecar.meta), sidecar)));
-    let chosen = ranked.min_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
-    chosen.and_then(|(_, _, sidecar)| sidecar.outbound_traffic_policy).unwrap_or(site.unknown)
 }
 
 /// Whether labels carry everything that a selector asks for.

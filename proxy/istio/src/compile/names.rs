@@ -32,6 +32,14 @@ pub(crate) fn within(inner: &str, outer: &str) -> bool {
     }
 }
 
+/// Whether some name is covered by both hosts; either may be a pattern.
+pub(crate) fn overlap(a: &str, b: &str) -> bool {
+    match (a.strip_prefix('*'), b.strip_prefix('*')) {
+        (Some(a), Some(b)) => a.ends_with(b) || b.ends_with(a),
+        _ => within(a, b) || within(b, a),
+    }
+}
+
 fn covers(suffix: &str, host: &str) -> bool {
     host.len() > suffix.len() && host.ends_with(suffix)
 }
@@ -115,6 +123,22 @@ mod tests {
             ("a.com", "a.com", true),
         ] {
             assert_eq!(within(inner, outer), expected, "{inner} {outer}");
+        }
+    }
+
+    #[test]
+    fn hosts_overlap_both_ways() {
+        for (a, b, expected) in [
+            ("*.com", "*.foo.com", true),
+            ("*.foo.com", "*.com", true),
+            ("*.foo.com", "a.foo.com", true),
+            ("a.foo.com", "*.foo.com", true),
+            ("*.foo.com", "foo.com", false),
+            ("*.foo.com", "*.bar.com", false),
+            ("a.com", "a.com", true),
+            ("*", "a", true),
+        ] {
+            assert_eq!(overlap(a, b), expected, "{a} {b}");
         }
     }
 

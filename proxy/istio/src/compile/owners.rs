@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::catalog::{Catalog, Service};
 use super::delegates::{Delegates, Rules};
 use super::names::{by_specificity, complete, is_wildcard, within};
+use super::sidecar::Egress;
 use super::visibility::reach;
 use super::{Site, age};
 use crate::resources::{Resources, VirtualService};
@@ -32,12 +33,17 @@ struct Candidate<'r> {
 }
 
 /// All claims by port, those of a port in the order in which they are tried.
-pub(crate) fn claims<'r>(resources: &'r Resources, catalog: &Catalog, site: &Site) -> BTreeMap<u16, Vec<Claim<'r>>> {
+pub(crate) fn claims<'r>(
+    resources: &'r Resources,
+    catalog: &Catalog,
+    site: &Site,
+    egress: &Egress<'_>,
+) -> BTreeMap<u16, Vec<Claim<'r>>> {
     let candidates = candidates(resources, site);
     let index = HostIndex::of(&candidates);
     let mut claims: BTreeMap<u16, Vec<Claim<'r>>> = BTreeMap::new();
     for (order, candidate) in candidates.iter().enumerate() {
-        for (port, claim) in of_candidate(order, candidate, &index, catalog) {
+        for (port, claim) in of_candidate(order, candidate, &index, catalog, egress) {
             claims.entry(port).or_default().push(claim);
         }
     }
@@ -102,11 +108,15 @@ fn of_candidate<'r>(
     candidate: &Candidate<'r>,
     index: &HostIndex,
     catalog: &Catalog,
+    egress: &Egress<'_>,
 ) -> Vec<(u16, Claim<'r>)> {
+    let follows = |port| egress.follows(port, candidate.document.meta.namespace(), &candidate.hosts);
     let mut services: BTreeMap<u16, Vec<usize>> = BTreeMap::from([(ALWAYS_ROUTED, Vec::new())]);
     let mut borne: Vec<BTreeSet<u16>> = vec![BTreeSet::new(); candidate.hosts.len()];
     let mut claim = |position: usize, owned: bool, borne: &mut BTreeSet<u16>| {
-        for port in routed_ports(catalog.service(position)) {
+        let service = catalog.service(position);
+        let seen = |port: &u16| egress.routes(*port, &service.namespace, &service.host) && follows(*port);
+        for port in routed_ports(service).filter(seen) {
             borne.insert(port);
             let claimed = services.entry(port).or_default();
             if owned && !claimed.contains(&position) {
@@ -129,7 +139,7 @@ fn of_candidate<'r>(
     let claim = |(port, services): (u16, Vec<usize>)| {
         let open = candidate.hosts.iter().zip(&borne).filter(|(_, borne)| !borne.contains(&port));
         let names: Vec<_> = open.map(|(host, _)| host.clone()).collect();
-        let stands = !services.is_empty() || (port == ALWAYS_ROUTED && !names.is_empty());
+        let stands = !services.is_empty() || (port == ALWAYS_ROUTED && !names.is_empty() && follows(port));
         stands.then(|| (port, Claim { document: candidate.document, rules: candidate.rules.clone(), services, names }))
     };
     services.into_iter().filter_map(claim).collect()

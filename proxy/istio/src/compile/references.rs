@@ -52,6 +52,9 @@ fn destination_of(
 ) -> Option<Diagnostic> {
     let host = complete(&destination.host.value, meta.namespace(), &site.cluster_domain);
     let host = catalog.resolve(&host);
+    if catalog.is_hidden(host) {
+        return None;
+    }
     let service = catalog.find(host);
     let namespace = service.map(|service| &*service.namespace);
     let namespace = namespace.or_else(|| cluster_parts(host, &site.cluster_domain).map(|(_, namespace)| namespace));
@@ -107,7 +110,7 @@ fn check_rules(resources: &Resources, catalog: &Catalog, site: &Site, diagnostic
     for rule in &resources.destination_rules {
         let host = complete(&rule.host.value, rule.meta.namespace(), &site.cluster_domain);
         let seen = reach(&rule.export_to, rule.meta.namespace(), &site.workload.namespace).is_some();
-        if seen && !is_wildcard(&host) && catalog.find(&host).is_none() {
+        if seen && !is_wildcard(&host) && catalog.find(&host).is_none() && !catalog.is_hidden(&host) {
             let message = format!("no service {host} is defined here");
             let complaint = Diagnostic::warning(codes::UNKNOWN_HOST, &rule.meta.resource, &rule.host.spot, message);
             diagnostics.push(complaint.ist("IST0101"));

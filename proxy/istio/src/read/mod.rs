@@ -12,6 +12,7 @@ mod http_match;
 mod http_route;
 mod kubernetes;
 mod load_balancer;
+mod server_tls;
 mod service_entry;
 mod sidecar;
 mod stream_route;

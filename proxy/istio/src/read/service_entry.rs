@@ -12,7 +12,7 @@ use crate::names;
 use crate::resources::service_entry::{Resolution, ServicePort, TargetPort, WorkloadAddress, WorkloadSpec};
 use crate::resources::{ServiceEntry, WorkloadEntry};
 use crate::source::Located;
-use crate::support::{LABEL_SELECTOR, SERVICE_ENTRY, SERVICE_PORT, WORKLOAD};
+use crate::support::{ENTRY_STATUS, LABEL_SELECTOR, SERVICE_ENTRY, SERVICE_PORT, STATUS_ADDRESS, WORKLOAD};
 
 /// Istio: the words for what a port speaks.
 pub(super) const PROTOCOLS: [&str; 14] = [
@@ -61,12 +61,38 @@ pub(super) fn read(object: Object<'_>) -> Option<ServiceEntry> {
         endpoints: spec.get("endpoints").items(&WORKLOAD).iter().map(|fields| workload(fields, resolution)).collect(),
         workload_selector: selector,
         export_to: export_to(spec.get("exportTo"), object.meta.namespace(), true),
+        subject_alt_names: spec.get("subjectAltNames").texts().into_iter().map(|name| name.value).collect(),
+        allocated: allocated(&object),
         meta: object.meta,
     };
+    check_sizes(&spec);
     check_hosts(cx, &spec, &entry);
     check_endpoints(cx, &spec, &entry);
     check_ports(cx, &spec, &entry);
     Some(entry)
+}
+
+/// The virtual addresses that a cluster has given to the hosts.
+fn allocated(object: &Object<'_>) -> Vec<(Arc<str>, Arc<str>)> {
+    let status = object.node.entries().and_then(|entries| entries.iter().find(|(key, _)| &*key.text == "status"));
+    let Some(fields) = status.and_then(|(key, node)| Fields::of(node, key.mark, &ENTRY_STATUS, object.cx)) else {
+        return Vec::new();
+    };
+    let read = |entry: &Fields<'_>| {
+        let value = entry.get("value").checked(codes::BAD_VALUE, names::ip_or_cidr)?;
+        Some((entry.get("host").text().unwrap_or_default(), value.value))
+    };
+    fields.get("addresses").items(&STATUS_ADDRESS).iter().filter_map(read).collect()
+}
+
+/// Istio: how long the lists may be.
+fn check_sizes(spec: &Fields<'_>) {
+    for (name, most) in [("hosts", 256), ("addresses", 256), ("endpoints", 4096)] {
+        let field = spec.get(name);
+        if matches!(field.node.map(|node| &node.value), Some(crate::yaml::Value::Seq(items)) if items.len() > most) {
+            spec.cx.error(codes::OUT_OF_RANGE, field.key, format!("`{name}` has at most {most} entries"));
+        }
+    }
 }
 
 fn addresses(field: Field<'_>) -> Vec<Arc<str>> {
@@ -101,6 +127,10 @@ fn check_hosts(cx: &Cx, spec: &Fields<'_>, entry: &ServiceEntry) {
     if dynamic {
         let message = "`DYNAMIC_DNS` is not enforced yet: its hosts are unknown to this proxy";
         cx.warn(codes::NOT_ENFORCED, spec.place("resolution"), message);
+        if entry.internal && entry.meta.labels.contains_key("istio.io/use-waypoint") {
+            let message = "`DYNAMIC_DNS` behind a waypoint is `MESH_EXTERNAL`";
+            cx.error(codes::CONFLICT, spec.place("location"), message);
+        }
         for name in spec.present(&["addresses", "endpoints"]) {
             cx.error(codes::CONFLICT, spec.place(name), format!("`{name}` cannot be set with `DYNAMIC_DNS`"));
         }
@@ -216,6 +246,12 @@ fn workload(fields: &Fields<'_>, resolution: Resolution) -> WorkloadSpec {
         }
     }
     let ports = workload_ports(fields.get("ports"));
+    for (name, most) in [("ports", 128), ("labels", 256)] {
+        let field = fields.get(name);
+        if field.members().len() > most {
+            fields.cx.error(codes::OUT_OF_RANGE, field.key, format!("`{name}` has at most {most} entries"));
+        }
+    }
     let locality = fields.get("locality").text().unwrap_or_default();
     let label = fields.get("labels").checked_labels();
     let locality = match label.get("istio-locality") {
@@ -224,7 +260,20 @@ fn workload(fields: &Fields<'_>, resolution: Resolution) -> WorkloadSpec {
     };
     let address = text.and_then(|text| workload_address(fields, &text, resolution, !ports.is_empty()));
     let weight = fields.get("weight").uint().unwrap_or(0);
-    WorkloadSpec { spot: fields.spot(), address, ports, labels: label, locality, weight }
+    let account = fields.get("serviceAccount").checked(codes::BAD_NAME, |account| match account.len() {
+        0..=253 => Ok(()),
+        _ => Err("`serviceAccount` has at most 253 characters".into()),
+    });
+    WorkloadSpec {
+        spot: fields.spot(),
+        address,
+        ports,
+        labels: label,
+        locality,
+        weight,
+        network: fields.get("network").text().unwrap_or_default(),
+        service_account: account.map(|account| account.value).unwrap_or_default(),
+    }
 }
 
 fn workload_ports(field: Field<'_>) -> BTreeMap<Arc<str>, u16> {

@@ -55,7 +55,7 @@ pub(super) fn read(field: Field<'_>) -> Option<TrafficPolicy> {
 fn blocks(fields: &Fields<'_>) -> PolicyBlocks {
     PolicyBlocks {
         load_balancer: fields.get("loadBalancer").block(&LOAD_BALANCER).map(|f| load_balancer::read(&f)),
-        connection_pool: fields.get("connectionPool").block(&CONNECTION_POOL).map(|f| connection_pool(&f)),
+        connection_pool: pool(fields.get("connectionPool")),
         outlier_detection: fields.get("outlierDetection").block(&OUTLIER_DETECTION).map(|f| outlier_detection(&f)),
         tls: client_tls::read(fields.get("tls")).map(Box::new),
     }
@@ -78,6 +78,11 @@ fn retry_budget(field: Field<'_>) -> Option<RetryBudget> {
         min_retry_concurrency: fields.get("minRetryConcurrency").uint().unwrap_or(3),
         interval: fields.get("budgetInterval").any_duration(),
     })
+}
+
+/// Reads a connection pool, wherever one may be written.
+pub(super) fn pool(field: Field<'_>) -> Option<ConnectionPool> {
+    field.block(&CONNECTION_POOL).map(|fields| connection_pool(&fields))
 }
 
 fn connection_pool(fields: &Fields<'_>) -> ConnectionPool {

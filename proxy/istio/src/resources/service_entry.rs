@@ -28,6 +28,10 @@ pub struct ServiceEntry {
     pub workload_selector: Option<Labels>,
     /// Who sees it; empty means everybody, `~` nobody.
     pub export_to: Vec<Arc<str>>,
+    /// Names that certificates of its endpoints may bear.
+    pub subject_alt_names: Vec<Arc<str>>,
+    /// `status.addresses`: virtual addresses, each with the host it was given to, or an empty one for all.
+    pub allocated: Vec<(Arc<str>, Arc<str>)>,
 }
 
 /// Istio: `resolution`.
@@ -96,6 +100,10 @@ pub struct WorkloadSpec {
     pub locality: Arc<str>,
     /// Relative share of the traffic; 0 is 1.
     pub weight: u32,
+    /// The network it is in; may be empty.
+    pub network: Arc<str>,
+    /// The identity of its certificate; may be empty.
+    pub service_account: Arc<str>,
 }
 
 /// Where a workload listens.

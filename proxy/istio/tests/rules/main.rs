@@ -2,6 +2,7 @@
 //! A piece without marks deserves none. That a field is not enforced yet is looked at in the rows about just that.
 
 mod destination_rule;
+mod edges;
 mod envelope;
 mod others;
 mod virtual_service;

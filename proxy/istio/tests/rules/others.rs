@@ -1,4 +1,4 @@
-//! Istio: ServiceEntry, WorkloadEntry, Gateway, Sidecar; Kubernetes' own objects.
+//! Istio: ServiceEntry and WorkloadEntry; Kubernetes' own objects.
 
 use leeboard_istio::codes::*;
 
@@ -26,6 +26,7 @@ fn service_entries() {
             error(CONFLICT, "{hosts: [a.com], «endpoints»: [{address: 10.0.0.1}]}"),
             error(BAD_VALUE, "{hosts: [a.com], resolution: STATIC, endpoints: [{address: «b.com»}]}"),
             error(MISSING, "{hosts: [a.com], resolution: STATIC, endpoints: [«{»weight: 1}]}"),
+            warning(MISSING, "{hosts: [a.com], resolution: STATIC, endpoints: [«{»network: net}]}"),
             error(ONE_OF, "{hosts: [a.com], resolution: STATIC, endpoints: [], «workloadSelector»: {labels: {a: b}}}"),
             error(
                 CONFLICT,
@@ -55,6 +56,9 @@ fn service_entries() {
                 "{hosts: [a.com, b.com], resolution: DNS, ports: [«{»number: 80, name: a, protocol: TCP}]}",
             ),
             warning(NOT_ENFORCED, "{hosts: [a.com], «subjectAltNames»: [x]}"),
+            error(WRONG_TYPE, "{hosts: [a.com], subjectAltNames: «x»}"),
+            good("{hosts: [a.com]}\nstatus: {addresses: [{value: 240.240.0.1}], conditions: []}"),
+            error(BAD_VALUE, "{hosts: [a.com]}\nstatus: {addresses: [{value: «here», host: a.com}]}"),
         ],
     );
 }
@@ -74,53 +78,30 @@ fn workload_entries() {
             error(OUT_OF_RANGE, "{address: a.b, ports: {http: «0»}}"),
             error(BAD_NAME, "{address: a.b, ports: {«a.b»: 80}}"),
             error(WRONG_TYPE, "{address: a.b, weight: «heavy»}"),
+            warning(NOT_ENFORCED, "{address: a.b, «network»: net}"),
+            warning(NOT_ENFORCED, "{address: a.b, «serviceAccount»: s}"),
+            error(WRONG_TYPE, "{address: a.b, network: «1»}"),
         ],
     );
 }
 
 #[test]
-fn gateways() {
-    let frame = "apiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {name: a}\nspec:\n  servers: [@]\n";
-    for (servers, messages) in [
-        ("{port: {number: 80, name: http, protocol: HTTP}, hosts: ['*']}", vec![]),
-        (
-            "{port: {number: 80, name: http, protocol: HTTP}, hosts: [short]}",
-            vec!["`short` is a short name; a gateway's hosts are full names"],
-        ),
-        (
-            "{port: {number: 443, name: https, protocol: HTTPS}, hosts: [a.b]}",
-            vec!["a server of protocol HTTPS needs `tls`"],
-        ),
-        ("{port: {number: 80, name: http, protocol: X}, hosts: [a.b]}", vec!["`X` is no protocol"]),
-        (
-            "{port: {number: 80, name: http, protocol: HTTP}, hosts: ['*a.b']}",
-            vec!["`*a.b`: a wildcard is a whole label here"],
-        ),
+fn lists_that_are_too_long() {
+    let list = |n: usize, one: &dyn Fn(usize) -> String| (0..n).map(one).collect::<Vec<_>>().join(", ");
+    for (kind, spec, most, one) in [
+        ("ServiceEntry", "{hosts: [@]}", 256, &(|i| format!("h{i}.com")) as &dyn Fn(usize) -> String),
+        ("ServiceEntry", "{hosts: [a.com], addresses: [@]}", 256, &|i| format!("10.0.{}.{}", i / 250, i % 250)),
+        ("WorkloadEntry", "{address: a.b, ports: {@}}", 128, &|i| format!("p{i}: 80")),
+        ("WorkloadEntry", "{address: a.b, labels: {@}}", 256, &|i| format!("l{i}: x")),
     ] {
-        let loaded = leeboard_istio::load(&[leeboard_istio::source::Source::new("f", frame.replace('@', servers))]);
-        let errors: Vec<_> = loaded
-            .diagnostics
-            .iter()
-            .filter(|d| d.severity == leeboard_istio::diagnostic::Severity::Error)
-            .map(|d| d.message.as_str())
-            .collect();
-        assert_eq!(errors, messages, "{servers}");
+        for (count, errors) in [(most, 0), (most + 1, 1)] {
+            let spec = spec.replace('@', &list(count, one));
+            let text =
+                format!("apiVersion: networking.istio.io/v1\nkind: {kind}\nmetadata: {{name: s}}\nspec: {spec}\n");
+            let loaded = leeboard_istio::load(&[leeboard_istio::source::Source::new("f.yaml", text)]);
+            assert_eq!(loaded.errors(), errors, "{kind} {count}");
+        }
     }
-}
-
-#[test]
-fn sidecars() {
-    spec(
-        "Sidecar",
-        &[
-            good("{outboundTrafficPolicy: {}}"),
-            good("{outboundTrafficPolicy: {mode: ALLOW_ANY}}"),
-            error(BAD_VALUE, "{outboundTrafficPolicy: {mode: «ANY»}}"),
-            warning(NO_EFFECT, "{outboundTrafficPolicy: {mode: ALLOW_ANY}, «workloadSelector»: {}}"),
-            error(BAD_NAME, "{outboundTrafficPolicy: {mode: ALLOW_ANY}, workloadSelector: {labels: {a: «'*'»}}}"),
-            warning(NOT_ENFORCED, "{«egress»: [{hosts: ['./*']}]}"),
-        ],
-    );
 }
 
 #[test]

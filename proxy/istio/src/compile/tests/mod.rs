@@ -7,6 +7,7 @@ mod inbound;
 mod owners;
 mod policies;
 mod references;
+mod sidecars;
 
 mod rules;
 

@@ -1,0 +1,215 @@
+//! The Sidecar that is for the workload: what it sees of the mesh, where unknown hosts are sent, and how much the
+//! application is given.
+
+use std::collections::{BTreeSet, HashMap};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use leeboard_policy::route::Target;
+use leeboard_policy::snapshot::UnknownHosts;
+
+use super::clusters::{self, Clusters};
+use super::names::{complete, overlap, within};
+use super::visibility::reach;
+use super::{Site, age, selects};
+use crate::codes;
+use crate::diagnostic::Diagnostic;
+use crate::resources::destination_rule::ConnectionPool;
+use crate::resources::sidecar::{EgressListener, OutboundTrafficPolicy};
+use crate::resources::virtual_service::{Destination, HttpAction};
+use crate::resources::{Resources, Sidecar, VirtualService};
+
+/// Istio: a Sidecar that selects the workload, else the namespace's own, else the root namespace's; the oldest of several.
+pub(crate) fn chosen<'r>(resources: &'r Resources, site: &Site) -> Option<&'r Sidecar> {
+    let rank = |sidecar: &Sidecar| {
+        let local = *sidecar.meta.namespace() == site.workload.namespace;
+        match &sidecar.workload_selector {
+            Some(selector) if local && selects(selector, &site.workload.labels) => Some(0),
+            None if local => Some(1),
+            None if *sidecar.meta.namespace() == site.root_namespace => Some(2),
+            _ => None,
+        }
+    };
+    let ranked = resources.sidecars.iter().filter_map(|sidecar| Some((rank(sidecar)?, age(&sidecar.meta), &**sidecar)));
+    ranked.min_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1))).map(|(_, _, sidecar)| sidecar)
+}
+
+/// What is done with requests to unknown hosts.
+pub(crate) fn unknown_hosts(
+    sidecar: Option<&Sidecar>,
+    clusters: &mut Clusters,
+    site: &Site,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> UnknownHosts {
+    match sidecar.and_then(|sidecar| sidecar.outbound_traffic_policy).unwrap_or(site.unknown) {
+        OutboundTrafficPolicy::RegistryOnly => return UnknownHosts::Block,
+        OutboundTrafficPolicy::AllowAny => {}
+    }
+    let Some((sidecar, proxy)) = sidecar.and_then(|sidecar| Some((sidecar, sidecar.egress_proxy.as_ref()?))) else {
+        return UnknownHosts::Allow(clusters.add(clusters::passthrough()));
+    };
+    let port = proxy.port.as_ref().map_or(0, |port| port.value);
+    let subset = proxy.subset.as_ref().map_or("", |subset| &subset.value);
+    match clusters.target(&proxy.host.to_ascii_lowercase(), port, subset) {
+        Target::Cluster(id) => UnknownHosts::Allow(id),
+        Target::Unknown(name) => {
+            let message = format!("no cluster {name} is there to send unknown hosts to, so they are refused");
+            let meta = &sidecar.meta;
+            diagnostics.push(Diagnostic::error(codes::UNKNOWN_HOST, &meta.resource, &proxy.host.spot, message));
+            UnknownHosts::Block
+        }
+    }
+}
+
+/// How much the application may be given at a port. Istio: the port's own pool, else the Sidecar's, before any
+/// DestinationRule's.
+pub(crate) fn inbound_pool(sidecar: Option<&Sidecar>, listen: SocketAddr, app: SocketAddr) -> Option<&ConnectionPool> {
+    let sidecar = sidecar?;
+    let of = |number: u16| sidecar.ingress.iter().find(|ingress| ingress.port.number.value == number);
+    let own = of(listen.port()).or_else(|| of(app.port())).and_then(|ingress| ingress.connection_pool.as_deref());
+    own.or(sidecar.inbound_connection_pool.as_deref())
+}
+
+/// Ports of a service.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Ports {
+    All,
+    These(BTreeSet<u16>),
+}
+
+impl Ports {
+    pub(crate) fn is_empty(&self) -> bool {
+        matches!(self, Ports::These(ports) if ports.is_empty())
+    }
+
+    pub(crate) fn has(&self, port: u16) -> bool {
+        match self {
+            Ports::All => true,
+            Ports::These(ports) => ports.contains(&port),
+        }
+    }
+
+    pub(crate) fn join(&mut self, more: &Ports) {
+        match (&mut *self, more) {
+            (Ports::All, _) => {}
+            (_, Ports::All) => *self = Ports::All,
+            (Ports::These(ports), Ports::These(more)) => ports.extend(more),
+        }
+    }
+}
+
+/// What a workload sees of the mesh.
+pub(crate) struct Egress<'r> {
+    /// `None` sees everything.
+    listeners: Option<&'r [EgressListener]>,
+    /// The workload's namespace.
+    pub(crate) own: Arc<str>,
+}
+
+impl<'r> Egress<'r> {
+    pub(crate) fn of(sidecar: Option<&'r Sidecar>, site: &Site) -> Self {
+        let listeners = sidecar.map(|sidecar| &sidecar.egress[..]).filter(|listeners| !listeners.is_empty());
+        Self { listeners, own: site.workload.namespace.clone() }
+    }
+
+    /// Whether nothing is hidden.
+    pub(crate) fn is_everything(&self) -> bool {
+        self.listeners.is_none()
+    }
+
+    /// The ports of a service that are seen.
+    pub(crate) fn ports(&self, namespace: &str, host: &str) -> Ports {
+        let Some(listeners) = self.listeners else { return Ports::All };
+        let mut seen = Ports::These(BTreeSet::new());
+        for listener in listeners.iter().filter(|listener| self.imports(listener, namespace, host)) {
+            seen.join(&match &listener.port {
+                None => Ports::All,
+                Some(port) => Ports::These([port.number.value].into()),
+            });
+        }
+        seen
+    }
+
+    /// Whether requests to a port are routed to a service: the port's own entry decides, else the one without a port.
+    pub(crate) fn routes(&self, port: u16, namespace: &str, host: &str) -> bool {
+        self.listeners.is_none() || self.listener(port).is_some_and(|listener| self.imports(listener, namespace, host))
+    }
+
+    /// Whether the rules of a VirtualService hold on a port. Istio: one of its hosts must overlap one that is seen.
+    pub(crate) fn follows<'h>(
+        &self,
+        port: u16,
+        namespace: &str,
+        hosts: impl IntoIterator<Item = &'h Arc<str>>,
+    ) -> bool {
+        self.listeners.is_none()
+            || self.listener(port).is_some_and(|listener| {
+                hosts.into_iter().any(|host| self.any(listener, namespace, |seen| overlap(host, seen), host))
+            })
+    }
+
+    /// What the VirtualServices that are seen lead to: those services are seen too, on the ports that are named.
+    pub(crate) fn destinations(&self, resources: &Resources, site: &Site) -> HashMap<Arc<str>, Ports> {
+        let mut found: HashMap<Arc<str>, Ports> = HashMap::new();
+        let Some(listeners) = self.listeners else { return found };
+        for document in &resources.virtual_services {
+            let namespace = document.meta.namespace();
+            let full = |host: &str| Arc::<str>::from(&*complete(host, namespace, &site.cluster_domain));
+            let hosts: Vec<Arc<str>> = document.hosts.iter().map(|host| full(&host.value)).collect();
+            let seen = reach(&document.export_to, namespace, &site.workload.namespace).is_some()
+                && listeners.iter().any(|listener| {
+                    // Who delegates to a delegate is not asked: what it leads to may be needed.
+                    hosts.is_empty()
+                        || hosts.iter().any(|host| self.any(listener, namespace, |seen| overlap(host, seen), host))
+                });
+            if !seen {
+                continue;
+            }
+            for destination in destinations(document) {
+                let ports = match &destination.port {
+                    None => Ports::All,
+                    Some(port) => Ports::These([port.value].into()),
+                };
+                let known = found.entry(full(&destination.host.value)).or_insert(Ports::These(BTreeSet::new()));
+                known.join(&ports);
+            }
+        }
+        found
+    }
+
+    fn listener(&self, port: u16) -> Option<&'r EgressListener> {
+        let listeners = self.listeners?;
+        let own = listeners.iter().find(|one| one.port.as_ref().is_some_and(|known| known.number.value == port));
+        own.or_else(|| listeners.iter().find(|listener| listener.port.is_none()))
+    }
+
+    fn imports(&self, listener: &EgressListener, namespace: &str, host: &str) -> bool {
+        self.any(listener, namespace, |seen| within(host, seen), host)
+    }
+
+    /// Whether an entry sees a host of a namespace by `fits`, and none leaves it out.
+    fn any(&self, listener: &EgressListener, namespace: &str, fits: impl Fn(&str) -> bool, host: &str) -> bool {
+        let of = |named: &str| match named {
+            "*" => true,
+            "." => *self.own == *namespace,
+            named => named == namespace,
+        };
+        let mut entries = listener.hosts.iter().filter(|entry| of(&entry.namespace));
+        entries.clone().any(|entry| !entry.excluded && fits(&entry.host))
+            && !entries.any(|entry| entry.excluded && within(host, &entry.host))
+    }
+}
+
+/// Everything that a VirtualService leads to.
+fn destinations(document: &VirtualService) -> impl Iterator<Item = &Destination> {
+    let http = document.http.iter().flat_map(|entry| {
+        let routed = match &entry.action {
+            HttpAction::Route(destinations) => &destinations[..],
+            HttpAction::Redirect(_) | HttpAction::Direct(_) | HttpAction::Delegate(_) => &[],
+        };
+        let mirrors = entry.mirrors.iter().map(|mirror| &mirror.destination);
+        routed.iter().map(|routed| &routed.destination).chain(mirrors)
+    });
+    let streams = document.tls.iter().chain(&document.tcp).flat_map(|entry| &entry.route);
+    http.chain(streams.map(|routed| &routed.destination))
+}
