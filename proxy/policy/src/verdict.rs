@@ -180,6 +180,10 @@ pub enum BadRequest {
     InvalidTarget,
     /// An upgrade that is not enabled.
     Upgrade,
+    /// Bytes that are no request.
+    Malformed,
+    /// More header bytes or fields than allowed.
+    HeadTooLarge,
 }
 
 /// Why the proxy answered.
@@ -314,6 +318,8 @@ fn bad_request(bad: BadRequest) -> Answer {
         BadRequest::UnknownCoding => (501, "http1.invalid_transfer_encoding", "unknown-coding"),
         BadRequest::InvalidTarget => (400, "path_normalization_failed", "invalid-target"),
         BadRequest::Upgrade => (403, "upgrade_failed", "upgrade-not-enabled"),
+        BadRequest::Malformed => (400, "http1.codec_error", "malformed"),
+        BadRequest::HeadTooLarge => (431, "http1.headers_too_large", "header-too-large"),
     };
     let flags = if bad == BadRequest::Upgrade { Flags::NONE } else { Flags::DOWNSTREAM_PROTOCOL };
     Answer { status, flags, details: details.into(), body: "".into(), reason, overloaded: false }

@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use arc_swap::cache::Cache;
-use http::header::HeaderValue;
 use leeboard_policy::cluster::{Cluster, Discovery, Workload};
 use leeboard_policy::dice::Dice;
 use leeboard_policy::exchange::Exchange;
@@ -19,7 +18,8 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use crate::clock::Clock;
 use crate::drain::Traffic;
 use crate::exchange::head::RequestHead;
-use crate::exchange::peer::{self, PEER};
+use crate::exchange::peer;
+use crate::fields::{Name, Names};
 use crate::listener::talk::Talks;
 use crate::run::Shared;
 use crate::telemetry::WorkerTelemetry;
@@ -42,14 +42,15 @@ pub(crate) struct Lane {
     pub(crate) logs: bool,
     live: RefCell<Cache<Arc<ArcSwap<Live>>, Arc<Live>>>,
     seed: Cell<u64>,
+    date: Cell<(Option<u64>, [u8; 29])>,
     /// What is going on here, for the end of the process to wait for.
     pub(crate) traffic: Arc<Traffic>,
     /// The callers' connections.
     pub(crate) talks: Talks,
     destinations: RefCell<FxHashMap<(u64, usize), Arc<Destination>>>,
     /// What this workload's proxy tells the next one.
-    introduction: Option<HeaderValue>,
-    peers: RefCell<FxHashMap<HeaderValue, Arc<Workload>>>,
+    introduction: Option<String>,
+    peers: RefCell<FxHashMap<String, Arc<Workload>>>,
     nowhere: Arc<Destination>,
     /// The name of no route.
     pub(crate) no_route: Arc<str>,
@@ -69,6 +70,7 @@ impl Lane {
             logs: shared.telemetry.logs(),
             live: RefCell::new(Cache::new(shared.live.clone())),
             seed: Cell::new(RandomState::new().hash_one(0)),
+            date: Cell::new((None, *b"Thu, 01 Jan 1970 00:00:00 GMT")),
             destinations: RefCell::default(),
             introduction: peer::describe(&shared.settings.workload),
             peers: RefCell::default(),
@@ -83,6 +85,19 @@ impl Lane {
     /// The live state as of now; an exchange keeps the one it begins with.
     pub(crate) fn live(&self) -> Arc<Live> {
         self.live.borrow_mut().load().clone()
+    }
+
+    /// The date as HTTP writes it, made once a second. RFC 9110 §5.6.7.
+    pub(crate) fn date(&self) -> [u8; 29] {
+        let second = self.clock.now().0 / 1_000_000_000;
+        let (made, date) = self.date.get();
+        if made == Some(second) {
+            return date;
+        }
+        let text = httpdate::fmt_http_date(self.clock.wall());
+        let date = text.as_bytes().try_into().unwrap_or(date);
+        self.date.set((Some(second), date));
+        date
     }
 
     /// The luck of a new exchange.
@@ -110,15 +125,15 @@ impl Lane {
 
     /// Tells the next proxy who calls. Nothing outside the mesh is told.
     pub(crate) fn introduce(&self, head: &mut RequestHead, to: &Cluster, reporter: Reporter) {
-        head.headers.remove(PEER);
+        head.fields.drop_all(const { Names::of(&[Name::Peer]) });
         let inside = !to.service.external && !matches!(to.discovery, Discovery::Original);
         if let (true, Reporter::Source, Some(introduction)) = (inside, reporter, &self.introduction) {
-            head.headers.insert(PEER, introduction.clone());
+            head.fields.put(Name::Peer, introduction.as_bytes());
         }
     }
 
     /// The workload that a caller's proxy describes, as one value for all its calls.
-    pub(crate) fn peer(&self, description: HeaderValue) -> Option<Arc<Workload>> {
+    pub(crate) fn peer(&self, description: String) -> Option<Arc<Workload>> {
         let mut peers = self.peers.borrow_mut();
         if let Some(peer) = peers.get(&description) {
             return Some(peer.clone());

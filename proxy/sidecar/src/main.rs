@@ -7,6 +7,8 @@ mod clock;
 mod discovery;
 mod drain;
 mod exchange;
+mod fields;
+mod http1;
 mod lane;
 mod listener;
 mod log;

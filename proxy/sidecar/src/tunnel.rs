@@ -3,22 +3,19 @@
 //! sides have ended; the exchange, and all that it holds, lasts as long.
 
 use std::cell::Cell;
-use std::rc::Rc;
 
 use bytes::Bytes;
-use http::header::{self, HeaderMap, HeaderValue};
-use http::request::Parts;
-use http::{Method, Response, StatusCode, Version};
-use hyper::body::Incoming;
-use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
+use http::{Method, Version};
 use leeboard_policy::request::Entrance;
 use leeboard_policy::step::End;
 use leeboard_policy::verdict::{BadRequest, Failure};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
+use crate::exchange::arrival::Arrival;
 use crate::exchange::head::RequestHead;
 use crate::exchange::ledger::Ledger;
+use crate::fields::{Fields, Name};
+use crate::http1::read::Target;
 use crate::upstream::pool::Lease;
 use crate::upstream::socket::Metered;
 
@@ -27,28 +24,31 @@ const BUFFER: usize = 8 * 1024;
 
 /// The protocols that a caller wants to switch to. Envoy: an upgrade is one only when `Connection` says so too.
 /// `h2c` is declined by silence, as RFC 9110 §7.8 allows.
-pub(crate) fn wanted_upgrade(parts: &Parts) -> Option<HeaderValue> {
-    if parts.version != Version::HTTP_11 || parts.method == Method::CONNECT {
+pub(crate) fn wanted_upgrade(arrival: &Arrival) -> Option<String> {
+    if arrival.version != Version::HTTP_11 || arrival.method == Method::CONNECT || !arrival.fields.has(Name::Upgrade) {
         return None;
     }
-    let mut named = tokens(&parts.headers, &header::CONNECTION);
-    if !named.any(|name| name.eq_ignore_ascii_case("upgrade")) {
+    if !tokens(&arrival.fields, Name::Connection).any(|name| name.eq_ignore_ascii_case("upgrade")) {
         return None;
     }
-    let wanted = tokens(&parts.headers, &header::UPGRADE).filter(|protocol| !protocol.eq_ignore_ascii_case("h2c"));
+    let wanted = tokens(&arrival.fields, Name::Upgrade).filter(|protocol| !protocol.eq_ignore_ascii_case("h2c"));
     let wanted = wanted.collect::<Vec<_>>().join(", ");
-    if wanted.is_empty() { None } else { HeaderValue::try_from(wanted).ok() }
+    (!wanted.is_empty()).then_some(wanted)
 }
 
-fn tokens<'h>(headers: &'h HeaderMap, name: &'h header::HeaderName) -> impl Iterator<Item = &'h str> {
-    let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+fn tokens(fields: &Fields, name: Name) -> impl Iterator<Item = &str> {
+    let values = fields.all(name).filter_map(|value| std::str::from_utf8(value).ok());
     values.flat_map(|value| value.split(',')).map(str::trim).filter(|token| !token.is_empty())
 }
 
 /// A CONNECT names a host and a port, and is one connection's own: not an HTTP/2 stream's.
-pub(crate) fn check_target(parts: &Parts) -> Result<(), BadRequest> {
-    match parts.uri.port_u16() {
-        _ if parts.version > Version::HTTP_11 => Err(BadRequest::Upgrade),
+pub(crate) fn check_target(arrival: &Arrival) -> Result<(), BadRequest> {
+    let port = match &arrival.target {
+        Target::Uri(uri) => uri.port_u16(),
+        Target::Path(_) => None,
+    };
+    match port {
+        _ if arrival.version > Version::HTTP_11 => Err(BadRequest::Upgrade),
         None | Some(0) => Err(BadRequest::InvalidTarget),
         Some(_) => Ok(()),
     }
@@ -60,40 +60,13 @@ pub(crate) fn may_enter(head: &RequestHead, entrance: Entrance) -> bool {
 }
 
 /// Writes the pair of headers by which a connection switches protocols.
-pub(crate) fn switch(headers: &mut HeaderMap, protocols: HeaderValue) {
-    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-    headers.insert(header::UPGRADE, protocols);
+pub(crate) fn switch(fields: &mut Fields, protocols: &str) {
+    fields.replace(Name::Connection, b"Upgrade");
+    fields.replace(Name::Upgrade, protocols.as_bytes());
 }
 
-/// What follows the head of a response.
-pub(crate) enum Coming {
-    /// A body.
-    Body(Incoming),
-    /// Whatever the two sides have to say.
-    Tunnel(Far),
-}
-
-impl Coming {
-    /// What follows this head.
-    pub(crate) fn of(mut response: Response<Incoming>) -> Response<Self> {
-        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            return response.map(Coming::Body);
-        }
-        let far = Far::Switching(hyper::upgrade::on(&mut response));
-        response.map(|_| Coming::Tunnel(far))
-    }
-}
-
-/// The endpoint's end of a tunnel.
-pub(crate) enum Far {
-    /// A connection that leaves HTTP.
-    Switching(OnUpgrade),
-    /// One that never was HTTP.
-    Socket(Metered),
-}
-
-/// Where a tunnel waits for the end of HTTP on its caller's connection.
-pub(crate) type Berth = Rc<Cell<Option<Box<Tunnel>>>>;
+/// The endpoint's end of a tunnel, and what has been read from it already.
+pub(crate) type Far = (Metered, Bytes);
 
 /// A tunnel, and the exchange that it belongs to. Dropping it ends both.
 pub(crate) struct Tunnel {
@@ -123,11 +96,7 @@ impl Tunnel {
     pub(crate) async fn carry(mut self: Box<Self>, near: impl AsyncRead + AsyncWrite, early: Bytes) {
         let carried = match self.far.take() {
             None => Err(Broken::Far),
-            Some(Far::Socket(socket)) => self.join(near, socket, early).await,
-            Some(Far::Switching(switching)) => match switching.await {
-                Ok(far) => self.join(near, TokioIo::new(far), early).await,
-                Err(_) => Err(Broken::Far),
-            },
+            Some((far, said)) => self.join(near, early, far, said).await,
         };
         self.end(match carried {
             Ok(()) => End::Complete { grpc_status: None },
@@ -139,13 +108,14 @@ impl Tunnel {
     async fn join(
         &self,
         near: impl AsyncRead + AsyncWrite,
-        far: impl AsyncRead + AsyncWrite,
         early: Bytes,
+        far: Metered,
+        said: Bytes,
     ) -> Result<(), Broken> {
         let (near_reads, near_writes) = tokio::io::split(near);
         let (far_reads, far_writes) = tokio::io::split(far);
         let up = flow(early.chain(near_reads), far_writes, &self.up, [Broken::Near, Broken::Far]);
-        let down = flow(far_reads, near_writes, &self.down, [Broken::Far, Broken::Near]);
+        let down = flow(said.chain(far_reads), near_writes, &self.down, [Broken::Far, Broken::Near]);
         tokio::try_join!(up, down).map(|_| ())
     }
 
@@ -189,12 +159,11 @@ async fn flow(
 mod tests {
     use super::*;
 
-    fn parts(method: Method, target: &str, version: Version, headers: &[(&str, &str)]) -> Parts {
-        let mut request = http::Request::builder().method(method).uri(target).version(version);
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        request.body(()).expect("the test's request is one").into_parts().0
+    fn arrival(method: Method, target: &str, version: Version, headers: &[(&str, &str)]) -> Arrival {
+        let mut fields = Fields::default();
+        headers.iter().for_each(|(name, value)| fields.push(name.as_bytes(), value.as_bytes()));
+        let target = Target::Uri(target.parse().expect("the test's target is one"));
+        Arrival { method, target, version, fields, bad: None, body: None }
     }
 
     #[test]
@@ -211,8 +180,8 @@ mod tests {
             (Version::HTTP_10, &[(connection, "upgrade"), (upgrade, "websocket")], None),
         ];
         for (version, headers, expected) in table {
-            let wanted = wanted_upgrade(&parts(Method::GET, "/", *version, headers));
-            assert_eq!(wanted.as_ref().map(HeaderValue::as_bytes), expected.map(str::as_bytes), "{headers:?}");
+            let wanted = wanted_upgrade(&arrival(Method::GET, "/", *version, headers));
+            assert_eq!(wanted.as_deref(), *expected, "{headers:?}");
         }
     }
 
@@ -224,7 +193,7 @@ mod tests {
             ("a.test", Version::HTTP_11, Some(BadRequest::InvalidTarget)),
             ("a.test:443", Version::HTTP_2, Some(BadRequest::Upgrade)),
         ] {
-            assert_eq!(check_target(&parts(Method::CONNECT, target, version, &[])).err(), refused, "{target}");
+            assert_eq!(check_target(&arrival(Method::CONNECT, target, version, &[])).err(), refused, "{target}");
         }
     }
 }

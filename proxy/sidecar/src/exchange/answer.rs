@@ -3,8 +3,7 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::{Response, StatusCode, Version};
+use http::header::{HeaderMap, HeaderValue};
 use leeboard_policy::exchange::Exchange;
 use leeboard_policy::headers::{Facts, HeaderEdit, Operator};
 use leeboard_policy::request::Head;
@@ -13,107 +12,102 @@ use leeboard_policy::step::Reply;
 use leeboard_policy::time::Span;
 use leeboard_policy::verdict::Verdict;
 
-use super::head::{Caller, Edit, RequestHead, connection_fact, strip_hop_by_hop};
-
-const SERVICE_TIME: HeaderName = HeaderName::from_static("x-envoy-upstream-service-time");
-const OVERLOADED: HeaderName = HeaderName::from_static("x-envoy-overloaded");
-const RATE_LIMITED: HeaderName = HeaderName::from_static("x-envoy-ratelimited");
-const REASON: HeaderName = HeaderName::from_static("x-leeboard-reason");
-const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
-const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+use super::head::{Caller, RequestHead, connection_fact, strip_hop_by_hop};
+use crate::fields::{Fields, Name, Names};
+use crate::http1::write::decimal;
+use crate::upstream::pool::Arrived;
 
 /// What the policy looks at in a response.
-pub(crate) fn response_head<B>(response: &Response<B>) -> ResponseHead {
+pub(crate) fn response_head(response: &Arrived) -> ResponseHead {
     ResponseHead {
-        status: response.status().as_u16(),
-        grpc_status: grpc_status(response.headers()),
-        rate_limited: response.headers().contains_key(RATE_LIMITED),
+        status: response.status,
+        grpc_status: grpc_status(&response.fields),
+        rate_limited: response.fields.has(Name::RateLimited),
     }
 }
 
-/// `grpc-status` among headers or trailers.
-pub(crate) fn grpc_status(headers: &HeaderMap) -> Option<u16> {
-    headers.get(GRPC_STATUS)?.to_str().ok()?.parse().ok()
+/// `grpc-status` in a head.
+pub(crate) fn grpc_status(fields: &Fields) -> Option<u16> {
+    fields.text(Name::GrpcStatus)?.parse().ok()
+}
+
+/// `grpc-status` in trailers.
+pub(crate) fn grpc_status_of(trailers: &HeaderMap) -> Option<u16> {
+    trailers.get(Name::GrpcStatus.text())?.to_str().ok()?.parse().ok()
 }
 
 /// How long the peer says that it keeps the connection, less a second for the way.
-pub(crate) fn peer_keeps(headers: &HeaderMap) -> Option<Span> {
-    let hint = headers.get(KEEP_ALIVE)?.to_str().ok()?;
+pub(crate) fn peer_keeps(fields: &Fields) -> Option<Span> {
+    let hint = fields.text(Name::KeepAlive)?;
     let seconds = hint.split(',').find_map(|part| part.trim().strip_prefix("timeout="))?;
     Some(Span::from_secs(seconds.parse::<u64>().ok()?.saturating_sub(1)))
 }
 
 /// Makes an endpoint's response head fit to be passed on.
-pub(crate) fn pass_on<B>(
-    response: &mut Response<B>,
+pub(crate) fn pass_on(
+    response: &mut Arrived,
     service_time: Option<Span>,
     exchange: &Exchange,
     request: &RequestHead,
     caller: &Caller,
 ) {
-    let status = response.status();
-    *response.version_mut() = Version::HTTP_11;
-    let headers = response.headers_mut();
-    strip_hop_by_hop(headers);
+    let Arrived { status, fields } = response;
+    strip_hop_by_hop(fields);
     if let Some(time) = service_time {
-        headers.insert(SERVICE_TIME, HeaderValue::from(time.as_millis()));
+        fields.drop_all(const { Names::of(&[Name::ServiceTime]) });
+        let mut milliseconds = Vec::with_capacity(20);
+        decimal(&mut milliseconds, time.as_millis());
+        fields.put(Name::ServiceTime, &milliseconds);
     }
-    exchange.edit_response(&mut Returning { headers, status, exchange, request, caller });
+    exchange.edit_response(&mut Returning { fields, status: *status, exchange, request, caller });
 }
 
-/// The proxy's own answer. `host` is what the caller asked for.
-pub(crate) fn own(reply: &Reply, exchange: &Exchange, request: &RequestHead, caller: &Caller) -> Response<Bytes> {
+/// The proxy's own answer, and its words. `host` is what the caller asked for.
+pub(crate) fn own(reply: &Reply, exchange: &Exchange, request: &RequestHead, caller: &Caller) -> (Arrived, Bytes) {
     let answer = &reply.answer;
     let mut body = match &reply.body {
         Some(body) => Bytes::copy_from_slice(body),
         None => Bytes::copy_from_slice(answer.body.as_bytes()),
     };
-    let mut response = Response::new(Bytes::new());
-    *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let headers = response.headers_mut();
-    if let Some(status) = reply.grpc_status {
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-        headers.insert(GRPC_STATUS, HeaderValue::from(status));
-        if !body.is_empty()
-            && let Ok(message) = HeaderValue::try_from(percent_encoded(&body))
-        {
-            headers.insert(GRPC_MESSAGE, message);
+    let mut status = answer.status;
+    let mut fields = Fields::default();
+    if let Some(grpc) = reply.grpc_status {
+        fields.put(Name::ContentType, b"application/grpc");
+        fields.put(Name::GrpcStatus, grpc.to_string().as_bytes());
+        if !body.is_empty() {
+            fields.put(Name::GrpcMessage, percent_encoded(&body).as_bytes());
         }
         body = Bytes::new();
-        *response.status_mut() = StatusCode::OK;
+        status = 200;
     } else if !body.is_empty() {
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+        fields.put(Name::ContentType, b"text/plain");
     }
-    let status = response.status();
-    let headers = response.headers_mut();
-    headers.insert(header::SERVER, HeaderValue::from_static("leeboard"));
+    fields.put(Name::Server, b"leeboard");
     if answer.overloaded {
-        headers.insert(OVERLOADED, HeaderValue::from_static("true"));
+        fields.put(Name::Overloaded, b"true");
     }
-    if let Some(location) = reply.location.as_deref().and_then(|to| HeaderValue::from_str(to).ok()) {
-        headers.insert(header::LOCATION, location);
+    if let Some(location) = reply.location.as_deref().filter(|to| HeaderValue::from_str(to).is_ok()) {
+        fields.put(Name::Location, location.as_bytes());
     }
     if !matches!(reply.verdict, Verdict::Direct(_) | Verdict::Redirect(_)) {
         let reason = format!("{}; host={}; attempt={}", answer.reason, request.authority(), exchange.attempts());
-        headers.extend(HeaderValue::try_from(reason).ok().map(|reason| (REASON, reason)));
+        fields.put(Name::Reason, reason.as_bytes());
     }
-    exchange.edit_response(&mut Returning { headers, status, exchange, request, caller });
-    if request.method != http::Method::HEAD {
-        *response.body_mut() = body;
+    exchange.edit_response(&mut Returning { fields: &mut fields, status, exchange, request, caller });
+    if request.method == http::Method::HEAD && !body.is_empty() {
+        fields.replace(Name::ContentLength, body.len().to_string().as_bytes());
+        body = Bytes::new();
     }
-    response
+    (Arrived { status, fields }, body)
 }
 
 /// An answer to what could not be admitted, so that nothing is known of its route.
-pub(crate) fn refusal(answer: &leeboard_policy::verdict::Answer) -> Response<Bytes> {
-    let mut response = Response::new(Bytes::new());
-    *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::BAD_REQUEST);
-    let headers = response.headers_mut();
-    headers.insert(header::SERVER, HeaderValue::from_static("leeboard"));
-    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-    headers.insert(REASON, HeaderValue::from_static(answer.reason));
-    response
+pub(crate) fn refusal(answer: &leeboard_policy::verdict::Answer) -> Arrived {
+    let mut fields = Fields::default();
+    fields.put(Name::Server, b"leeboard");
+    fields.put(Name::Connection, b"close");
+    fields.put(Name::Reason, answer.reason.as_bytes());
+    Arrived { status: answer.status, fields }
 }
 
 /// gRPC over HTTP/2: printable ASCII but `%` stands for itself.
@@ -131,8 +125,8 @@ fn percent_encoded(text: &[u8]) -> String {
 
 /// A response that is being edited on its way back.
 struct Returning<'a> {
-    headers: &'a mut HeaderMap,
-    status: StatusCode,
+    fields: &'a mut Fields,
+    status: u16,
     exchange: &'a Exchange,
     request: &'a RequestHead,
     caller: &'a Caller,
@@ -144,9 +138,15 @@ impl Facts for Returning<'_> {
     }
 
     fn response(&self, name: &str) -> Option<Cow<'_, str>> {
-        let mut values = self.headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
-        let first = values.next()?;
-        Some(values.fold(first, |joined, value| Cow::Owned(format!("{joined},{value}"))))
+        let mut joined: Option<Cow<'_, str>> = None;
+        self.fields.each(name, &mut |value| {
+            let value = String::from_utf8_lossy(value);
+            joined = Some(match joined.take() {
+                None => value,
+                Some(before) => Cow::Owned(format!("{before},{value}")),
+            });
+        });
+        joined
     }
 
     fn other(&self, operator: &Operator, out: &mut String) -> bool {
@@ -165,7 +165,7 @@ impl Facts for Returning<'_> {
                 Some(route) if !route.name.is_empty() => write!(out, "{}", route.name),
                 _ => return false,
             },
-            Operator::ResponseCode => write!(out, "{}", self.status.as_u16()),
+            Operator::ResponseCode => write!(out, "{}", self.status),
             Operator::ResponseFlags => write!(out, "{}", self.exchange.flags()),
             _ => return connection_fact(operator, self.request, self.caller, out),
         };
@@ -175,13 +175,13 @@ impl Facts for Returning<'_> {
 
 impl HeaderEdit for Returning<'_> {
     fn remove(&mut self, name: &str) {
-        Edit(self.headers).remove(name);
+        self.fields.remove(name.as_bytes());
     }
     fn set(&mut self, name: &str, value: &str) {
-        Edit(self.headers).set(name, value);
+        self.fields.set(name, value);
     }
     fn append(&mut self, name: &str, value: &str) {
-        Edit(self.headers).append(name, value);
+        self.fields.append(name, value);
     }
 }
 
@@ -194,9 +194,9 @@ mod tests {
         for (hint, seconds) in
             [("timeout=5, max=100", Some(4)), ("max=3", None), ("timeout=x", None), ("timeout=0", Some(0))]
         {
-            let mut headers = HeaderMap::new();
-            headers.insert(KEEP_ALIVE, HeaderValue::from_static(hint));
-            assert_eq!(peer_keeps(&headers), seconds.map(Span::from_secs), "{hint}");
+            let mut fields = Fields::default();
+            fields.put(Name::KeepAlive, hint.as_bytes());
+            assert_eq!(peer_keeps(&fields), seconds.map(Span::from_secs), "{hint}");
         }
     }
 

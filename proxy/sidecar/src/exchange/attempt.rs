@@ -5,7 +5,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 
-use http::{Request, Response, StatusCode, Version};
+use http::Version;
 use leeboard_policy::cluster::{Address, Protocol};
 use leeboard_policy::endpoints::Endpoint;
 use leeboard_policy::live::LiveCluster;
@@ -18,17 +18,21 @@ use tokio::time::Sleep;
 
 use super::answer::response_head;
 use super::copies;
+use super::departure::Departure;
 use super::head::RequestHead;
 use super::ledger::Ledger;
-use crate::tunnel::{Coming, Far};
+use crate::fields::Fields;
+use crate::tunnel::Far;
 use crate::upstream::connect::ConnectError;
-use crate::upstream::pool::{Ask, Lease, NotAnswered, failure_of};
+use crate::upstream::pool::{Arrived, Ask, Lease, NotAnswered};
 use crate::upstream::upload::{UpBody, Upload};
 
 /// A response whose head has come, and the connection that it came on.
 pub(crate) struct Answered {
-    pub(crate) response: Response<Coming>,
+    pub(crate) response: Arrived,
     pub(crate) lease: Lease,
+    /// The endpoint's end of a tunnel, when that is what follows.
+    pub(crate) far: Option<Far>,
     /// From the end of the request, or from its beginning when the answer came before.
     pub(crate) service_time: Span,
 }
@@ -80,22 +84,28 @@ impl Attempting {
         };
         let now = ledger.lane.clock.now();
         ledger.exchange_mut().connected(now);
-        if let Some(socket) = lease.bare() {
+        if lease.is_bare() {
             // Its connection is all that a CONNECT asks of an endpoint.
-            let open = Response::new(Coming::Tunnel(Far::Socket(socket)));
+            let open = Arrived { status: 200, fields: Fields::default() };
             return Ok(self.after_response(open, lease, ledger));
         }
-        let request = self.request(&attempt, head, http2, ledger);
-        let sent = under_timers(lease.send(request), ledger).await;
+        let departure = Departure {
+            head,
+            number: attempt.number,
+            expected: ledger.exchange().expected(now),
+            grpc: ledger.exchange().is_grpc(),
+        };
+        let body = ledger.upload.as_ref().map_or(UpBody::Empty, |upload| UpBody::Upload(upload.reader()));
+        let sent = under_timers(lease.send(&departure, body), ledger).await;
         note_received(ledger);
         match sent {
             Err(step) => Ok(step),
-            Ok(Ok(response)) if response.status() == StatusCode::SWITCHING_PROTOCOLS && head.upgrade.is_none() => {
+            Ok(Ok(response)) if response.status == SWITCHING && head.upgrade.is_none() => {
                 Ok(failed(Failure::Protocol, true, &lease, ledger))
             }
-            Ok(Ok(response)) => Ok(self.after_response(Coming::of(response), lease, ledger)),
+            Ok(Ok(response)) => Ok(self.after_response(response, lease, ledger)),
             Ok(Err(_)) if ledger.upload.as_ref().is_some_and(Upload::failed) => Err(CallerGone),
-            Ok(Err(unanswered)) => Ok(after_failure(&unanswered, &lease, ledger)),
+            Ok(Err(unanswered)) => Ok(after_failure(unanswered, &lease, ledger)),
         }
     }
 
@@ -165,36 +175,32 @@ impl Attempting {
         Ok(endpoint)
     }
 
-    fn request(&self, attempt: &Attempt, head: &RequestHead, http2: bool, ledger: &Ledger) -> Request<UpBody> {
-        let expected = ledger.exchange().expected(ledger.lane.clock.now());
-        let parts = head.attempt(attempt.number, expected, ledger.exchange().is_grpc(), http2);
-        let body = ledger.upload.as_ref().map_or(UpBody::Empty, |upload| UpBody::Upload(upload.reader()));
-        Request::from_parts(parts, body)
-    }
-
-    fn after_response(&mut self, response: Response<Coming>, lease: Lease, ledger: &mut Ledger) -> Step {
+    fn after_response(&mut self, response: Arrived, mut lease: Lease, ledger: &mut Ledger) -> Step {
         let now = ledger.lane.clock.now();
         let replayable = replayable(ledger);
         let exchange = ledger.exchange_mut();
         let step = exchange.after(Outcome::Response(response_head(&response)), replayable, now);
         let service_time = now - exchange.received_at().unwrap_or(now);
+        let tunnel = lease.is_bare() || response.status == SWITCHING;
         match step {
-            Step::Forward => self.answered = Some(Answered { response, lease, service_time }),
-            // A connection on which the request is still being sent cannot take another.
-            _ if !ledger.upload.as_ref().is_none_or(Upload::handed_on) => {}
-            _ => {
-                if let Coming::Body(incoming) = response.into_body() {
-                    lease.drain(incoming, &ledger.lane);
-                }
+            Step::Forward => {
+                let far = if tunnel { lease.take_socket() } else { None };
+                self.answered = Some(Answered { response, lease, far, service_time });
             }
+            // A connection on which the request is still being sent cannot take another.
+            _ if tunnel || !ledger.upload.as_ref().is_none_or(Upload::handed_on) => {}
+            _ => lease.drain(&ledger.lane),
         }
         step
     }
 }
 
-fn after_failure(unanswered: &NotAnswered, lease: &Lease, ledger: &mut Ledger) -> Step {
+/// The status by which an endpoint agrees to switch protocols.
+const SWITCHING: u16 = 101;
+
+fn after_failure(unanswered: NotAnswered, lease: &Lease, ledger: &mut Ledger) -> Step {
     let written = !unanswered.unsent && lease.written();
-    failed(failure_of(&unanswered.error), written, lease, ledger)
+    failed(unanswered.failure, written, lease, ledger)
 }
 
 fn failed(failure: Failure, written: bool, lease: &Lease, ledger: &mut Ledger) -> Step {

@@ -1,11 +1,10 @@
 //! Copies of requests to mirrors: sent beside the primary, never waited for, answers thrown away.
 
-use std::future::pending;
+use std::future::{pending, poll_fn};
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::{Request, Version};
-use http_body_util::BodyExt;
+use http::Version;
 use leeboard_policy::cluster::Protocol;
 use leeboard_policy::exchange::Exchange;
 use leeboard_policy::live::Live;
@@ -13,12 +12,13 @@ use leeboard_policy::mirror::Copy;
 use leeboard_policy::outlier::Score;
 use leeboard_policy::verdict::Failure;
 
+use super::departure::Departure;
 use super::head::RequestHead;
 use crate::clock::duration;
 use crate::lane::Lane;
 use crate::telemetry::MirrorOutcome;
 use crate::telemetry::record::Reporter;
-use crate::upstream::pool::{Ask, failure_of};
+use crate::upstream::pool::Ask;
 use crate::upstream::upload::{CopyReader, UpBody, Upload};
 
 /// How much of a body a mirror may lag behind by before it is given up.
@@ -63,8 +63,8 @@ impl Sending {
         let body = body.map_or(UpBody::Empty, UpBody::Copy);
         let sent = tokio::select! {
             biased;
-            sent = tokio::time::timeout(allowed, self.exchange(&copy, live, head, grpc, body)) => sent,
             () = lost => Ok(Err(Failure::Overflow)),
+            sent = tokio::time::timeout(allowed, self.exchange(&copy, live, head, grpc, body)) => sent,
         };
         let (outcome, score) = match sent {
             Ok(Ok(status)) => (MirrorOutcome::Answered, Some(Score::Status(status))),
@@ -107,14 +107,12 @@ impl Sending {
             now: lane.clock.now(),
         };
         let mut lease = lane.pool.acquire(&ask, &lane.telemetry).await.map_err(|error| error.failure)?;
-        let request = Request::from_parts(head.attempt(1, copy.timeout, grpc, http2), body);
-        let response = lease.send(request).await.map_err(|unanswered| failure_of(&unanswered.error))?;
-        let status = response.status().as_u16();
-        let mut body = response.into_body();
-        while let Some(frame) = body.frame().await {
-            frame.map_err(|error| failure_of(&error))?;
+        let departure = Departure { head, number: 1, expected: copy.timeout, grpc };
+        let answered = lease.send(&departure, body).await.map_err(|unanswered| unanswered.failure)?;
+        while let Some(frame) = poll_fn(|cx| lease.poll_frame(cx)).await {
+            frame?;
         }
         lease.give_back(lane.clock.now(), None);
-        Ok(status)
+        Ok(answered.status)
     }
 }

@@ -5,15 +5,15 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use leeboard_policy::step::End;
 use leeboard_policy::time::Span;
+use leeboard_policy::verdict::Failure;
 use tokio::time::Sleep;
 
-use super::answer::grpc_status;
+use super::answer::grpc_status_of;
 use super::ledger::Ledger;
 use crate::tunnel::Tunnel;
-use crate::upstream::pool::{Lease, failure_of};
+use crate::upstream::pool::Lease;
 use crate::upstream::upload::Upload;
 
 /// What the caller is sent.
@@ -30,7 +30,7 @@ pub(crate) enum DownBody {
 #[derive(Debug)]
 pub(crate) enum Broken {
     /// The endpoint did.
-    Upstream(hyper::Error),
+    Upstream(Failure),
     /// The route's timeout was over.
     TimedOut,
 }
@@ -38,7 +38,7 @@ pub(crate) enum Broken {
 impl std::fmt::Display for Broken {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Broken::Upstream(error) => write!(f, "the endpoint broke off: {error}"),
+            Broken::Upstream(error) => write!(f, "the endpoint broke off: {}", error.reason()),
             Broken::TimedOut => f.write_str("the route's timeout is over"),
         }
     }
@@ -48,7 +48,6 @@ impl std::error::Error for Broken {}
 
 /// An endpoint's body under way.
 pub(crate) struct Download {
-    incoming: Incoming,
     ledger: Ledger,
     lease: Option<Lease>,
     timeout: Option<Pin<Box<Sleep>>>,
@@ -59,10 +58,10 @@ pub(crate) struct Download {
 
 impl Download {
     /// Takes over an exchange whose response head has been passed on.
-    pub(crate) fn new(incoming: Incoming, ledger: Ledger, lease: Lease, peer_keeps: Option<Span>) -> Self {
+    pub(crate) fn new(ledger: Ledger, lease: Lease, peer_keeps: Option<Span>) -> Self {
         let deadline = ledger.exchange.as_ref().and_then(|exchange| exchange.deadline());
         let timeout = deadline.map(|at| Box::pin(tokio::time::sleep_until(ledger.lane.clock.instant(at))));
-        Self { incoming, ledger, lease: Some(lease), timeout, peer_keeps, over: false, broken: None }
+        Self { ledger, lease: Some(lease), timeout, peer_keeps, over: false, broken: None }
     }
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
@@ -75,20 +74,21 @@ impl Download {
             self.end(End::TimedOut);
             return self.break_off(Broken::TimedOut, cx);
         }
-        match std::task::ready!(Pin::new(&mut self.incoming).poll_frame(cx)) {
+        let Some(lease) = &mut self.lease else { return Poll::Ready(None) };
+        match std::task::ready!(lease.poll_frame(cx)) {
             None => {
                 self.end(End::Complete { grpc_status: None });
                 Poll::Ready(None)
             }
-            Some(Err(error)) => {
-                self.end(End::Broken(failure_of(&error)));
-                self.break_off(Broken::Upstream(error), cx)
+            Some(Err(failure)) => {
+                self.end(End::Broken(failure));
+                self.break_off(Broken::Upstream(failure), cx)
             }
             Some(Ok(frame)) => {
                 if let Some(data) = frame.data_ref() {
                     self.ledger.bytes_sent += data.len() as u64;
                 } else if let Some(trailers) = frame.trailers_ref() {
-                    let status = grpc_status(trailers);
+                    let status = grpc_status_of(trailers);
                     self.ledger.grpc_status = status.or(self.ledger.grpc_status);
                     self.end(End::Complete { grpc_status: status });
                 }
@@ -102,6 +102,14 @@ impl Download {
         self.broken = Some(broken);
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.lease.as_ref().is_none_or(Lease::is_end_stream)
+    }
+
+    fn left(&self) -> Option<u64> {
+        self.lease.as_ref().map_or(Some(0), Lease::left)
     }
 
     /// A connection whose request is not all sent yet cannot take another.
@@ -119,7 +127,7 @@ impl Download {
 
 impl Drop for Download {
     fn drop(&mut self) {
-        let whole = self.incoming.is_end_stream();
+        let whole = self.is_end_stream();
         self.end(if whole { End::Complete { grpc_status: None } } else { End::CallerGone });
     }
 }
@@ -144,7 +152,7 @@ impl Body for DownBody {
 
     fn is_end_stream(&self) -> bool {
         match self {
-            DownBody::Stream(download) => download.incoming.is_end_stream(),
+            DownBody::Stream(download) => download.is_end_stream(),
             DownBody::Tunnel(_) => true,
             DownBody::Own(words, _) => words.as_ref().is_none_or(Bytes::is_empty),
         }
@@ -152,7 +160,7 @@ impl Body for DownBody {
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            DownBody::Stream(download) => download.incoming.size_hint(),
+            DownBody::Stream(download) => download.left().map_or_else(SizeHint::default, SizeHint::with_exact),
             DownBody::Tunnel(_) => SizeHint::with_exact(0),
             DownBody::Own(words, _) => SizeHint::with_exact(words.as_ref().map_or(0, |words| words.len() as u64)),
         }

@@ -3,19 +3,18 @@
 use std::borrow::Cow;
 use std::net::SocketAddr;
 
-use super::peer::PEER;
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::request::Parts;
-use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{Method, Uri, Version};
+use http::uri::{Authority, PathAndQuery};
+use http::{Method, Version};
 use leeboard_policy::dice::Dice;
 use leeboard_policy::exchange::Exchange;
 use leeboard_policy::headers::{Facts, HeaderEdit, Operator};
 use leeboard_policy::request::{Head, Tunnel};
 use leeboard_policy::rewrite::normalise;
-use leeboard_policy::time::Span;
 use leeboard_policy::verdict::BadRequest;
 
+use super::arrival::Arrival;
+use crate::fields::{Fields, Name, Names};
+use crate::http1::read::Target;
 use crate::tunnel;
 
 /// A request's head, brought to one form whatever the caller spoke.
@@ -24,95 +23,92 @@ pub(crate) struct RequestHead {
     pub(crate) method: Method,
     pub(crate) scheme: &'static str,
     /// Host or `:authority`, as it was sent.
-    pub(crate) authority: HeaderValue,
+    pub(crate) authority: String,
     /// The authority as it was sent, when a rewrite has changed it.
-    sent_authority: Option<HeaderValue>,
+    sent_authority: Option<String>,
+    /// How the caller spells `Host`.
+    pub(crate) host_name: &'static str,
     /// Path and query after normalisation.
     pub(crate) path: PathAndQuery,
-    pub(crate) headers: HeaderMap,
+    pub(crate) fields: Fields,
     /// What the proxy of the caller says of it.
-    pub(crate) peer: Option<HeaderValue>,
+    pub(crate) peer: Option<String>,
     /// The protocols that the caller wants to switch to.
-    pub(crate) upgrade: Option<HeaderValue>,
-    pub(crate) extensions: http::Extensions,
+    pub(crate) upgrade: Option<String>,
     pub(crate) version: Version,
 }
 
-const TE: HeaderName = header::TE;
+/// What belongs to one connection. RFC 9110 §7.6.1.
+const HOP_BY_HOP: &[Name] =
+    &[Name::Connection, Name::KeepAlive, Name::ProxyConnection, Name::TransferEncoding, Name::Upgrade, Name::Te];
 
-/// The headers that belong to one connection. RFC 9110 §7.6.1.
-const HOP_BY_HOP: [HeaderName; 6] = [
-    header::CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-    header::TE,
-];
-
-/// Envoy's knobs and marks, which a caller outside the proxy must not set. Envoy: removed from requests that are not internal.
-const KNOBS: [HeaderName; 15] = [
-    HeaderName::from_static("x-envoy-retry-on"),
-    HeaderName::from_static("x-envoy-retry-grpc-on"),
-    HeaderName::from_static("x-envoy-max-retries"),
-    HeaderName::from_static("x-envoy-retriable-status-codes"),
-    HeaderName::from_static("x-envoy-retriable-header-names"),
-    HeaderName::from_static("x-envoy-upstream-rq-timeout-ms"),
-    HeaderName::from_static("x-envoy-upstream-rq-per-try-timeout-ms"),
-    HeaderName::from_static("x-envoy-upstream-rq-timeout-alt-response"),
-    HeaderName::from_static("x-envoy-upstream-stream-duration-ms"),
-    HeaderName::from_static("x-envoy-hedge-on-per-try-timeout"),
-    HeaderName::from_static("x-envoy-upstream-alt-stat-name"),
-    HeaderName::from_static("x-envoy-expected-rq-timeout-ms"),
-    HeaderName::from_static("x-envoy-internal"),
-    HeaderName::from_static("x-envoy-force-trace"),
-    HeaderName::from_static("x-envoy-original-path"),
-];
-
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const ATTEMPT_COUNT: HeaderName = HeaderName::from_static("x-envoy-attempt-count");
-const ORIGINAL_PATH: HeaderName = HeaderName::from_static("x-envoy-original-path");
-const EXPECTED_TIMEOUT: HeaderName = HeaderName::from_static("x-envoy-expected-rq-timeout-ms");
-const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+/// What goes no further: what belongs to the caller's connection; Host, which is kept apart; `Expect`, for the caller has its
+/// `100 Continue` from this connection; and Envoy's knobs and marks, which a caller outside the proxy must not set. Envoy:
+/// removed from requests that are not internal.
+const NO_FURTHER: Names = Names::of(&[
+    Name::Connection,
+    Name::KeepAlive,
+    Name::ProxyConnection,
+    Name::TransferEncoding,
+    Name::Upgrade,
+    Name::Te,
+    Name::Host,
+    Name::Expect,
+    Name::Peer,
+    Name::RetryOn,
+    Name::RetryGrpcOn,
+    Name::MaxRetries,
+    Name::RetriableCodes,
+    Name::RetriableHeaders,
+    Name::Timeout,
+    Name::PerTryTimeout,
+    Name::TimeoutAnswer,
+    Name::StreamDuration,
+    Name::Hedge,
+    Name::AltStat,
+    Name::ExpectedTimeout,
+    Name::Internal,
+    Name::ForceTrace,
+    Name::OriginalPath,
+]);
 
 impl RequestHead {
-    /// Takes a head as hyper parsed it, or says why it cannot be served.
-    pub(crate) fn admit(parts: Parts, ambiguous: bool) -> Result<Self, BadRequest> {
-        if ambiguous {
-            return Err(BadRequest::AmbiguousLength);
+    /// Takes the head of what has arrived, or says why it cannot be served.
+    pub(crate) fn admit(arrival: Arrival) -> Result<Self, BadRequest> {
+        if let Some(bad) = arrival.bad {
+            return Err(bad);
         }
-        let (authority, path) = check(&parts)?;
-        let upgrade = tunnel::wanted_upgrade(&parts);
-        let Parts { method, mut headers, extensions, version, .. } = parts;
-        strip_hop_by_hop(&mut headers);
-        headers.remove(header::HOST);
-        // The caller has its `100 Continue` from this connection. Envoy: stripped.
-        headers.remove(header::EXPECT);
-        let peer = headers.remove(PEER);
-        KNOBS.iter().for_each(|knob| {
-            headers.remove(knob);
-        });
+        let (authority, path) = check(&arrival)?;
+        let upgrade = tunnel::wanted_upgrade(&arrival);
+        let Arrival { method, mut fields, version, .. } = arrival;
+        let peer = fields.text(Name::Peer).map(str::to_owned);
+        let host_name = match fields.iter().find(|(known, ..)| *known == Name::Host) {
+            Some((_, b"Host", _)) => "Host",
+            _ => "host",
+        };
+        strip(&mut fields, NO_FURTHER);
         Ok(Self {
             method,
             scheme: "http",
             authority,
             sent_authority: None,
+            host_name,
             path,
-            headers,
+            fields,
             peer,
             upgrade,
-            extensions,
             version,
         })
     }
 
     /// Envoy: what is added to every request before routing.
     pub(crate) fn announce(&mut self, dice: Dice) {
-        if !self.headers.contains_key(REQUEST_ID) {
-            self.headers.insert(REQUEST_ID, request_id(dice));
+        if !self.fields.has(Name::RequestId) {
+            self.fields.put(Name::RequestId, &request_id(dice));
         }
-        self.headers.entry(FORWARDED_PROTO).or_insert(HeaderValue::from_static("http"));
+        if !self.fields.has(Name::ForwardedProto) {
+            self.fields.put(Name::ForwardedProto, b"http");
+        }
     }
 
     /// What the chosen route makes of the head: rewrites, and the route's and destination's header operations.
@@ -120,12 +116,11 @@ impl RequestHead {
         let authority = exchange.authority(&Outgoing { head: self, caller });
         if let Some(path) = exchange.path(self.path.as_str())
             && let Ok(new) = PathAndQuery::try_from(path)
-            && let Ok(old) = HeaderValue::from_str(self.path.as_str())
         {
-            self.headers.insert(ORIGINAL_PATH, old);
+            self.fields.replace(Name::OriginalPath, self.path.as_str().as_bytes());
             self.path = new;
         }
-        if let Some(new) = authority.and_then(|text| HeaderValue::from_str(&text).ok()) {
+        if let Some(new) = authority.filter(|text| http::HeaderValue::from_str(text).is_ok()) {
             self.sent_authority = Some(std::mem::replace(&mut self.authority, new));
         }
         exchange.edit_request(&mut Outgoing { head: self, caller });
@@ -133,66 +128,29 @@ impl RequestHead {
 
     /// The authority that the caller sent, whatever it was rewritten to.
     pub(crate) fn sent_authority(&self) -> &str {
-        text(self.sent_authority.as_ref().unwrap_or(&self.authority))
-    }
-
-    /// The head of one attempt.
-    pub(crate) fn attempt(&self, number: u32, expected: Option<Span>, grpc: bool, http2: bool) -> http::request::Parts {
-        let (mut parts, ()) = http::Request::new(()).into_parts();
-        parts.method = self.method.clone();
-        parts.headers = self.headers.clone();
-        parts.extensions = self.extensions.clone();
-        parts.version = if http2 { Version::HTTP_2 } else { Version::HTTP_11 };
-        parts.headers.insert(ATTEMPT_COUNT, HeaderValue::from(number));
-        if let Some(expected) = expected {
-            let milliseconds = expected.as_millis().max(1);
-            parts.headers.insert(EXPECTED_TIMEOUT, HeaderValue::from(milliseconds));
-            if grpc && let Ok(value) = HeaderValue::try_from(format!("{milliseconds}m")) {
-                parts.headers.insert(GRPC_TIMEOUT, value);
-            }
-        }
-        if http2 {
-            let mut uri = http::uri::Parts::default();
-            uri.scheme = Some(Scheme::HTTP);
-            uri.authority = Authority::try_from(self.authority.as_bytes()).ok();
-            uri.path_and_query = Some(self.path.clone());
-            parts.uri = Uri::from_parts(uri).unwrap_or_default();
-        } else {
-            parts.uri = Uri::from(self.path.clone());
-            parts.headers.insert(header::HOST, self.authority.clone());
-            if let Some(protocols) = &self.upgrade {
-                tunnel::switch(&mut parts.headers, protocols.clone());
-            }
-        }
-        parts
+        self.sent_authority.as_ref().unwrap_or(&self.authority)
     }
 }
 
 /// The authority and path, once it is sure what the request is and where it ends.
-fn check(parts: &Parts) -> Result<(HeaderValue, PathAndQuery), BadRequest> {
-    let headers = &parts.headers;
-    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
-    if let Some(coding) = codings.next() {
-        if codings.next().is_some() || !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
-            return Err(BadRequest::UnknownCoding);
-        }
-        if headers.contains_key(header::CONTENT_LENGTH) {
-            return Err(BadRequest::AmbiguousLength);
-        }
-    }
-    if headers.get_all(header::CONTENT_LENGTH).iter().nth(1).is_some() {
+fn check(arrival: &Arrival) -> Result<(String, PathAndQuery), BadRequest> {
+    let fields = &arrival.fields;
+    if arrival.version > Version::HTTP_11 && fields.all(Name::ContentLength).nth(1).is_some() {
         return Err(BadRequest::AmbiguousLength);
     }
-    let authority = authority(parts)?;
-    if parts.method == Method::CONNECT {
-        tunnel::check_target(parts)?;
+    let authority = authority(arrival)?;
+    if arrival.method == Method::CONNECT {
+        tunnel::check_target(arrival)?;
         return Ok((authority, PathAndQuery::from_static("/")));
     }
-    let target = parts.uri.path_and_query().filter(|path| path.as_str().starts_with('/'));
-    let path = match (target, parts.uri.authority()) {
-        (Some(path), _) => path.clone(),
-        (None, Some(_)) => PathAndQuery::from_static("/"),
-        (None, None) => return Err(BadRequest::InvalidTarget),
+    let path = match &arrival.target {
+        Target::Path(path) => path.clone(),
+        Target::Uri(uri) => match (uri.path_and_query().filter(|path| path.as_str().starts_with('/')), uri.authority())
+        {
+            (Some(path), _) => path.clone(),
+            (None, Some(_)) => PathAndQuery::from_static("/"),
+            (None, None) => return Err(BadRequest::InvalidTarget),
+        },
     };
     let path = match normalise(path.as_str()).map_err(|_| BadRequest::InvalidTarget)? {
         Cow::Borrowed(_) => path,
@@ -202,64 +160,74 @@ fn check(parts: &Parts) -> Result<(HeaderValue, PathAndQuery), BadRequest> {
 }
 
 /// The target's authority if it has one (absolute form, HTTP/2), else Host. RFC 9112 §3.2.
-fn authority(parts: &Parts) -> Result<HeaderValue, BadRequest> {
-    let mut hosts = parts.headers.get_all(header::HOST).iter();
+fn authority(arrival: &Arrival) -> Result<String, BadRequest> {
+    let mut hosts = arrival.fields.all(Name::Host);
     let (host, another) = (hosts.next(), hosts.next());
     if another.is_some() {
         return Err(BadRequest::InvalidHost);
     }
-    if let Some(authority) = parts.uri.authority() {
-        if authority.as_str().contains('@') {
-            return Err(BadRequest::InvalidHost);
-        }
-        return HeaderValue::from_str(authority.as_str()).map_err(|_| BadRequest::InvalidHost);
+    if let Target::Uri(uri) = &arrival.target
+        && let Some(authority) = uri.authority()
+    {
+        return if authority.as_str().contains('@') {
+            Err(BadRequest::InvalidHost)
+        } else {
+            Ok(authority.as_str().to_owned())
+        };
     }
-    let host = host.ok_or(BadRequest::MissingHost)?;
-    if host.is_empty() {
-        return Err(BadRequest::MissingHost);
-    }
-    match Authority::try_from(host.as_bytes()) {
-        Ok(authority) if !authority.as_str().contains('@') => Ok(host.clone()),
+    let host = host.filter(|host| !host.is_empty()).ok_or(BadRequest::MissingHost)?;
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+    let name = host.split(|byte| *byte == b':').next().unwrap_or(host);
+    let port = host.get(name.len() + 1..).unwrap_or(b"");
+    let plain = name.iter().all(plain) && !name.is_empty() && port.len() < 6 && port.iter().all(u8::is_ascii_digit);
+    match std::str::from_utf8(host) {
+        Ok(host) if plain => Ok(host.to_owned()),
+        Ok(host) if !host.contains('@') && Authority::try_from(host).is_ok() => Ok(host.to_owned()),
         _ => Err(BadRequest::InvalidHost),
     }
 }
 
-/// Takes away what belongs to the connection, what `Connection` names, and any `TE` but `trailers`.
-pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    let trailers = headers.get_all(TE).iter().filter_map(|te| te.to_str().ok()).any(|te| {
-        te.split(',').any(|coding| coding.split(';').next().unwrap_or("").trim().eq_ignore_ascii_case("trailers"))
+/// Takes away what belongs to the connection.
+pub(crate) fn strip_hop_by_hop(fields: &mut Fields) {
+    strip(fields, const { Names::of(HOP_BY_HOP) });
+}
+
+/// Takes these names away, what `Connection` names, and any `TE` but `trailers`.
+fn strip(fields: &mut Fields, names: Names) {
+    let trailers = fields.all(Name::Te).flat_map(|te| te.split(|byte| *byte == b',')).any(|coding| {
+        let coding = coding.split(|byte| *byte == b';').next().unwrap_or(b"");
+        coding.trim_ascii().eq_ignore_ascii_case(b"trailers")
     });
-    if headers.contains_key(header::CONNECTION) {
-        let named: Vec<HeaderName> = headers
-            .get_all(header::CONNECTION)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','))
-            .filter_map(|name| name.trim().parse().ok())
-            .filter(|name| *name != header::TE && *name != header::CONTENT_LENGTH && *name != header::HOST)
+    if fields.has(Name::Connection) {
+        let named = fields.all(Name::Connection).flat_map(|value| value.split(|byte| *byte == b','));
+        let named: Vec<Vec<u8>> = named
+            .map(<[u8]>::trim_ascii)
+            .filter(|name| !matches!(Name::of(name), Name::Te | Name::ContentLength | Name::Host))
+            .filter(|name| !name.eq_ignore_ascii_case(b"keep-alive") && !name.eq_ignore_ascii_case(b"close"))
+            .map(<[u8]>::to_vec)
             .collect();
-        named.iter().for_each(|name| {
-            headers.remove(name);
-        });
+        named.iter().for_each(|name| fields.remove(name));
     }
-    HOP_BY_HOP.iter().for_each(|name| {
-        headers.remove(name);
-    });
+    fields.drop_all(names);
     if trailers {
-        headers.insert(TE, HeaderValue::from_static("trailers"));
+        fields.put(Name::Te, b"trailers");
     }
 }
 
 /// A version 4 UUID. RFC 9562.
-fn request_id(dice: Dice) -> HeaderValue {
+fn request_id(dice: Dice) -> [u8; 36] {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let bits = Exchange::request_id(dice) & !(0xf << 76) & !(0b11 << 62) | 4 << 76 | 0b10 << 62;
-    let hex = format!("{bits:032x}");
-    let id = [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-");
-    HeaderValue::try_from(id).unwrap_or(HeaderValue::from_static("-"))
+    let mut id = [b'-'; 36];
+    let places = (0..36).filter(|place| ![8, 13, 18, 23].contains(place));
+    for (turn, place) in places.enumerate() {
+        id[place] = DIGITS[(bits >> (124 - 4 * turn) & 0xf) as usize];
+    }
+    id
 }
 
-fn text(value: &HeaderValue) -> &str {
-    std::str::from_utf8(value.as_bytes()).unwrap_or("")
+fn text(value: &[u8]) -> &str {
+    std::str::from_utf8(value).unwrap_or("")
 }
 
 impl Head for RequestHead {
@@ -270,13 +238,13 @@ impl Head for RequestHead {
         self.scheme
     }
     fn authority(&self) -> &str {
-        text(&self.authority)
+        &self.authority
     }
     fn path_and_query(&self) -> &str {
         self.path.as_str()
     }
     fn values<'h>(&'h self, name: &str, each: &mut dyn FnMut(&'h str)) {
-        self.headers.get_all(name).iter().for_each(|value| each(text(value)));
+        self.fields.each(name, &mut |value| each(text(value)));
     }
     fn tunnel(&self) -> Option<Tunnel> {
         match &self.upgrade {
@@ -315,13 +283,13 @@ impl Facts for Outgoing<'_> {
 
 impl HeaderEdit for Outgoing<'_> {
     fn remove(&mut self, name: &str) {
-        Edit(&mut self.head.headers).remove(name);
+        self.head.fields.remove(name.as_bytes());
     }
     fn set(&mut self, name: &str, value: &str) {
-        Edit(&mut self.head.headers).set(name, value);
+        self.head.fields.set(name, value);
     }
     fn append(&mut self, name: &str, value: &str) {
-        Edit(&mut self.head.headers).append(name, value);
+        self.head.fields.append(name, value);
     }
 }
 
@@ -357,35 +325,15 @@ pub(crate) fn protocol_name(version: Version) -> &'static str {
     }
 }
 
-/// Edits a header map. A name or value that HTTP does not allow changes nothing.
-pub(crate) struct Edit<'m>(pub(crate) &'m mut HeaderMap);
-
-impl HeaderEdit for Edit<'_> {
-    fn remove(&mut self, name: &str) {
-        self.0.remove(name);
-    }
-    fn set(&mut self, name: &str, value: &str) {
-        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::from_str(value)) {
-            self.0.insert(name, value);
-        }
-    }
-    fn append(&mut self, name: &str, value: &str) {
-        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::from_str(value)) {
-            self.0.append(name, value);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn parts(target: &str, headers: &[(&str, &str)]) -> Parts {
-        let mut request = http::Request::builder().uri(target);
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        request.body(()).expect("the test's request is one").into_parts().0
+    fn arrival(target: &str, headers: &[(&str, &str)]) -> Arrival {
+        let lines: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let head = format!("GET {target} HTTP/1.1\r\n{lines}\r\n");
+        let (request, _) = crate::http1::read::request(head.as_bytes(), 4096, 50).expect("the test's request is one");
+        Arrival::of_head(request, None)
     }
 
     #[test]
@@ -410,7 +358,7 @@ mod tests {
             ("/", &[("host", "a"), ("upgrade", "h2c")], None),
         ];
         for (target, headers, expected) in table {
-            let refused = RequestHead::admit(parts(target, headers), false).err();
+            let refused = RequestHead::admit(arrival(target, headers)).err();
             assert_eq!(refused, *expected, "{target} {headers:?}");
         }
     }
@@ -429,20 +377,20 @@ mod tests {
             ("x-kept", "1"),
             ("authorization", "b"),
         ];
-        let head = RequestHead::admit(parts("/", &sent), false).expect("a good request");
-        let mut names: Vec<&str> = head.headers.keys().map(HeaderName::as_str).collect();
+        let head = RequestHead::admit(arrival("/", &sent)).expect("a good request");
+        let mut names: Vec<&str> = head.fields.iter().map(|(_, name, _)| text(name)).collect();
         names.sort_unstable();
         assert_eq!(names, ["authorization", "te", "x-kept"]);
-        assert_eq!(head.headers["te"], "trailers");
+        assert_eq!(head.fields.text(Name::Te), Some("trailers"));
     }
 
     #[test]
     fn request_ids_are_version_4() {
-        let mut head = RequestHead::admit(parts("/", &[("host", "a")]), false).expect("a good request");
+        let mut head = RequestHead::admit(arrival("/", &[("host", "a")])).expect("a good request");
         head.announce(Dice(1));
-        let id = head.headers["x-request-id"].to_str().expect("ASCII");
+        let id = head.fields.text(Name::RequestId).expect("ASCII");
         assert_eq!((id.len(), &id[14..15]), (36, "4"));
         assert!("89ab".contains(&id[19..20]));
-        assert_eq!(head.headers["x-forwarded-proto"], "http");
+        assert_eq!(head.fields.text(Name::ForwardedProto), Some("http"));
     }
 }

@@ -5,7 +5,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use http::header::HeaderValue;
 use leeboard_policy::cluster::Workload;
 use leeboard_policy::exchange::Exchange;
 use leeboard_policy::origin::Origin;
@@ -15,8 +14,8 @@ use leeboard_policy::verdict::Flags;
 
 use super::head::{Caller, RequestHead};
 use crate::drain::{Side, UnderWay};
+use crate::fields::Name;
 use crate::lane::Lane;
-use crate::listener::talk::Asked;
 use crate::telemetry::record::{LoggedHead, Record, Reporter};
 use crate::upstream::upload::Upload;
 
@@ -47,14 +46,12 @@ pub(crate) struct Ledger {
     began_wall: SystemTime,
     head: Option<Box<LoggedHead>>,
     _under_way: UnderWay,
-    _asked: Asked,
 }
 
 impl Ledger {
     /// Opens the account.
     pub(crate) fn open(
         lane: Rc<Lane>,
-        asked: Asked,
         caller: Caller,
         reporter: Reporter,
         version: http::Version,
@@ -85,31 +82,28 @@ impl Ledger {
             head: None,
             lane,
             _under_way: under_way,
-            _asked: asked,
         }
     }
 
     /// Notes what was asked for.
     pub(crate) fn note(&mut self, head: &RequestHead, seed: u64) {
         self.seed = seed;
-        self.request_head_bytes =
-            head_bytes(&head.headers) + head.path.as_str().len() as u64 + head.authority.len() as u64;
+        self.request_head_bytes = (head.fields.size() + head.path.as_str().len() + head.authority.len()) as u64;
         if self.lane.logs {
-            let text =
-                |name: &str| head.headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+            let text = |name| head.fields.get(name).map(|value| String::from_utf8_lossy(value).into_owned());
             self.head = Some(Box::new(LoggedHead {
                 method: head.method.clone(),
                 path: head.path.as_str().to_owned(),
-                authority: String::from_utf8_lossy(head.authority.as_bytes()).into_owned(),
-                user_agent: text("user-agent"),
-                forwarded_for: text("x-forwarded-for"),
-                request_id: text("x-request-id"),
+                authority: head.authority.clone(),
+                user_agent: text(Name::UserAgent),
+                forwarded_for: text(Name::ForwardedFor),
+                request_id: text(Name::RequestId),
             }));
         }
     }
 
     /// Notes what the caller's proxy says of it. Only the application's side is called by others.
-    pub(crate) fn caller_is(&mut self, peer: Option<HeaderValue>) {
+    pub(crate) fn caller_is(&mut self, peer: Option<String>) {
         self.peer = peer.filter(|_| self.reporter == Reporter::Destination).and_then(|peer| self.lane.peer(peer));
     }
 
@@ -153,11 +147,6 @@ pub(crate) fn side(reporter: Reporter) -> Side {
         Reporter::Source => Side::Outbound,
         Reporter::Destination => Side::Inbound,
     }
-}
-
-/// The size of header fields as HTTP/1 writes them.
-pub(crate) fn head_bytes(headers: &http::HeaderMap) -> u64 {
-    headers.iter().map(|(name, value)| (name.as_str().len() + value.len() + 4) as u64).sum()
 }
 
 impl Drop for Ledger {

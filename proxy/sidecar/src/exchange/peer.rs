@@ -1,15 +1,12 @@
 //! Who calls: a header in which one Leeboard tells the next which workload it stands beside, for the `source_*` labels.
 //!
+//! The header is `x-leeboard-peer`. An application never sees it, and what an application sends in it goes no further.
 //! Istio's sidecars exchange the same by headers or by mTLS. It names, it does not prove: nothing is decided by it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use http::header::{HeaderName, HeaderValue};
 use leeboard_policy::cluster::Workload;
-
-/// The header. An application never sees it, and what an application sends in it goes no further.
-pub(crate) const PEER: HeaderName = HeaderName::from_static("x-leeboard-peer");
 
 /// The longest description that is read.
 const LONGEST: usize = 1024;
@@ -26,20 +23,21 @@ const LABELS: [&str; 7] = [
 ];
 
 /// A workload as the header has it: `name=shop;namespace=demo;app=shop`. `None` when there is nothing to say.
-pub(crate) fn describe(workload: &Workload) -> Option<HeaderValue> {
+pub(crate) fn describe(workload: &Workload) -> Option<String> {
     let known = LABELS.iter().map(|key| (*key, workload.label(key)));
     let all = [("name", &*workload.name), ("namespace", &*workload.namespace)].into_iter().chain(known);
     let pairs: Vec<String> = all
         .filter(|(_, value)| !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_graphic() && byte != b';'))
         .map(|(key, value)| format!("{key}={value}"))
         .collect();
-    let text = pairs.join(";");
-    HeaderValue::try_from(text).ok().filter(|value| !value.is_empty() && value.len() <= LONGEST)
+    Some(pairs.join(";")).filter(|text| !text.is_empty() && text.len() <= LONGEST)
 }
 
 /// The workload that a header describes; what cannot be read is left out.
-pub(crate) fn read(value: &HeaderValue) -> Option<Workload> {
-    let text = value.to_str().ok().filter(|text| text.len() <= LONGEST)?;
+pub(crate) fn read(text: &str) -> Option<Workload> {
+    if text.len() > LONGEST {
+        return None;
+    }
     let mut workload = Workload { labels: BTreeMap::new(), ..Workload::default() };
     for (key, value) in text.split(';').filter_map(|pair| pair.split_once('=')) {
         let value: Arc<str> = value.into();
@@ -81,9 +79,9 @@ mod tests {
     fn what_is_no_description_names_nobody() {
         assert_eq!(describe(&Workload::default()), None);
         for text in ["", "=;;x", "name", "other=1"] {
-            assert_eq!(read(&HeaderValue::from_static(text)), Some(Workload::default()), "{text}");
+            assert_eq!(read(text), Some(Workload::default()), "{text}");
         }
-        let long = HeaderValue::try_from(format!("name={}", "x".repeat(LONGEST))).expect("a value");
+        let long = format!("name={}", "x".repeat(LONGEST));
         assert_eq!(read(&long), None);
     }
 }

@@ -1,31 +1,30 @@
-//! The rim of the proxy: what a listener hands to hyper. Its layers decide nothing; they only keep one request's trouble
+//! The rim of the proxy: what a listener hands a request to. Its layers decide nothing; they only keep one request's trouble
 //! from becoming another's.
 
 use std::convert::Infallible;
-use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use http::{Request, Response, StatusCode};
+use http::{Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use leeboard_policy::request::Entrance;
-use tower::Layer;
+use tower::{Layer, Service};
 
-use super::talk::Talk;
+use crate::exchange::arrival::Arrival;
 use crate::exchange::download::DownBody;
 use crate::exchange::head::Caller;
-use crate::exchange::serve;
+use crate::exchange::{Answer, serve};
+use crate::fields::{Fields, Name, Names};
 use crate::lane::Lane;
-use crate::tunnel::Berth;
 
-/// What hyper calls.
-pub(super) type Service = Isolated<Door>;
+/// What serves the requests of one connection.
+pub(super) type Rim = Isolated<Door>;
 
 /// The service of one connection.
-pub(super) fn service(lane: Rc<Lane>, entrance: Entrance, caller: Caller, talk: Rc<Talk>, berth: Berth) -> Service {
-    Isolation.layer(Door { lane, entrance, caller, talk, berth })
+pub(super) fn rim(lane: Rc<Lane>, entrance: Entrance, caller: Caller) -> Rim {
+    Isolation.layer(Door { lane, entrance, caller })
 }
 
 /// Where requests come in.
@@ -34,14 +33,12 @@ pub(super) struct Door {
     lane: Rc<Lane>,
     entrance: Entrance,
     caller: Caller,
-    talk: Rc<Talk>,
-    berth: Berth,
 }
 
-type Answering = Pin<Box<dyn Future<Output = Result<Response<DownBody>, Infallible>>>>;
+type Answering = Pin<Box<dyn Future<Output = Result<Answer, Infallible>>>>;
 
-impl tower::Service<Request<Incoming>> for Door {
-    type Response = Response<DownBody>;
+impl Service<Arrival> for Door {
+    type Response = Answer;
     type Error = Infallible;
     type Future = Answering;
 
@@ -49,17 +46,9 @@ impl tower::Service<Request<Incoming>> for Door {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Incoming>) -> Answering {
-        let ambiguous = self.talk.request_begins();
-        let Self { lane, entrance, caller, talk, berth } = self.clone();
-        let asked = talk.request();
-        Box::pin(async move {
-            let mut response = serve(lane, entrance, caller, request, asked, ambiguous).await;
-            if let DownBody::Tunnel(tunnel) = response.body_mut() {
-                berth.set(tunnel.take());
-            }
-            Ok(response)
-        })
+    fn call(&mut self, arrival: Arrival) -> Answering {
+        let answering = serve(self.lane.clone(), self.entrance, self.caller, arrival);
+        Box::pin(async { Ok(answering.await) })
     }
 }
 
@@ -78,28 +67,60 @@ impl<S> Layer<S> for Isolation {
 #[derive(Clone)]
 pub(super) struct Isolated<S>(S);
 
-impl<S> tower::Service<Request<Incoming>> for Isolated<S>
+/// A request that is being answered.
+pub(super) struct Isolating<F>(F);
+
+impl<S, F> Service<Arrival> for Isolated<S>
 where
-    S: tower::Service<Request<Incoming>, Response = Response<DownBody>, Error = Infallible, Future = Answering>,
+    S: Service<Arrival, Response = Answer, Error = Infallible, Future = F>,
+    F: Future<Output = Result<Answer, Infallible>> + Unpin,
 {
-    type Response = Response<DownBody>;
+    type Response = Answer;
     type Error = Infallible;
-    type Future = Answering;
+    type Future = Isolating<F>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.0.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<Incoming>) -> Answering {
-        let mut answering = self.0.call(request);
-        Box::pin(poll_fn(move |cx| match catch_unwind(AssertUnwindSafe(|| answering.as_mut().poll(cx))) {
+    fn call(&mut self, arrival: Arrival) -> Isolating<F> {
+        Isolating(self.0.call(arrival))
+    }
+}
+
+impl<F: Future<Output = Result<Answer, Infallible>> + Unpin> Future for Isolating<F> {
+    type Output = Result<Answer, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match catch_unwind(AssertUnwindSafe(|| Pin::new(&mut self.0).poll(cx))) {
             Ok(polled) => polled,
             Err(_) => {
                 tracing::error!("a request's task panicked; it is answered with 500");
-                let mut response = Response::new(DownBody::Own(None, None));
-                *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
-                Poll::Ready(Ok(response))
+                let (fields, body) = (Fields::default(), DownBody::Own(None, None));
+                Poll::Ready(Ok(Answer { status: 500, fields, body }))
             }
-        }))
+        }
+    }
+}
+
+/// What HTTP/2 calls for each of its streams.
+#[derive(Clone)]
+pub(super) struct Streams(pub(super) Rim);
+
+impl hyper::service::Service<Request<Incoming>> for Streams {
+    type Response = Response<DownBody>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<DownBody>, Infallible>>>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let answering = self.0.clone().call(Arrival::of_stream(request));
+        Box::pin(async move {
+            let Answer { status, fields, body } = answering.await?;
+            let mut response = Response::new(body);
+            *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            *response.version_mut() = Version::HTTP_2;
+            *response.headers_mut() = fields.to_map(const { Names::of(&[Name::Connection]) });
+            Ok(response)
+        })
     }
 }

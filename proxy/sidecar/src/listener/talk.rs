@@ -1,160 +1,141 @@
-//! A caller's socket, and what must be known of the talk on it: which protocol, since when a head is awaited, whether a
-//! head was ambiguous.
+//! A caller's socket, and what must be known of the talk on it: since when a head is awaited, and whether it is to end.
 
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 
-use bytes::{Buf, Bytes};
+use bytes::{Buf, BytesMut};
 use leeboard_policy::time::{Span, Time};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::sync::Notify;
 
-use super::smuggling;
-use crate::clock::Clock;
+use crate::drain::{Manner, Side, Stance};
 use crate::upstream::socket::read_what_is_there;
-
-/// What an HTTP/2 connection begins with. RFC 9113 §3.4.
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
-/// How much is read at first: most heads whole, so that what is ambiguous in them is seen.
-const FIRST_READ: usize = 4096;
 
 /// The talk on one connection.
 pub(crate) struct Talk {
-    clock: Clock,
+    side: Side,
     /// When the first byte of a head came that is not complete yet.
     head_since: Cell<Option<Time>>,
-    requests: Cell<u32>,
-    ambiguous: Cell<bool>,
-    late: Notify,
+    late: Cell<bool>,
+    closing: Cell<bool>,
+    /// Whom to wake when either of these is set.
+    waiting: RefCell<Option<Waker>>,
+}
+
+/// Why a talk is broken off while a head is awaited.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Cue {
+    /// A head has taken too long.
+    Late,
+    /// The connection is to end before its next request.
+    Close,
 }
 
 impl Talk {
-    fn new(clock: Clock) -> Self {
-        Self {
-            clock,
-            head_since: Cell::new(None),
-            requests: Cell::new(0),
-            ambiguous: Cell::new(false),
-            late: Notify::new(),
+    /// Notes that a part of a head is here, and the rest is awaited; or that none is.
+    pub(super) fn heard(&self, since: Option<Time>) {
+        match since {
+            Some(now) if self.head_since.get().is_none() => self.head_since.set(Some(now)),
+            Some(_) => {}
+            None => self.head_since.set(None),
         }
     }
 
-    fn heard(&self, bytes: &[u8]) {
-        if self.requests.get() > 0 {
-            // It belongs to a request that is being served, or waits for the end of that.
-            return;
+    /// Whether a part of a head is here.
+    pub(super) fn mid_head(&self) -> bool {
+        self.head_since.get().is_some()
+    }
+
+    /// Whether this is to be the last request.
+    pub(super) fn closing(&self) -> bool {
+        self.closing.get()
+    }
+
+    /// Waits to be told that the wait is over.
+    pub(super) fn poll_cue(&self, cx: &mut Context<'_>) -> Poll<Cue> {
+        if self.late.get() {
+            return Poll::Ready(Cue::Late);
         }
-        if self.head_since.get().is_none() {
-            self.head_since.set(Some(self.clock.now()));
+        if self.closing.get() && !self.mid_head() {
+            return Poll::Ready(Cue::Close);
         }
-        if smuggling::ambiguous(bytes) {
-            self.ambiguous.set(true);
+        let mut waiting = self.waiting.borrow_mut();
+        if !waiting.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            *waiting = Some(cx.waker().clone());
         }
+        Poll::Pending
     }
 
-    /// A head is complete. Tells whether it was ambiguous.
-    pub(super) fn request_begins(&self) -> bool {
-        self.head_since.set(None);
-        self.ambiguous.take()
-    }
-
-    /// Counts a request until its exchange is over.
-    pub(super) fn request(self: &Rc<Self>) -> Asked {
-        self.requests.set(self.requests.get() + 1);
-        Asked(self.clone())
-    }
-
-    /// Waits until a head has been awaited for too long.
-    pub(super) async fn late(&self) {
-        self.late.notified().await;
-    }
-}
-
-/// A request that is being served.
-pub(crate) struct Asked(Rc<Talk>);
-
-impl Drop for Asked {
-    fn drop(&mut self) {
-        self.0.requests.set(self.0.requests.get() - 1);
+    fn tell(&self, cue: &Cell<bool>) {
+        cue.set(true);
+        if let Some(waker) = &*self.waiting.borrow() {
+            waker.wake_by_ref();
+        }
     }
 }
 
 /// All talks of a worker, for one look at a time instead of a timer for each.
 #[derive(Default)]
-pub(crate) struct Talks(RefCell<Vec<Weak<Talk>>>);
+pub(crate) struct Talks {
+    list: RefCell<Vec<Weak<Talk>>>,
+    stance: Cell<Option<Stance>>,
+}
 
 impl Talks {
     /// Begins a talk.
-    pub(crate) fn begin(&self, clock: Clock) -> Rc<Talk> {
-        let talk = Rc::new(Talk::new(clock));
-        self.0.borrow_mut().push(Rc::downgrade(&talk));
+    pub(crate) fn begin(&self, side: Side) -> Rc<Talk> {
+        let closing = self.stance.get().is_some_and(|stance| stance.of(side) == Manner::Closing);
+        let talk = Rc::new(Talk {
+            side,
+            head_since: Cell::new(None),
+            late: Cell::new(false),
+            closing: Cell::new(closing),
+            waiting: RefCell::new(None),
+        });
+        self.list.borrow_mut().push(Rc::downgrade(&talk));
         talk
     }
 
     /// Ends those whose head has taken longer than allowed; `None` allows any time.
     pub(crate) fn hurry(&self, now: Time, allowed: Option<Span>) {
-        self.0.borrow_mut().retain(|talk| {
+        self.list.borrow_mut().retain(|talk| {
             let Some(talk) = talk.upgrade() else { return false };
-            if let Some(allowed) = allowed
-                && talk.head_since.get().is_some_and(|since| now - since > allowed)
-            {
-                talk.late.notify_one();
+            if allowed.is_some_and(|allowed| talk.head_since.get().is_some_and(|since| now - since > allowed)) {
+                talk.tell(&talk.late);
             }
             true
         });
-    }
-}
-
-/// A caller's socket. What was read to tell the protocol is read again first.
-pub(crate) struct Downstream {
-    stream: Rc<TcpStream>,
-    first: Bytes,
-    /// HTTP/2 needs none of what is watched for in HTTP/1.
-    talk: Option<Rc<Talk>>,
-}
-
-impl Downstream {
-    /// Waits for the first bytes and tells by them whether they are HTTP/2.
-    pub(crate) async fn detect(stream: Rc<TcpStream>, talk: Rc<Talk>) -> io::Result<(Self, bool)> {
-        let mut first = Vec::new();
-        let http2 = loop {
-            stream.readable().await?;
-            first.reserve(FIRST_READ);
-            match stream.try_read_buf(&mut first) {
-                Ok(0) => break false,
-                Ok(_) => {
-                    let seen = first.len().min(PREFACE.len());
-                    if first[..seen] != PREFACE[..seen] {
-                        break false;
-                    }
-                    if seen == PREFACE.len() {
-                        break true;
-                    }
-                    talk.head_since.set(talk.head_since.get().or(Some(talk.clock.now())));
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Err(error),
-            }
-        };
-        if http2 {
-            talk.head_since.set(None);
-        } else if !first.is_empty() {
-            talk.heard(&first);
+        let mut list = self.list.borrow_mut();
+        if list.capacity() > 64 && list.capacity() / 4 > list.len() {
+            list.shrink_to(64);
         }
-        Ok((Self { stream, first: first.into(), talk: (!http2).then_some(talk) }, http2))
+    }
+
+    /// Tells the talks of each side how the process means to end.
+    pub(crate) fn heed(&self, stance: Stance) {
+        self.stance.set(Some(stance));
+        let list = self.list.borrow();
+        for talk in list.iter().filter_map(Weak::upgrade).filter(|talk| stance.of(talk.side) == Manner::Closing) {
+            talk.tell(&talk.closing);
+        }
     }
 }
 
+/// A caller's socket, for HTTP/2 and tunnels. What was read to tell the protocol is read again first.
+pub(crate) struct Downstream {
+    stream: Arc<TcpStream>,
+    first: BytesMut,
+}
+
 impl Downstream {
-    /// From now on it carries no HTTP, so that nothing is looked for in it.
-    pub(super) fn forget_http(&mut self) {
-        self.talk = None;
+    /// A socket from which `first` has been read.
+    pub(super) fn new(stream: Arc<TcpStream>, first: BytesMut) -> Self {
+        Self { stream, first }
     }
 }
 
@@ -167,19 +148,12 @@ impl AsyncRead for Downstream {
             this.first.advance(count);
             if this.first.is_empty() {
                 // The room that they took is given back.
-                this.first = Bytes::new();
+                this.first = BytesMut::new();
             }
             return Poll::Ready(Ok(()));
         }
-        let before = buf.filled().len();
         let stream = &this.stream;
-        let done: Poll<io::Result<()>> = read_what_is_there!(stream, cx, buf);
-        std::task::ready!(done)?;
-        let read = &buf.filled()[before..];
-        if let (Some(talk), false) = (&this.talk, read.is_empty()) {
-            talk.heard(read);
-        }
-        Poll::Ready(Ok(()))
+        read_what_is_there!(stream, cx, buf)
     }
 }
 

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use hyper::client::conn::{http1, http2};
+use hyper::client::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use leeboard_policy::cluster::{Address, Connection as Settings};
 use leeboard_policy::verdict::Failure;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpStream, UnixStream};
 
+use super::http1::One;
 use super::socket::{Meter, Metered, Stream};
 use super::upload::UpBody;
 use crate::clock::duration;
@@ -29,17 +30,13 @@ pub(crate) struct ConnectError {
 /// The sending side of a new connection.
 pub(crate) enum Sender {
     /// One request at a time.
-    One(http1::SendRequest<UpBody>),
+    One(Box<One>),
     /// Many streams, at most as many as the peer allows just now.
     Many(http2::SendRequest<UpBody>, Arc<AtomicUsize>),
     /// The socket itself.
     Bare(Metered),
 }
 
-/// Envoy: the most header fields of a message.
-const MAX_HEADERS: usize = 1_000;
-/// How much of an HTTP/1 connection is buffered, each way.
-const HTTP1_BUFFER: usize = 64 * 1024;
 /// HTTP/2 flow-control windows: wide enough for a fast stream, narrow enough for back-pressure to be felt.
 const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
@@ -96,16 +93,12 @@ fn refused(error: std::io::Error) -> ConnectError {
     ConnectError { failure, words: error.to_string().into() }
 }
 
-/// The connection's driver runs on this worker for as long as the connection lives.
+/// An HTTP/2 connection's driver runs on this worker for as long as the connection lives; HTTP/1 needs none.
 async fn handshake(socket: Metered, settings: &Settings, http2: bool) -> Result<Sender, ConnectError> {
-    let io = TokioIo::new(socket);
     if !http2 {
-        let mut builder = http1::Builder::new();
-        builder.preserve_header_case(true).max_headers(MAX_HEADERS).max_buf_size(HTTP1_BUFFER);
-        let (sender, driver) = builder.handshake(io).await.map_err(broken)?;
-        tokio::task::spawn_local(driver.with_upgrades());
-        return Ok(Sender::One(sender));
+        return Ok(Sender::One(Box::new(One::new(socket))));
     }
+    let io = TokioIo::new(socket);
     let mut builder = http2::Builder::new(OnThisWorker);
     builder
         .timer(TokioTimer::new())

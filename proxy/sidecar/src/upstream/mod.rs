@@ -1,6 +1,7 @@
 //! The way to endpoints: connections, pools and bodies.
 
 pub(crate) mod connect;
+pub(crate) mod http1;
 pub(crate) mod pool;
 pub(crate) mod shared;
 pub(crate) mod shelf;

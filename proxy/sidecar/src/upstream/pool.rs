@@ -4,14 +4,16 @@
 //! A cluster with it has one set for all workers, in [`super::shared`].
 
 use std::cell::RefCell;
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use http::{Request, Response};
-use http_body::Body;
-use http_body_util::BodyExt;
+use bytes::Bytes;
+use http_body::{Body, Frame};
 use hyper::body::Incoming;
 use leeboard_policy::cluster::Connection as Settings;
 use leeboard_policy::endpoints::{Endpoint, EndpointId};
@@ -27,6 +29,8 @@ use super::shared::{SharedPool, SharedPools};
 use super::shelf::{Connection, Held, Many, Shelf, Wire};
 use super::socket::Metered;
 use super::upload::UpBody;
+use crate::exchange::departure::Departure;
+use crate::fields::Fields;
 use crate::lane::Lane;
 use crate::telemetry::WorkerTelemetry;
 use crate::telemetry::worker::PoolCounters;
@@ -236,18 +240,24 @@ pub(crate) struct Lease {
     home: Home,
     max_requests: Option<u32>,
     written_before: u64,
+    /// The body of an HTTP/2 stream's response.
+    body: Option<Incoming>,
     /// Whether the connection has served a request before.
     pub(crate) reused: bool,
 }
 
-/// What came of sending.
-pub(crate) type Sent = Result<Response<Incoming>, NotAnswered>;
+/// The head of a response.
+#[derive(Debug)]
+pub(crate) struct Arrived {
+    pub(crate) status: u16,
+    pub(crate) fields: Fields,
+}
 
 /// Why a request was not answered.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct NotAnswered {
-    /// What hyper says.
-    pub(crate) error: hyper::Error,
+    /// What went wrong.
+    pub(crate) failure: Failure,
     /// Whether none of it was handed to the connection.
     pub(crate) unsent: bool,
 }
@@ -260,38 +270,81 @@ impl Lease {
             endpoint: ask.endpoint.id(),
             home,
             max_requests: ask.settings.max_requests,
+            body: None,
             reused,
         }
     }
 
     /// Sends a request and waits for the head of its response.
-    pub(crate) async fn send(&mut self, request: Request<UpBody>) -> Sent {
+    pub(crate) async fn send(&mut self, request: &Departure<'_>, body: UpBody) -> Result<Arrived, NotAnswered> {
         let Some(connection) = &mut self.connection else { unreachable!("a lease has its connection until it ends") };
         connection.served += 1;
         match &mut connection.wire {
-            Wire::One(sender) => {
-                if let Err(error) = sender.ready().await {
-                    return Err(NotAnswered { error, unsent: true });
-                }
-                sender.try_send_request(request).await.map_err(not_answered)
+            Wire::One(one) => {
+                one.begin(body, request.says_length(), request.is_head(), |out| request.write(out));
+                let answered = poll_fn(|cx| one.poll_head(cx)).await;
+                let response = answered.map_err(|failure| NotAnswered { failure, unsent: false })?;
+                Ok(Arrived { status: response.status, fields: response.fields })
             }
             Wire::Many(many) => {
                 let mut sender = many.sender.clone();
                 if let Err(error) = sender.ready().await {
-                    return Err(NotAnswered { error, unsent: true });
+                    return Err(NotAnswered { failure: failure_of(&error), unsent: true });
                 }
-                sender.try_send_request(request).await.map_err(not_answered)
+                let sent = sender.try_send_request(request.http2(body)).await;
+                let (parts, incoming) = sent.map_err(not_answered)?.into_parts();
+                self.body = Some(incoming);
+                Ok(Arrived { status: parts.status.as_u16(), fields: Fields::from_map(&parts.headers) })
             }
             Wire::Bare(_) => unreachable!("a bare connection is asked for when there is no request to send"),
         }
     }
 
-    /// The socket of a bare connection, once; the lease still holds its place.
-    pub(crate) fn bare(&mut self) -> Option<Metered> {
-        match &mut self.connection.as_mut()?.wire {
-            Wire::Bare(socket) => socket.take(),
-            Wire::One(_) | Wire::Many(_) => None,
+    /// The next frame of the response.
+    pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
+        match (&mut self.body, self.connection.as_mut().map(|connection| &mut connection.wire)) {
+            (Some(body), _) => {
+                let frame = ready!(Pin::new(&mut *body).poll_frame(cx));
+                // A stream that was reset without an error has no end either, though hyper lets it look so.
+                let cut = (frame.is_none() && !body.is_end_stream()).then_some(Err(Failure::RemoteReset));
+                Poll::Ready(frame.map(|frame| frame.map_err(|error| failure_of(&error))).or(cut))
+            }
+            (None, Some(Wire::One(one))) => one.poll_frame(cx),
+            (None, _) => Poll::Ready(None),
         }
+    }
+
+    /// Whether the response is over.
+    pub(crate) fn is_end_stream(&self) -> bool {
+        match (&self.body, self.connection.as_ref().map(|connection| &connection.wire)) {
+            (Some(body), _) => body.is_end_stream(),
+            (None, Some(Wire::One(one))) => one.is_end_stream(),
+            (None, _) => true,
+        }
+    }
+
+    /// How long the rest of the response's body is, where that is known.
+    pub(crate) fn left(&self) -> Option<u64> {
+        match (&self.body, self.connection.as_ref().map(|connection| &connection.wire)) {
+            (Some(body), _) => body.size_hint().exact(),
+            (None, Some(Wire::One(one))) => one.left(),
+            (None, _) => Some(0),
+        }
+    }
+
+    /// The connection itself, once, and what has been read from it: it leaves HTTP, or never was. The lease still holds its
+    /// place.
+    pub(crate) fn take_socket(&mut self) -> Option<(Metered, Bytes)> {
+        match std::mem::replace(&mut self.connection.as_mut()?.wire, Wire::Bare(None)) {
+            Wire::Bare(socket) => Some((socket?, Bytes::new())),
+            Wire::One(one) => Some(one.into_socket()),
+            Wire::Many(_) => None,
+        }
+    }
+
+    /// Whether the connection never was HTTP.
+    pub(crate) fn is_bare(&self) -> bool {
+        self.connection.as_ref().is_some_and(|connection| matches!(connection.wire, Wire::Bare(_)))
     }
 
     /// Whether anything has been handed to the kernel on this connection since it was leased.
@@ -305,23 +358,28 @@ impl Lease {
     }
 
     /// Reads what is left of a response that is not passed on, so that the connection can be kept. A long one is not worth it.
-    pub(crate) fn drain(self, body: Incoming, lane: &Rc<Lane>) {
-        let short = body.size_hint().upper().is_some_and(|length| length <= DRAINED);
-        if short {
-            let lane = lane.clone();
-            tokio::task::spawn_local(async move {
-                if let Ok(Ok(_)) = tokio::time::timeout(DRAIN_TIME, body.collect()).await {
-                    self.give_back(lane.clock.now(), None);
-                }
-            });
+    pub(crate) fn drain(mut self, lane: &Rc<Lane>) {
+        if self.is_end_stream() {
+            return self.give_back(lane.clock.now(), None);
         }
+        if self.left().is_none_or(|left| left > DRAINED) {
+            return;
+        }
+        let lane = lane.clone();
+        tokio::task::spawn_local(async move {
+            let rest = async { while let Some(Ok(_)) = poll_fn(|cx| self.poll_frame(cx)).await {} };
+            if tokio::time::timeout(DRAIN_TIME, rest).await.is_ok() && self.is_end_stream() {
+                self.give_back(lane.clock.now(), None);
+            }
+        });
     }
 
     /// Keeps the connection for another request. `peer_keeps` is how long the peer says that it waits.
     pub(crate) fn give_back(mut self, now: Time, peer_keeps: Option<Span>) {
         let Some(mut connection) = self.connection.take() else { return };
         let spent = self.max_requests.is_some_and(|most| connection.served >= most);
-        if !spent && matches!(connection.wire, Wire::One(_)) {
+        let Wire::One(one) = &mut connection.wire else { return };
+        if one.rest() && !spent {
             connection.idle_since = now;
             connection.keep = [connection.keep, peer_keeps].into_iter().flatten().min();
             match &self.home {
@@ -341,13 +399,13 @@ impl Drop for Lease {
     }
 }
 
-fn not_answered(mut failed: hyper::client::conn::TrySendError<Request<UpBody>>) -> NotAnswered {
+fn not_answered(mut failed: hyper::client::conn::TrySendError<http::Request<UpBody>>) -> NotAnswered {
     let unsent = failed.take_message().is_some();
-    NotAnswered { error: failed.into_error(), unsent }
+    NotAnswered { failure: failure_of(&failed.into_error()), unsent }
 }
 
 /// What hyper's error means to the policy.
-pub(crate) fn failure_of(error: &hyper::Error) -> Failure {
+fn failure_of(error: &hyper::Error) -> Failure {
     use std::error::Error;
     let h2 =
         std::iter::successors(error.source(), |error| (*error).source()).find_map(|e| e.downcast_ref::<h2::Error>());

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
-use hyper::client::conn::{http1, http2};
+use hyper::client::conn::http2;
 use leeboard_policy::endpoints::EndpointId;
 use leeboard_policy::limits::Slot;
 use leeboard_policy::time::{Span, Time};
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use super::http1::One;
 use super::socket::{Meter, Metered};
 use super::upload::UpBody;
 
@@ -40,7 +41,7 @@ pub(crate) struct Held {
 #[derive(Debug)]
 pub(crate) enum Wire {
     /// HTTP/1.
-    One(http1::SendRequest<UpBody>),
+    One(Box<One>),
     /// A stream's part in an HTTP/2 connection.
     Many(Arc<Many>),
     /// No request: what comes after a CONNECT. Empty once the tunnel has the socket.
@@ -108,7 +109,7 @@ pub(crate) struct Shelf {
     many: FxHashMap<EndpointId, Vec<Arc<Many>>>,
 }
 
-/// Below this age a connection is taken as it is: its driver has just been run.
+/// Below this age a connection is taken as it is: the runtime has just looked at it.
 const TRUSTED: Span = Span::from_millis(1);
 
 impl Shelf {
@@ -177,16 +178,16 @@ impl Connection {
     /// Neither closed nor too old.
     fn fresh(&self, now: Time) -> bool {
         let open = match &self.wire {
-            Wire::One(sender) => !sender.is_closed(),
+            Wire::One(_) => !self.meter.stale(false),
             Wire::Many(many) => !many.sender.is_closed(),
             Wire::Bare(_) => false,
         };
         open && self.keep.is_none_or(|keep| now - self.idle_since < keep)
     }
 
-    /// Fresh, and nothing has come from the peer that its driver has not seen.
+    /// Fresh, and nothing has come from the peer that the runtime has not heard of.
     fn usable(&self, now: Time) -> bool {
-        self.fresh(now) && (now - self.idle_since < TRUSTED || !self.meter.stale())
+        self.fresh(now) && (now - self.idle_since < TRUSTED || !self.meter.stale(true))
     }
 }
 

@@ -8,9 +8,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll};
 
+use bytes::BytesMut;
 use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
+
+use crate::http1::incoming::Readable;
 
 /// A connected socket.
 #[derive(Debug)]
@@ -40,15 +43,47 @@ impl Meter {
         self.local
     }
 
-    /// Whether the peer has closed, or sent something unasked, that no one has read yet.
-    pub(crate) fn stale(&self) -> bool {
-        let mut byte = [MaybeUninit::uninit()];
+    /// Whether the peer has closed, or sent something unasked, that no one has read yet. The kernel is asked only when
+    /// `surely`, or when the runtime has heard something.
+    pub(crate) fn stale(&self, surely: bool) -> bool {
+        let peek = |socket: SockRef<'_>| socket.peek(&mut [MaybeUninit::uninit()]);
         let peeked = match &self.stream {
-            Stream::Tcp(stream) => SockRef::from(stream).peek(&mut byte),
-            Stream::Unix(stream) => SockRef::from(stream).peek(&mut byte),
+            Stream::Tcp(stream) if surely => peek(SockRef::from(stream)),
+            Stream::Tcp(stream) => stream.try_io(Interest::READABLE, || peek(SockRef::from(stream))),
+            Stream::Unix(stream) if surely => peek(SockRef::from(stream)),
+            Stream::Unix(stream) => stream.try_io(Interest::READABLE, || peek(SockRef::from(stream))),
         };
         !matches!(peeked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
+}
+
+impl Readable for Stream {
+    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Stream::Tcp(stream) => stream.poll_readable(cx),
+            Stream::Unix(stream) => stream.poll_readable(cx),
+        }
+    }
+
+    fn read_what_is_there(&self, read: &mut BytesMut) -> io::Result<usize> {
+        match self {
+            Stream::Tcp(stream) => stream.read_what_is_there(read),
+            Stream::Unix(stream) => stream.read_what_is_there(read),
+        }
+    }
+}
+
+/// Runs a non-blocking call once the socket is ready for it, and waits again when it was not.
+macro_rules! when_ready {
+    ($stream:expr, $ready:ident, $cx:expr, $call:expr) => {
+        loop {
+            std::task::ready!($stream.$ready($cx))?;
+            match $call {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+                result => break Poll::Ready(result),
+            }
+        }
+    };
 }
 
 /// A socket whose traffic is counted.
@@ -65,23 +100,26 @@ impl Metered {
         Self(Arc::new(Meter { stream, written: AtomicU64::new(0), local }))
     }
 
+    /// The socket itself.
+    pub(crate) fn stream(&self) -> &Stream {
+        &self.0.stream
+    }
+
+    /// Writes what it can of some pieces.
+    pub(crate) fn poll_write_all_of(&self, cx: &mut Context<'_>, pieces: [&[u8]; 3]) -> Poll<io::Result<usize>> {
+        let (slices, alone) = (pieces.map(io::IoSlice::new), pieces[1].is_empty() && pieces[2].is_empty());
+        self.counted(match &self.0.stream {
+            Stream::Tcp(stream) if alone => when_ready!(stream, poll_write_ready, cx, stream.try_write(pieces[0])),
+            Stream::Tcp(stream) => when_ready!(stream, poll_write_ready, cx, stream.try_write_vectored(&slices)),
+            Stream::Unix(stream) if alone => when_ready!(stream, poll_write_ready, cx, stream.try_write(pieces[0])),
+            Stream::Unix(stream) => when_ready!(stream, poll_write_ready, cx, stream.try_write_vectored(&slices)),
+        })
+    }
+
     /// The counts.
     pub(crate) fn meter(&self) -> Arc<Meter> {
         self.0.clone()
     }
-}
-
-/// Runs a non-blocking call once the socket is ready for it, and waits again when it was not.
-macro_rules! when_ready {
-    ($stream:expr, $ready:ident, $cx:expr, $call:expr) => {
-        loop {
-            std::task::ready!($stream.$ready($cx))?;
-            match $call {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
-                result => break Poll::Ready(result),
-            }
-        }
-    };
 }
 
 /// Reads once. When that was less than there is room for, the socket is told by `WouldBlock` that it is empty, as tokio

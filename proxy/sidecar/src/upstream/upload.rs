@@ -9,8 +9,9 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::sync::Notify;
+
+use crate::exchange::arrival::Inflow;
 
 /// What a request to an endpoint carries.
 #[derive(Debug, Default)]
@@ -28,7 +29,7 @@ pub(crate) enum UpBody {
 #[derive(Debug)]
 pub(crate) enum UploadError {
     /// The caller broke off.
-    Caller(hyper::Error),
+    Caller(crate::exchange::arrival::CallerBroke),
     /// Another attempt has taken over, or a mirror could not keep pace.
     Abandoned,
 }
@@ -95,7 +96,7 @@ struct Shared {
 
 #[derive(Debug)]
 struct State {
-    incoming: Incoming,
+    incoming: Inflow,
     /// What has been read so far, as long as all of it fits.
     kept: Vec<Bytes>,
     kept_bytes: usize,
@@ -113,8 +114,8 @@ struct State {
 
 impl Upload {
     /// A body of which up to `limit` bytes are kept.
-    pub(crate) fn new(incoming: Incoming, limit: usize) -> Self {
-        let length = incoming.size_hint().exact();
+    pub(crate) fn new(incoming: Inflow, limit: usize) -> Self {
+        let length = incoming.length();
         let state = State {
             incoming,
             kept: Vec::new(),
@@ -246,7 +247,7 @@ impl Reader {
             let trailers = state.trailers.clone().filter(|_| !std::mem::replace(&mut self.trailers_sent, true));
             return Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))));
         }
-        let Poll::Ready(read) = Pin::new(&mut state.incoming).poll_frame(cx) else {
+        let Poll::Ready(read) = state.incoming.poll_frame(cx) else {
             state.reading = Some(cx.waker().clone());
             return Poll::Pending;
         };

@@ -1,0 +1,131 @@
+//! A request as it comes in by a listener, whatever the caller speaks.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::{Method, Uri, Version};
+use http_body::{Body, Frame};
+use hyper::body::Incoming;
+use leeboard_policy::verdict::BadRequest;
+
+use crate::fields::{Fields, Name};
+use crate::http1::incoming::{BrokenOff, CallerBody};
+use crate::http1::read::{self, Target};
+
+/// A request that nobody has looked at yet.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    pub(crate) method: Method,
+    pub(crate) target: Target,
+    pub(crate) version: Version,
+    pub(crate) fields: Fields,
+    /// Why its connection cannot make sense of it.
+    pub(crate) bad: Option<BadRequest>,
+    pub(crate) body: Option<Inflow>,
+}
+
+impl Arrival {
+    /// A request on an HTTP/2 stream.
+    pub(crate) fn of_stream(request: http::Request<Incoming>) -> Self {
+        let (parts, incoming) = request.into_parts();
+        Self {
+            method: parts.method,
+            target: Target::Uri(parts.uri),
+            version: parts.version,
+            fields: joined(Fields::from_map(&parts.headers)),
+            bad: None,
+            body: (!incoming.is_end_stream()).then_some(Inflow::Stream(incoming)),
+        }
+    }
+
+    /// A request on an HTTP/1 connection.
+    pub(crate) fn of_head(request: read::Request, body: Option<CallerBody>) -> Self {
+        let read::Request { method, target, version, fields, length, .. } = request;
+        Self { method, target, version, fields, bad: length.err(), body: body.map(Inflow::Wire) }
+    }
+
+    /// Something that is no request.
+    pub(crate) fn unreadable(bad: BadRequest) -> Self {
+        Self {
+            method: Method::GET,
+            target: Target::Uri(Uri::default()),
+            version: Version::HTTP_11,
+            fields: Fields::default(),
+            bad: Some(bad),
+            body: None,
+        }
+    }
+}
+
+/// HTTP/2 may cut a cookie into crumbs, which HTTP/1 and the policy know as one field. RFC 9113 §8.2.3.
+fn joined(mut fields: Fields) -> Fields {
+    if fields.all(Name::Cookie).nth(1).is_some() {
+        let crumbs: Vec<&[u8]> = fields.all(Name::Cookie).collect();
+        let cookie = crumbs.join(&b"; "[..]);
+        fields.replace(Name::Cookie, &cookie);
+    }
+    fields
+}
+
+/// A request's body as it comes.
+#[derive(Debug)]
+pub(crate) enum Inflow {
+    /// On an HTTP/2 stream.
+    Stream(Incoming),
+    /// On an HTTP/1 connection.
+    Wire(CallerBody),
+}
+
+/// Why a caller's body ended before its time.
+#[derive(Debug)]
+pub(crate) enum CallerBroke {
+    /// HTTP/2's reason.
+    Stream(hyper::Error),
+    /// HTTP/1's.
+    Wire(BrokenOff),
+}
+
+impl std::fmt::Display for CallerBroke {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            CallerBroke::Stream(error) => error.fmt(f),
+            CallerBroke::Wire(error) => error.fmt(f),
+        }
+    }
+}
+
+impl Inflow {
+    /// The next frame.
+    pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CallerBroke>>> {
+        match self {
+            Inflow::Stream(incoming) => {
+                let frame = ready!(Pin::new(&mut *incoming).poll_frame(cx));
+                // A stream that was reset without an error has no end either, though hyper lets it look so.
+                let cut = frame.is_none() && !incoming.is_end_stream();
+                let cut = cut.then_some(Err(CallerBroke::Wire(BrokenOff::Gone)));
+                Poll::Ready(frame.map(|frame| frame.map_err(CallerBroke::Stream)).or(cut))
+            }
+            Inflow::Wire(body) => {
+                let frame = ready!(body.poll_frame(cx));
+                Poll::Ready(frame.map(|frame| frame.map_err(CallerBroke::Wire)))
+            }
+        }
+    }
+
+    /// Whether it is over.
+    pub(crate) fn is_end_stream(&self) -> bool {
+        match self {
+            Inflow::Stream(incoming) => incoming.is_end_stream(),
+            Inflow::Wire(body) => body.is_end_stream(),
+        }
+    }
+
+    /// The length that the caller announced.
+    pub(crate) fn length(&self) -> Option<u64> {
+        match self {
+            Inflow::Stream(incoming) => incoming.size_hint().exact(),
+            Inflow::Wire(body) => body.length(),
+        }
+    }
+}

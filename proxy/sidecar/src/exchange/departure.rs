@@ -1,0 +1,94 @@
+//! A request as it leaves on one attempt: the exchange's head, with what this attempt says beside it.
+
+use http::uri::{Authority, Scheme};
+use http::{Method, Request, Uri, Version};
+use leeboard_policy::time::Span;
+
+use super::head::RequestHead;
+use crate::fields::{Name, Names};
+use crate::http1::write;
+use crate::upstream::upload::UpBody;
+
+/// One attempt's request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Departure<'r> {
+    /// What all attempts have in common.
+    pub(crate) head: &'r RequestHead,
+    /// Envoy: `x-envoy-attempt-count`.
+    pub(crate) number: u32,
+    /// How long the endpoint has. Envoy: `x-envoy-expected-rq-timeout-ms`.
+    pub(crate) expected: Option<Span>,
+    /// Whether gRPC's own header says it as well.
+    pub(crate) grpc: bool,
+}
+
+impl Departure<'_> {
+    /// Whether the head says itself how long the body is.
+    pub(crate) fn says_length(&self) -> bool {
+        self.head.fields.has(Name::ContentLength)
+    }
+
+    /// Whether the answer has no body whatever its head says.
+    pub(crate) fn is_head(&self) -> bool {
+        self.head.method == Method::HEAD
+    }
+
+    /// What this attempt says in other words than the caller, or than the attempt before.
+    fn own(&self) -> Names {
+        match (self.expected, self.grpc) {
+            (None, _) => const { Names::of(&[Name::AttemptCount]) },
+            (Some(_), false) => const { Names::of(&[Name::AttemptCount, Name::ExpectedTimeout]) },
+            (Some(_), true) => const { Names::of(&[Name::AttemptCount, Name::ExpectedTimeout, Name::GrpcTimeout]) },
+        }
+    }
+
+    fn milliseconds(&self) -> Option<u64> {
+        self.expected.map(|expected| expected.as_millis().max(1))
+    }
+
+    /// Writes the head for HTTP/1, all but its end.
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+        let head = self.head;
+        let (path, host) = (head.path.as_str(), head.authority.as_bytes());
+        out.reserve(head.fields.size() + path.len() + host.len() + 192);
+        write::request_line(out, head.method.as_str(), path);
+        write::field(out, head.host_name.as_bytes(), host);
+        write::fields(out, &head.fields, self.own());
+        write::number(out, Name::AttemptCount, self.number.into());
+        if let Some(milliseconds) = self.milliseconds() {
+            write::number(out, Name::ExpectedTimeout, milliseconds);
+            if self.grpc {
+                write::field(out, Name::GrpcTimeout.text().as_bytes(), format!("{milliseconds}m").as_bytes());
+            }
+        }
+        if let Some(protocols) = &head.upgrade {
+            write::field(out, b"connection", b"Upgrade");
+            write::field(out, Name::Upgrade.text().as_bytes(), protocols.as_bytes());
+        }
+    }
+
+    /// The request for HTTP/2.
+    pub(crate) fn http2(&self, body: UpBody) -> Request<UpBody> {
+        let head = self.head;
+        let mut request = Request::new(body);
+        let mut uri = http::uri::Parts::default();
+        uri.scheme = Some(Scheme::HTTP);
+        uri.authority = Authority::try_from(head.authority.as_str()).ok();
+        uri.path_and_query = Some(head.path.clone());
+        *request.uri_mut() = Uri::from_parts(uri).unwrap_or_default();
+        *request.method_mut() = head.method.clone();
+        *request.version_mut() = Version::HTTP_2;
+        let mut fields = head.fields.to_map(self.own());
+        fields.insert(Name::AttemptCount.text(), self.number.into());
+        if let Some(milliseconds) = self.milliseconds() {
+            fields.insert(Name::ExpectedTimeout.text(), milliseconds.into());
+            if self.grpc
+                && let Ok(value) = http::HeaderValue::try_from(format!("{milliseconds}m"))
+            {
+                fields.insert(Name::GrpcTimeout.text(), value);
+            }
+        }
+        *request.headers_mut() = fields;
+        request
+    }
+}

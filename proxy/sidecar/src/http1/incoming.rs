@@ -1,0 +1,183 @@
+//! The body of a caller's request, read from its connection as fast as the endpoint takes it.
+
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+
+use bytes::{Bytes, BytesMut};
+use http_body::Frame;
+use tokio::net::TcpStream;
+
+use super::body::{Decoder, Length};
+use super::{READ, READ_MOST};
+
+/// A body on an HTTP/1 connection. The connection has the other handle, and takes back what follows the body.
+///
+/// The mutex is contended only when the endpoint's connection belongs to another worker.
+#[derive(Clone, Debug)]
+pub(crate) struct CallerBody {
+    state: Arc<Mutex<State>>,
+    length: Option<u64>,
+}
+
+#[derive(Debug)]
+struct State {
+    stream: Arc<TcpStream>,
+    read: BytesMut,
+    room: usize,
+    decoder: Decoder,
+    /// The caller waits for leave to send it.
+    expects: bool,
+    /// Nobody may read from it any more.
+    over: bool,
+}
+
+/// Why a body cannot be read on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum BrokenOff {
+    /// The connection has ended, or is wanted for something else.
+    Gone,
+    /// It is not what its head announced.
+    Malformed,
+}
+
+impl std::fmt::Display for BrokenOff {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            BrokenOff::Gone => "the connection ended",
+            BrokenOff::Malformed => "the body is malformed",
+        })
+    }
+}
+
+/// The answer to `Expect: 100-continue`.
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+impl CallerBody {
+    /// A body of which `read` has been read already.
+    pub(crate) fn new(stream: Arc<TcpStream>, read: BytesMut, length: Length, expects: bool) -> Self {
+        let state = State { stream, read, room: READ, decoder: length.into(), expects, over: false };
+        Self { state: Arc::new(Mutex::new(state)), length: length.exact() }
+    }
+
+    /// The length that the caller announced.
+    pub(crate) fn length(&self) -> Option<u64> {
+        self.length
+    }
+
+    /// Whether all of it has been taken.
+    pub(crate) fn is_end_stream(&self) -> bool {
+        self.lock().decoder.is_done()
+    }
+
+    /// The next frame.
+    pub(crate) fn poll_frame(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        loop {
+            if state.over {
+                return Poll::Ready(Some(Err(BrokenOff::Gone)));
+            }
+            match state.decoder.take(&mut state.read) {
+                Ok(Some(frame)) => return Poll::Ready(Some(Ok(frame))),
+                Ok(None) if state.decoder.is_done() => return Poll::Ready(None),
+                Ok(None) => {}
+                Err(_) => {
+                    state.over = true;
+                    return Poll::Ready(Some(Err(BrokenOff::Malformed)));
+                }
+            }
+            if let Err(gone) = std::task::ready!(state.poll_read(cx)) {
+                state.over = true;
+                return Poll::Ready(Some(Err(gone)));
+            }
+        }
+    }
+
+    /// Takes the connection back: what has been read behind the body, or `None` when the body is not over.
+    pub(crate) fn take_back(&self) -> Option<BytesMut> {
+        let mut state = self.lock();
+        state.over = true;
+        state.decoder.is_done().then(|| std::mem::take(&mut state.read))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BrokenOff>> {
+        if std::mem::take(&mut self.expects) && self.read.is_empty() {
+            // It is 25 bytes into a buffer from which all that was written before has been sent.
+            let _ = self.stream.try_write(CONTINUE);
+        }
+        match std::task::ready!(poll_read(&*self.stream, cx, &mut self.read, &mut self.room)) {
+            Ok(0) | Err(_) => Poll::Ready(Err(BrokenOff::Gone)),
+            Ok(_) => Poll::Ready(Ok(())),
+        }
+    }
+}
+
+/// A socket that can be read without waiting.
+pub(crate) trait Readable {
+    /// Waits until there may be something to read.
+    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// Reads into the room that there is. When that was more than enough, the runtime is told that the socket is empty, as it
+    /// tells itself in its own reads, which saves the call that would find nothing more.
+    fn read_what_is_there(&self, read: &mut BytesMut) -> io::Result<usize>;
+}
+
+macro_rules! readable {
+    ($($stream:ty),*) => { $(
+        impl Readable for $stream {
+            fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+                self.poll_read_ready(cx)
+            }
+
+            fn read_what_is_there(&self, read: &mut BytesMut) -> io::Result<usize> {
+                let mut count = Err(io::ErrorKind::WouldBlock.into());
+                let _ = self.try_io(tokio::io::Interest::READABLE, || {
+                    count = self.try_read_buf(read);
+                    match count {
+                        Ok(got) if got > 0 && read.len() < read.capacity() => {
+                            Err::<(), io::Error>(io::ErrorKind::WouldBlock.into())
+                        }
+                        _ => Ok(()),
+                    }
+                });
+                count
+            }
+        }
+    )* };
+}
+
+readable!(TcpStream, tokio::net::UnixStream);
+
+/// Reads once. A read that fills its room makes the next one larger.
+pub(crate) fn poll_read(
+    stream: &impl Readable,
+    cx: &mut Context<'_>,
+    read: &mut BytesMut,
+    room: &mut usize,
+) -> Poll<io::Result<usize>> {
+    loop {
+        std::task::ready!(stream.poll_readable(cx))?;
+        read.reserve(*room);
+        match stream.read_what_is_there(read) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                // A connection that waits holds no buffer.
+                if read.is_empty() {
+                    *read = BytesMut::new();
+                }
+            }
+            done => {
+                if read.len() == read.capacity() {
+                    *room = (*room * 2).min(READ_MOST);
+                }
+                return Poll::Ready(done);
+            }
+        }
+    }
+}

@@ -1,0 +1,414 @@
+//! An HTTP/1 connection of a caller, from head to head: read one, have it served, write the answer.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use http::{Method, Version};
+use http_body::{Body, Frame};
+use leeboard_policy::verdict::BadRequest;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tower::Service;
+
+use super::Conversation;
+use super::rim::{Rim, rim};
+use super::talk::{Cue, Downstream};
+use crate::exchange::Answer;
+use crate::exchange::arrival::Arrival;
+use crate::exchange::download::{Broken, DownBody};
+use crate::fields::{Fields, Name, Names};
+use crate::http1::body::Length;
+use crate::http1::incoming::{CallerBody, poll_read};
+use crate::http1::read::{self, Unread};
+use crate::http1::{READ, write};
+
+/// What an HTTP/2 connection begins with. RFC 9113 §3.4.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// Up to this size pieces of an answer are put together before they are written.
+const TOGETHER: usize = 16 * 1024;
+/// The most that a connection holds on to for its next answer.
+const KEPT: usize = 2 * 1024;
+/// How long a caller that goes on sending is listened to after its last answer, so that it reads that before it is cut off.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// A caller's socket while heads are read from it.
+pub(super) struct Reading {
+    stream: Arc<TcpStream>,
+    read: BytesMut,
+    room: usize,
+    /// How much of what was read has been looked at in vain.
+    seen: usize,
+}
+
+/// What came instead of a head.
+enum Instead {
+    /// Nothing more: the connection is over.
+    End,
+    /// Something that is no head.
+    Bad(BadRequest),
+    /// Not enough, in the time that is allowed.
+    Late,
+}
+
+/// What an answer has to know of its request.
+#[derive(Clone, Copy)]
+struct Asked {
+    to_head: bool,
+    old: bool,
+    keeps: bool,
+}
+
+impl Reading {
+    /// A socket from which nothing has been read.
+    pub(super) fn new(stream: Arc<TcpStream>) -> Self {
+        Self { stream, read: BytesMut::new(), room: READ, seen: 0 }
+    }
+
+    /// What has been read and not used.
+    pub(super) fn take(&mut self) -> BytesMut {
+        std::mem::take(&mut self.read)
+    }
+
+    /// Whether the first bytes are HTTP/2's; `None` when none came.
+    pub(super) async fn protocol(&mut self, conversation: &Conversation) -> Option<bool> {
+        loop {
+            let seen = self.read.len().min(PREFACE.len());
+            if self.read[..seen] != PREFACE[..seen] {
+                return Some(false);
+            }
+            if seen == PREFACE.len() {
+                conversation.talk.heard(None);
+                return Some(true);
+            }
+            match self.more(conversation, true).await {
+                Ok(()) => {}
+                // What is there is a head that never ends.
+                Err(Instead::Late) => return Some(false),
+                Err(_) if self.read.is_empty() => return None,
+                Err(_) => return Some(false),
+            }
+        }
+    }
+
+    /// Reads the next head.
+    async fn head(&mut self, conversation: &Conversation) -> Result<read::Request, Instead> {
+        let settings = &conversation.lane.shared.settings;
+        loop {
+            // RFC 9112 §2.2: empty lines before a request are passed over.
+            while self.seen == 0 && self.read.starts_with(b"\r\n") {
+                self.read.advance(2);
+            }
+            if self.read.len() > self.seen {
+                match read::request(&self.read, settings.max_header_bytes, settings.max_headers) {
+                    Ok((request, used)) => {
+                        self.read.advance(used);
+                        self.seen = 0;
+                        if self.read.is_empty() {
+                            self.read = BytesMut::new();
+                        }
+                        conversation.talk.heard(None);
+                        return Ok(request);
+                    }
+                    Err(Unread::Partial) => self.seen = self.read.len(),
+                    Err(Unread::Malformed) => return Err(Instead::Bad(BadRequest::Malformed)),
+                    Err(Unread::TooLarge) => return Err(Instead::Bad(BadRequest::HeadTooLarge)),
+                }
+            }
+            self.more(conversation, false).await?;
+        }
+    }
+
+    /// Reads once, unless there is a cue to stop.
+    async fn more(&mut self, conversation: &Conversation, first: bool) -> Result<(), Instead> {
+        let (lane, talk) = (&conversation.lane, &conversation.talk);
+        if !self.read.is_empty() && !talk.mid_head() {
+            talk.heard(Some(lane.clock.now()));
+        }
+        let read = poll_fn(|cx| {
+            if let Poll::Ready(read) = poll_read(&*self.stream, cx, &mut self.read, &mut self.room) {
+                return Poll::Ready(Ok(read));
+            }
+            match ready!(talk.poll_cue(cx)) {
+                // Who has just connected, or has already sent more than the runtime has heard of, believes to be served.
+                Cue::Close if first || unread(&self.stream) => Poll::Pending,
+                cue => Poll::Ready(Err(cue)),
+            }
+        });
+        match read.await {
+            Ok(Ok(count)) if count > 0 => Ok(()),
+            Ok(_) => Err(Instead::End),
+            Err(Cue::Late) => Err(Instead::Late),
+            Err(Cue::Close) => Err(Instead::End),
+        }
+    }
+
+    /// Listens to what nobody will answer, for a while.
+    async fn linger(&mut self) {
+        let stream = self.stream.clone();
+        let mut rest = BytesMut::new();
+        let silence = poll_fn(|cx| {
+            loop {
+                rest.clear();
+                match ready!(poll_read(&*stream, cx, &mut rest, &mut self.room)) {
+                    Ok(0) | Err(_) => return Poll::Ready(()),
+                    Ok(_) => {}
+                }
+            }
+        });
+        // Whether it ended by itself makes no difference.
+        let _ = tokio::time::timeout(LINGER, silence).await;
+    }
+}
+
+impl Conversation {
+    /// Serves one request after another until either side has enough.
+    pub(super) async fn http1(&self, mut reading: Reading) {
+        let mut rim = rim(self.lane.clone(), self.entrance, self.caller);
+        let mut writing = Writing { stream: reading.stream.clone(), out: Vec::new() };
+        let heard_all = loop {
+            match reading.head(self).await {
+                Ok(request) => match self.turn(&mut reading, &mut writing, &mut rim, request).await {
+                    Next::Head => {}
+                    Next::End { heard_all } => break heard_all,
+                    Next::Tunnel => return,
+                },
+                Err(Instead::End) => break true,
+                Err(Instead::Late) => {
+                    self.lane.telemetry.bad_request("header-timeout");
+                    writing.out.extend_from_slice(TIMED_OUT);
+                    // The caller may be gone; there is nobody else to tell.
+                    let _ = writing.flush().await;
+                    break false;
+                }
+                Err(Instead::Bad(bad)) => {
+                    let Ok(answer) = rim.call(Arrival::unreadable(bad)).await;
+                    let asked = Asked { to_head: false, old: false, keeps: false };
+                    let _ = writing.answer(answer, asked, self).await;
+                    break false;
+                }
+            }
+        };
+        let mut downstream = Downstream::new(reading.stream.clone(), BytesMut::new());
+        // The caller may be gone; there is nobody else to tell.
+        if downstream.shutdown().await.is_ok() && !heard_all {
+            reading.linger().await;
+        }
+    }
+
+    /// Serves one request.
+    async fn turn(&self, reading: &mut Reading, writing: &mut Writing, rim: &mut Rim, request: read::Request) -> Next {
+        let asked = Asked {
+            to_head: request.method == Method::HEAD,
+            old: request.version == Version::HTTP_10,
+            keeps: request.keeps && request.length.is_ok(),
+        };
+        let readable = request.length.is_ok();
+        let body = request.length.ok().filter(|length| *length != Length::Exactly(0)).map(|length| {
+            let expects = !asked.old && request.fields.get(Name::Expect).is_some_and(is_continue);
+            CallerBody::new(reading.stream.clone(), reading.take(), length, expects)
+        });
+        let Ok(mut answer) = rim.call(Arrival::of_head(request, body.clone())).await;
+        if let DownBody::Tunnel(tunnel) = &mut answer.body {
+            let Some(tunnel) = tunnel.take() else { return Next::End { heard_all: true } };
+            writing.head(answer.status, &answer.fields, None);
+            writing.out.extend_from_slice(b"\r\n");
+            if writing.flush().await.is_ok() {
+                let near = Downstream::new(reading.stream.clone(), BytesMut::new());
+                let early = body.map_or_else(|| Some(reading.take()), |body| body.take_back());
+                Box::pin(tunnel.carry(near, early.unwrap_or_default().freeze())).await;
+            }
+            return Next::Tunnel;
+        }
+        let unheard = body.as_ref().is_some_and(|body| !body.is_end_stream());
+        let asked = Asked { keeps: asked.keeps && !(unheard && answer.body.is_end_stream()), ..asked };
+        let kept = writing.answer(answer, asked, self).await;
+        let heard_all = match body {
+            None => readable,
+            Some(body) => match body.take_back() {
+                Some(rest) => {
+                    reading.read = rest;
+                    true
+                }
+                None => false,
+            },
+        };
+        match kept {
+            Ok(true) if heard_all => Next::Head,
+            Ok(_) => Next::End { heard_all },
+            Err(()) => Next::End { heard_all: true },
+        }
+    }
+}
+
+/// Whether the kernel has something from the caller, other than the connection's end.
+fn unread(stream: &TcpStream) -> bool {
+    let mut byte = [std::mem::MaybeUninit::uninit()];
+    socket2::SockRef::from(stream).peek(&mut byte).is_ok_and(|count| count > 0)
+}
+
+/// What follows a request.
+enum Next {
+    /// Another.
+    Head,
+    /// Nothing. Whether the caller may be sending still.
+    End { heard_all: bool },
+    /// What is no HTTP is over too.
+    Tunnel,
+}
+
+fn is_continue(expected: &[u8]) -> bool {
+    expected.eq_ignore_ascii_case(b"100-continue")
+}
+
+/// Envoy: a request whose head takes too long is answered with 408, and the connection is closed.
+const TIMED_OUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-type: text/plain\r\n\
+    content-length: 22\r\nserver: leeboard\r\nx-leeboard-reason: header-timeout\r\n\r\nrequest header timeout";
+
+/// A caller's socket while answers are written to it.
+struct Writing {
+    stream: Arc<TcpStream>,
+    out: Vec<u8>,
+}
+
+impl Writing {
+    /// Writes an answer, and tells whether another may follow it.
+    async fn answer(&mut self, answer: Answer, asked: Asked, conversation: &Conversation) -> Result<bool, ()> {
+        let Answer { status, fields, mut body } = answer;
+        let length = length_of(status, &body, asked);
+        let closes = fields.get(Name::Connection).is_some_and(|value| value.eq_ignore_ascii_case(b"close"));
+        let keeps = asked.keeps && !closes && length != Some(Length::UntilClose) && !conversation.talk.closing();
+        self.head(status, &fields, length);
+        if !fields.has(Name::Date) {
+            write::field(&mut self.out, Name::Date.text().as_bytes(), &conversation.lane.date());
+        }
+        match (keeps, asked.old) {
+            (false, _) if !closes => write::field(&mut self.out, b"connection", b"close"),
+            (true, true) => write::field(&mut self.out, b"connection", b"keep-alive"),
+            _ => {}
+        }
+        self.out.extend_from_slice(b"\r\n");
+        let bare = asked.to_head || bodiless(status);
+        let whole = if bare { true } else { self.body(&mut body, length == Some(Length::Chunked)).await? };
+        // Before the last of the answer is sent, so that whoever has it finds it accounted for.
+        drop(body);
+        self.flush().await.map_err(|_| ())?;
+        if self.out.capacity() > KEPT {
+            self.out = Vec::new();
+        }
+        if whole { Ok(keeps) } else { Err(()) }
+    }
+
+    /// Writes a head, all but its end.
+    fn head(&mut self, status: u16, fields: &Fields, length: Option<Length>) {
+        self.out.reserve(fields.size() + 160);
+        write::status_line(&mut self.out, status);
+        let drop_length = const { Names::of(&[Name::ContentLength]) };
+        let keep_length = matches!(length, None | Some(Length::Exactly(_))) && status != 204;
+        write::fields(&mut self.out, fields, if keep_length { Names::default() } else { drop_length });
+        if let Some(length) = length {
+            write::length(&mut self.out, length, fields.has(Name::ContentLength));
+        }
+    }
+
+    /// Passes a body on as it comes. False when it broke off.
+    async fn body(&mut self, body: &mut DownBody, chunked: bool) -> Result<bool, ()> {
+        loop {
+            let frame = match poll_fn(|cx| Poll::Ready(poll_frame(body, cx))).await {
+                Poll::Ready(frame) => frame,
+                Poll::Pending => {
+                    self.flush().await.map_err(|_| ())?;
+                    poll_fn(|cx| poll_frame(body, cx)).await
+                }
+            };
+            match frame.map(|frame| frame.map(Frame::into_data)) {
+                Some(Ok(Ok(data))) => self.data(data, chunked).await.map_err(|_| ())?,
+                Some(Ok(Err(frame))) => {
+                    if let (true, Some(trailers)) = (chunked, frame.trailers_ref()) {
+                        write::trailers(&mut self.out, trailers);
+                        return Ok(true);
+                    }
+                }
+                Some(Err(_)) => return Ok(false),
+                None => {
+                    if chunked {
+                        self.out.extend_from_slice(write::LAST_CHUNK);
+                    }
+                    return Ok(true);
+                }
+            }
+        }
+    }
+
+    async fn data(&mut self, data: Bytes, chunked: bool) -> io::Result<()> {
+        if data.is_empty() {
+            return Ok(());
+        }
+        if chunked {
+            write::chunk_size(&mut self.out, data.len());
+        }
+        if self.out.len() + data.len() <= TOGETHER {
+            self.out.extend_from_slice(&data);
+        } else {
+            self.flush_with(data).await?;
+        }
+        if chunked {
+            self.out.extend_from_slice(b"\r\n");
+        }
+        Ok(())
+    }
+
+    async fn flush(&mut self) -> io::Result<()> {
+        self.flush_with(Bytes::new()).await
+    }
+
+    /// Writes what has been put together, and a piece behind it.
+    async fn flush_with(&mut self, mut piece: Bytes) -> io::Result<()> {
+        let mut written = 0;
+        while written < self.out.len() || !piece.is_empty() {
+            let head = &self.out[written..];
+            let wrote = if piece.is_empty() {
+                self.stream.try_write(head)
+            } else {
+                self.stream.try_write_vectored(&[io::IoSlice::new(head), io::IoSlice::new(&piece)])
+            };
+            match wrote {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => {
+                    let of_head = count.min(head.len());
+                    written += of_head;
+                    piece.advance(count - of_head);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.stream.writable().await?,
+                Err(error) => return Err(error),
+            }
+        }
+        self.out.clear();
+        Ok(())
+    }
+}
+
+/// `None` when there is no body, and the head may say what it likes.
+fn length_of(status: u16, body: &DownBody, asked: Asked) -> Option<Length> {
+    if asked.to_head || bodiless(status) {
+        return None;
+    }
+    match body.size_hint().exact() {
+        Some(length) => Some(Length::Exactly(length)),
+        None if asked.old => Some(Length::UntilClose),
+        None => Some(Length::Chunked),
+    }
+}
+
+/// RFC 9112 §6.3.
+fn bodiless(status: u16) -> bool {
+    status < 200 || status == 204 || status == 304
+}
+
+fn poll_frame(body: &mut DownBody, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+    Pin::new(body).poll_frame(cx)
+}
