@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use serde::de::DeserializeOwned;
+
 use crate::peers::{HOST, Launch, Needs, PATH, Peer, Protocol, SERVICE_PORT, Site};
 use crate::process::{Child, CommandLine, Scratch};
 use crate::procfs;
@@ -46,6 +48,10 @@ pub(crate) struct Plan {
     pub(crate) patience: f64,
     /// Bytes of an answer's body.
     pub(crate) body: usize,
+    /// Connections that are held open idle.
+    pub(crate) idle: usize,
+    /// Bytes of a large body.
+    pub(crate) large: u64,
 }
 
 /// Everything that all peers share: the upstream runs as long as it.
@@ -143,6 +149,8 @@ impl Lab {
             protocol: peer.protocol,
             streams,
             grpc: false,
+            fresh: false,
+            sources: 1,
             rate: None,
             warmup,
             seconds,
@@ -159,10 +167,20 @@ impl Lab {
 
     /// Makes the given load against a running peer.
     pub(crate) fn run_load(&self, peer: &mut Running, args: &LoadArgs) -> Result<LoadReport, Trouble> {
-        let command = CommandLine::new(&std::env::current_exe()?, args.command_line());
+        self.run_role(peer, args.command_line(), args.seconds + args.warmup)
+    }
+
+    /// Runs one of the harness's own roles against a running peer, for about that many seconds, and reads its report.
+    pub(crate) fn run_role<R: DeserializeOwned>(
+        &self,
+        peer: &mut Running,
+        line: Vec<String>,
+        seconds: f64,
+    ) -> Result<R, Trouble> {
+        let command = CommandLine::new(&std::env::current_exe()?, line);
         let dir = self.fresh_folder("load")?;
         let mut load = Child::start("load", &[self.cores.load], &command, &dir)?;
-        let limit = Duration::from_secs_f64(args.seconds + args.warmup) + LOAD_GRACE;
+        let limit = Duration::from_secs_f64(seconds) + LOAD_GRACE;
         // Few wake-ups: this process has no core of its own.
         let status = self
             .interrupt

@@ -1,5 +1,6 @@
 //! Compares Leeboard with other proxies on one machine, in one run: CPU per request, capacity, latency, memory.
 
+mod bytes;
 mod compare;
 mod grpc;
 mod histogram;

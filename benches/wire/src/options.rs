@@ -48,6 +48,12 @@ pub(crate) struct Options {
     /// Bytes of an answer's body.
     #[arg(long, default_value_t = 128)]
     body: usize,
+    /// Idle connections of the suite `conns`.
+    #[arg(long, default_value_t = 10_000)]
+    idle: usize,
+    /// Bytes of the large bodies of the suite `bodies`.
+    #[arg(long, default_value_t = 1 << 30)]
+    large: u64,
     /// Peers to measure, in this order; those not installed are skipped.
     #[arg(long, value_delimiter = ',', value_name = "NAME,…")]
     peers: Vec<String>,
@@ -77,6 +83,8 @@ const MOST_CONNECTIONS: usize = 10_000;
 const MOST_REQUESTS_PER_SECOND: f64 = 200_000.0;
 const LONGEST_BODY: usize = 32 * 1024;
 const LONGEST_WINDOW: f64 = 600.0;
+const MOST_IDLE: usize = 20_000;
+const LARGEST_BODY: u64 = 1 << 34;
 
 impl Options {
     /// The peers asked for; all by default.
@@ -101,6 +109,8 @@ impl Options {
             ("--connections", self.connections as f64, 1.0, MOST_CONNECTIONS as f64),
             ("--rate", self.rate, 1.0, MOST_REQUESTS_PER_SECOND),
             ("--body", self.body as f64, 0.0, LONGEST_BODY as f64),
+            ("--idle", self.idle as f64, 1.0, MOST_IDLE as f64),
+            ("--large", self.large as f64, 1.0, LARGEST_BODY as f64),
         ];
         for (name, value, least, most) in bounds {
             if !(least..=most).contains(&value) {
@@ -114,6 +124,8 @@ impl Options {
             warmup: self.warmup,
             patience: self.patience,
             body: self.body,
+            idle: self.idle,
+            large: self.large,
         })
     }
 

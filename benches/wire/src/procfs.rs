@@ -26,6 +26,21 @@ struct Stat {
 /// Usage of `root` and its descendants. An error when `root` is gone.
 pub(crate) fn usage_of_tree(root: u32) -> io::Result<Usage> {
     let own = read_stat(root)?;
+    let mut stats = all_stats()?;
+    stats.insert(root, own);
+    let mut usage = Usage::default();
+    for pid in tree(root, &stats) {
+        if let Some(stat) = stats.get(&pid) {
+            usage.cpu_seconds += stat.ticks as f64 / TICKS_PER_SECOND;
+        }
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).ok();
+        usage.rss_kib += status.and_then(|status| parse_kib(&status, "VmRSS:")).unwrap_or(0);
+    }
+    Ok(usage)
+}
+
+/// Every process of the machine.
+fn all_stats() -> io::Result<BTreeMap<u32, Stat>> {
     let mut stats = BTreeMap::new();
     for entry in fs::read_dir("/proc")? {
         let name = entry?.file_name();
@@ -37,16 +52,22 @@ pub(crate) fn usage_of_tree(root: u32) -> io::Result<Usage> {
             stats.insert(pid, stat);
         }
     }
-    stats.insert(root, own);
-    let mut usage = Usage::default();
-    for pid in tree(root, &stats) {
-        if let Some(stat) = stats.get(&pid) {
-            usage.cpu_seconds += stat.ticks as f64 / TICKS_PER_SECOND;
-        }
-        usage.rss_kib +=
-            fs::read_to_string(format!("/proc/{pid}/status")).ok().and_then(|status| parse_rss(&status)).unwrap_or(0);
+    Ok(stats)
+}
+
+/// Forgets the peak of resident memory of `root` and its descendants.
+pub(crate) fn reset_peak_of_tree(root: u32) -> io::Result<()> {
+    for pid in tree(root, &all_stats()?) {
+        // Linux: 5 resets VmHWM to what is resident now.
+        fs::write(format!("/proc/{pid}/clear_refs"), "5")?;
     }
-    Ok(usage)
+    Ok(())
+}
+
+/// The peak of resident memory of `root` and its descendants since it was forgotten, in KiB.
+pub(crate) fn peak_of_tree(root: u32) -> io::Result<u64> {
+    let peak = |pid| fs::read_to_string(format!("/proc/{pid}/status")).ok().and_then(|s| parse_kib(&s, "VmHWM:"));
+    Ok(tree(root, &all_stats()?).into_iter().filter_map(peak).sum())
 }
 
 /// Seconds that all cores together spent not idle since boot, time stolen by the hypervisor included.
@@ -69,8 +90,8 @@ fn parse_stat(text: &str) -> Option<Stat> {
     Some(Stat { parent: fields.get(1)?.parse().ok()?, ticks: user + system })
 }
 
-fn parse_rss(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+fn parse_kib(status: &str, key: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(key))?;
     line.split_whitespace().next()?.parse().ok()
 }
 
@@ -114,8 +135,10 @@ mod tests {
 
     #[test]
     fn rss_is_read_in_kib() {
-        assert_eq!(parse_rss("Name:\tx\nVmRSS:\t    1234 kB\nThreads:\t1\n"), Some(1234));
-        assert_eq!(parse_rss("Name:\tkthreadd\n"), None);
+        let status = "Name:\tx\nVmHWM:\t    5678 kB\nVmRSS:\t    1234 kB\nThreads:\t1\n";
+        assert_eq!(parse_kib(status, "VmRSS:"), Some(1234));
+        assert_eq!(parse_kib(status, "VmHWM:"), Some(5678));
+        assert_eq!(parse_kib("Name:\tkthreadd\n", "VmRSS:"), None);
     }
 
     #[test]
@@ -138,6 +161,8 @@ mod tests {
     fn this_process_has_memory() {
         let usage = usage_of_tree(std::process::id()).expect("own /proc entry");
         assert!(usage.rss_kib > 0);
+        reset_peak_of_tree(std::process::id()).expect("own /proc entry");
+        assert!(peak_of_tree(std::process::id()).expect("own /proc entry") > 0);
         assert!(machine_busy_seconds().expect("/proc/stat") > 0.0);
     }
 }

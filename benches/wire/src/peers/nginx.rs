@@ -39,6 +39,7 @@ events {{ worker_connections {connections}; }}
 http {{
     access_log off;
     keepalive_requests 1000000000;
+    client_max_body_size 0;
     client_body_temp_path client_body;
     proxy_temp_path proxy;
     fastcgi_temp_path fastcgi;
@@ -55,6 +56,8 @@ http {{
         location / {{
             proxy_pass http://service;
             proxy_http_version 1.1;
+            proxy_request_buffering off;
+            proxy_max_temp_file_size 0;
             proxy_set_header Connection \"\";
             proxy_set_header Host $http_host;
         }}

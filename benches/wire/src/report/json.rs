@@ -25,6 +25,8 @@ pub(crate) fn json(comparison: &Comparison, machine: &Machine, plan: &Plan) -> V
             "warmup": plan.warmup,
             "patience": plan.patience,
             "body": plan.body,
+            "idle": plan.idle,
+            "large": plan.large,
         },
         "peers": comparison.measured.iter().map(|entry| peer(comparison, entry)).collect::<Vec<_>>(),
         "ratios": bases.map(|base| (base.peer.name.to_owned(), ratios(comparison, base))).collect::<Map<_, _>>(),
@@ -75,7 +77,16 @@ mod tests {
 
     #[test]
     fn the_document_holds_every_round() {
-        let plan = Plan { connections: 32, rate: 5000.0, seconds: 3.0, warmup: 0.5, patience: 0.0, body: 128 };
+        let plan = Plan {
+            connections: 32,
+            rate: 5000.0,
+            seconds: 3.0,
+            warmup: 0.5,
+            patience: 0.0,
+            body: 128,
+            idle: 10,
+            large: 10,
+        };
         let document = json(&sample(), &Machine::look(), &plan);
         assert_eq!(document["suite"], "h1");
         assert_eq!(document["peers"][0]["rounds"][1]["cpu_us"], 12.0);

@@ -13,8 +13,12 @@ use std::process::Command;
 use clap::Subcommand;
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::prctl;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
+
+/// Open files of a child: twice the most idle connections, for a relay has two sockets for each.
+const OPEN_FILES: u64 = 65_536;
 
 /// A child process of the harness. Not for calling by hand.
 #[derive(Subcommand)]
@@ -38,6 +42,10 @@ pub(crate) enum Role {
     },
     /// Makes load and prints one line of JSON.
     Load(load::LoadArgs),
+    /// Holds idle connections and prints what they cost as one line of JSON.
+    Idle(load::idle::IdleArgs),
+    /// Carries large bodies and prints one line of JSON.
+    Bulk(load::bulk::BulkArgs),
 }
 
 impl Role {
@@ -48,6 +56,8 @@ impl Role {
             Role::Upstream { body } => upstream::serve(body),
             Role::Relay { to } => relay::serve(to),
             Role::Load(args) => load::run(&args),
+            Role::Idle(args) => load::idle::run(&args),
+            Role::Bulk(args) => load::bulk::run(&args),
         }
     }
 }
@@ -58,6 +68,7 @@ fn launch(cores: &[usize], command: &[OsString]) -> io::Result<()> {
         set.set(core)?;
     }
     sched_setaffinity(Pid::from_raw(0), &set)?;
+    raise_open_files()?;
     // Survives exec: no peer outlives a harness that was killed.
     prctl::set_pdeathsig(Signal::SIGKILL)?;
     let [program, args @ ..] = command else {
@@ -65,6 +76,15 @@ fn launch(cores: &[usize], command: &[OsString]) -> io::Result<()> {
     };
     let error = Command::new(program).args(args).exec();
     Err(io::Error::new(error.kind(), format!("{}: {error}", program.display())))
+}
+
+/// Thousands of connections need thousands of files. Without the right to raise the hard limit, that is all there is.
+fn raise_open_files() -> io::Result<()> {
+    if setrlimit(Resource::RLIMIT_NOFILE, OPEN_FILES, OPEN_FILES).is_err() {
+        let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+        setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+    }
+    Ok(())
 }
 
 /// A non-blocking listener on a free port, announced on standard error.

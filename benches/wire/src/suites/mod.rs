@@ -1,5 +1,8 @@
 //! The suites: what is measured of every peer. One row here and one file per suite.
 
+mod bodies;
+mod churn;
+mod conns;
 mod h1;
 mod h2;
 mod scale;
@@ -80,7 +83,7 @@ fn other_share(report: &LoadReport) -> f64 {
 }
 
 /// All suites.
-pub(crate) const SUITES: &[Suite] = &[h1::SUITE, h2::SUITE, scale::SUITE];
+pub(crate) const SUITES: &[Suite] = &[h1::SUITE, h2::SUITE, bodies::SUITE, conns::SUITE, churn::SUITE, scale::SUITE];
 
 /// The suite of that name, or a message that lists those there are.
 pub(crate) fn find(name: &str) -> Result<&'static Suite, String> {
@@ -98,7 +101,7 @@ mod tests {
     fn an_unknown_suite_is_refused_with_the_list() {
         assert_eq!(find("h1").map(|suite| suite.name), Ok("h1"));
         let refusal = find("h9").map(|suite| suite.name);
-        assert_eq!(refusal, Err("there is no suite `h9`; there are: h1, h2, scale".to_owned()));
+        assert_eq!(refusal, Err("there is no suite `h9`; there are: h1, h2, bodies, conns, churn, scale".to_owned()));
     }
 
     #[test]

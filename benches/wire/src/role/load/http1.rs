@@ -1,17 +1,20 @@
 //! HTTP/1.1 connections of the load generator: one request at a time on each.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
+use nix::sys::socket::sockopt;
+use socket2::{Domain, Socket, Type};
 
 use super::LoadArgs;
 use super::fleet::{Fault, Fleet, News};
 use crate::http1;
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
-const INBOX: usize = 64 * 1024;
+/// More than any answer of this load.
+const CHUNK: usize = 64 * 1024;
 
 /// All connections of one run, by number.
 pub(super) struct Http1Fleet {
@@ -20,6 +23,11 @@ pub(super) struct Http1Fleet {
     target: SocketAddr,
     request: Vec<u8>,
     body: usize,
+    /// Each request has a connection of its own, which is opened to send it and closed when it is answered.
+    fresh: bool,
+    sources: usize,
+    /// Where reads go; what is no whole answer is kept by its connection.
+    chunk: Box<[u8]>,
 }
 
 impl Http1Fleet {
@@ -27,14 +35,29 @@ impl Http1Fleet {
     pub(super) fn open(args: &LoadArgs) -> io::Result<Self> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         let connections = (0..args.connections)
-            .map(|index| Connection::open(args.target, &epoll, index))
+            .map(|index| match args.fresh {
+                true => Ok(Connection::default()),
+                false => Connection::open(args.target, args.sources, &epoll, index),
+            })
             .collect::<io::Result<_>>()?;
-        Ok(Self { epoll, connections, target: args.target, request: super::request(args), body: args.body })
+        Ok(Self {
+            epoll,
+            connections,
+            target: args.target,
+            request: super::request(args),
+            body: args.body,
+            fresh: args.fresh,
+            sources: args.sources,
+            chunk: vec![0; CHUNK].into_boxed_slice(),
+        })
     }
 
-    /// Replaces a connection by a new one.
+    /// Replaces a connection by a new one, or by none until it is needed.
     fn renew(&mut self, index: usize) -> io::Result<()> {
-        self.connections[index] = Connection::open(self.target, &self.epoll, index)?;
+        self.connections[index] = match self.fresh {
+            true => Connection::default(),
+            false => Connection::open(self.target, self.sources, &self.epoll, index)?,
+        };
         Ok(())
     }
 }
@@ -49,14 +72,18 @@ impl Fleet for Http1Fleet {
     }
 
     fn send(&mut self, slot: usize, due: Instant) -> Result<(), Fault> {
+        let connect = |error: io::Error| Fault(format!("connect: {error}"));
+        if self.connections[slot].stream.is_none() {
+            self.connections[slot] = Connection::open(self.target, self.sources, &self.epoll, slot).map_err(connect)?;
+        }
         let connection = &mut self.connections[slot];
         connection.due = Some(due);
-        let fault = match connection.stream.write(&self.request) {
+        let fault = match connection.stream.as_ref().map_or(Ok(0), |mut stream| stream.write(&self.request)) {
             Ok(count) if count == self.request.len() => return Ok(()),
             Ok(_) => Fault("the request was sent in part".into()),
             Err(error) => Fault(format!("send: {error}")),
         };
-        self.renew(slot).map_err(|error| Fault(format!("reconnect: {error}")))?;
+        self.renew(slot).map_err(connect)?;
         Err(fault)
     }
 
@@ -67,11 +94,11 @@ impl Fleet for Http1Fleet {
     fn receive(&mut self, token: usize, news: &mut Vec<News>) -> io::Result<()> {
         let connection = &mut self.connections[token];
         let free = connection.due.is_none();
-        match connection.receive(self.body) {
+        match connection.receive(self.body, &mut self.chunk) {
             Ok(None) => return Ok(()),
             Ok(Some(due)) => {
                 news.push(News::Answer { slot: token, due });
-                if !connection.closing {
+                if !connection.closing && !self.fresh {
                     return Ok(());
                 }
             }
@@ -87,10 +114,12 @@ impl Fleet for Http1Fleet {
     }
 }
 
+#[derive(Default)]
 struct Connection {
-    stream: TcpStream,
-    inbox: Box<[u8]>,
-    filled: usize,
+    /// `None` only where each request has a connection of its own.
+    stream: Option<TcpStream>,
+    /// The beginning of an answer.
+    inbox: Vec<u8>,
     /// When the request under way was due; `None` while the connection is free.
     due: Option<Instant>,
     /// The last answer said `Connection: close`.
@@ -98,26 +127,33 @@ struct Connection {
 }
 
 impl Connection {
-    fn open(target: SocketAddr, epoll: &Epoll, index: usize) -> io::Result<Self> {
-        let stream = TcpStream::connect_timeout(&target, CONNECT_LIMIT)?;
+    fn open(target: SocketAddr, sources: usize, epoll: &Epoll, index: usize) -> io::Result<Self> {
+        let stream = connect(target, sources, index)?;
         stream.set_nonblocking(true)?;
         stream.set_nodelay(true)?;
         epoll.add(&stream, EpollEvent::new(EpollFlags::EPOLLIN, index as u64))?;
-        Ok(Self { stream, inbox: vec![0; INBOX].into_boxed_slice(), filled: 0, due: None, closing: false })
+        Ok(Self { stream: Some(stream), ..Self::default() })
     }
 
     /// `Some` when the answer to the request under way is whole.
-    fn receive(&mut self, body: usize) -> Result<Option<Instant>, Fault> {
-        match self.stream.read(&mut self.inbox[self.filled..]) {
+    fn receive(&mut self, body: usize, chunk: &mut [u8]) -> Result<Option<Instant>, Fault> {
+        let Some(stream) = &mut self.stream else {
+            return Ok(None);
+        };
+        let arrived = match stream.read(chunk) {
             Ok(0) => return Err(Fault("the connection was closed".into())),
-            Ok(count) => self.filled += count,
+            Ok(count) => &chunk[..count],
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
             Err(error) => return Err(Fault(format!("receive: {error}"))),
+        };
+        let begun = !self.inbox.is_empty();
+        if begun {
+            self.inbox.extend_from_slice(arrived);
         }
-        let bytes = &self.inbox[..self.filled];
+        let bytes = if begun { &self.inbox } else { arrived };
         let head = match http1::head(bytes) {
             Ok(Some(head)) => head,
-            Ok(None) => return Ok(None),
+            Ok(None) => return self.keep(arrived, begun),
             Err(malformed) => return Err(Fault(format!("malformed answer: {malformed:?}"))),
         };
         match http1::status(bytes) {
@@ -129,16 +165,37 @@ impl Connection {
             return Err(Fault(format!("a body of {} bytes, not {body}", head.body)));
         }
         let whole = head.length + head.body;
-        if self.filled < whole {
-            return Ok(None);
+        if bytes.len() < whole {
+            return self.keep(arrived, begun);
         }
-        let Some(due) = self.due.take().filter(|_| self.filled == whole) else {
+        let Some(due) = self.due.take().filter(|_| bytes.len() == whole) else {
             return Err(Fault("more bytes than one answer".into()));
         };
-        self.filled = 0;
+        self.inbox.clear();
         self.closing = head.close;
         Ok(Some(due))
     }
+
+    fn keep(&mut self, arrived: &[u8], begun: bool) -> Result<Option<Instant>, Fault> {
+        if !begun {
+            self.inbox.extend_from_slice(arrived);
+        }
+        Ok(None)
+    }
+}
+
+/// Connects from one of the loopback's addresses: each has ports of its own, which a closed connection blocks for a while.
+pub(super) fn connect(target: SocketAddr, sources: usize, index: usize) -> io::Result<TcpStream> {
+    if sources <= 1 {
+        return TcpStream::connect_timeout(&target, CONNECT_LIMIT);
+    }
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    let source = Ipv4Addr::from(u32::from(Ipv4Addr::LOCALHOST) + (index % sources) as u32);
+    // The port is chosen when both ends are known, so one that is blocked towards another target will do.
+    nix::sys::socket::setsockopt(&socket, sockopt::IpBindAddressNoPort, &true)?;
+    socket.bind(&SocketAddr::from((source, 0)).into())?;
+    socket.connect_timeout(&target.into(), CONNECT_LIMIT)?;
+    Ok(socket.into())
 }
 
 #[cfg(test)]
@@ -146,6 +203,29 @@ mod tests {
     use super::super::tests::arguments;
     use super::*;
     use std::net::TcpListener;
+
+    #[test]
+    fn a_fresh_connection_for_each_request_from_an_address_of_its_own() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let mut args = arguments(listener.local_addr().expect("bound"), None);
+        (args.fresh, args.sources) = (true, 3);
+        let mut fleet = Http1Fleet::open(&args).expect("loopback");
+        for slot in [0, 1, 2, 2] {
+            let due = Instant::now();
+            fleet.send(slot, due).expect("loopback");
+            let (mut server, client) = listener.accept().expect("a client");
+            assert_eq!(client.ip(), Ipv4Addr::new(127, 0, 0, 1 + slot as u8));
+            let mut news = Vec::new();
+            // The answer comes in two pieces.
+            for piece in ["HTTP/1.1 200 OK\r\ncontent-le", "ngth: 5\r\n\r\nhello"] {
+                server.write_all(piece.as_bytes()).expect("loopback");
+                fleet.epoll.wait(&mut [EpollEvent::empty()], 5000_u16).expect("readable");
+                fleet.receive(slot, &mut news).expect("loopback");
+            }
+            assert_eq!(news, [News::Answer { slot, due }]);
+            assert!(fleet.connections[slot].stream.is_none());
+        }
+    }
 
     #[test]
     fn answers_are_checked() {

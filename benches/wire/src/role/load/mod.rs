@@ -1,9 +1,11 @@
 //! The load generator: one thread, epoll, a closed loop (as fast as answers come) or an open loop (at a fixed rate).
 
+pub(crate) mod bulk;
 mod closed;
 mod fleet;
 mod http1;
 mod http2;
+pub(crate) mod idle;
 mod open;
 
 use std::io::{self, Write};
@@ -50,6 +52,12 @@ pub(crate) struct LoadArgs {
     /// Requests under way at once on one connection of HTTP/2.
     #[arg(long)]
     pub(crate) streams: usize,
+    /// Each request on a connection of its own.
+    #[arg(long)]
+    pub(crate) fresh: bool,
+    /// Addresses of the loopback that connections come from, in turns.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) sources: usize,
     /// Calls in the shape of gRPC; `body` is then the length of the message.
     #[arg(long)]
     pub(crate) grpc: bool,
@@ -73,15 +81,17 @@ pub(crate) struct LoadArgs {
 impl LoadArgs {
     /// The command line that is read as these arguments.
     pub(crate) fn command_line(&self) -> Vec<String> {
-        let Self { target, host, path, body, connections, protocol, streams, warmup, seconds, upstream, .. } = self;
+        let Self {
+            target, host, path, body, connections, protocol, streams, sources, warmup, seconds, upstream, ..
+        } = self;
         let protocol = protocol.name();
         let line = format!(
             "load --target {target} --host {host} --path {path} --body {body} --connections {connections} \
-             --protocol {protocol} --streams {streams} --warmup {warmup} --seconds {seconds} --upstream {upstream}"
+             --protocol {protocol} --streams {streams} --sources {sources} --warmup {warmup} --seconds {seconds} --upstream {upstream}"
         );
         let mut words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
-        if self.grpc {
-            words.push("--grpc".into());
+        for (flag, given) in [("--grpc", self.grpc), ("--fresh", self.fresh)] {
+            words.extend(given.then(|| flag.to_owned()));
         }
         for (flag, value) in
             [("--rate", self.rate.map(|v| v.to_string())), ("--proxy", self.proxy.map(|v| v.to_string()))]
@@ -194,7 +204,7 @@ impl<'a> Tally<'a> {
 
     /// Takes the accounts that open the window. Answers count from now on.
     fn open_window(&mut self) -> io::Result<()> {
-        let accounts = Accounts::read(self.args)?;
+        let accounts = Accounts::of(self.args.proxy, self.args.upstream)?;
         self.from = Some((Instant::now(), accounts));
         Ok(())
     }
@@ -202,7 +212,7 @@ impl<'a> Tally<'a> {
     /// Takes the accounts that close the window.
     fn close_window(&mut self) -> io::Result<()> {
         let now = Instant::now();
-        self.to = Some((now, Accounts::read(self.args)?));
+        self.to = Some((now, Accounts::of(self.args.proxy, self.args.upstream)?));
         Ok(())
     }
 
@@ -230,8 +240,7 @@ impl<'a> Tally<'a> {
         let (Some((begin, before)), Some((end, after))) = (self.from, self.to) else {
             return Err(io::Error::other("the load ended before its window"));
         };
-        let cpu = |of: fn(&Accounts) -> f64| of(&after) - of(&before);
-        let (proxy_cpu, upstream_cpu, load_cpu) = (cpu(|a| a.proxy.cpu_seconds), cpu(|a| a.upstream), cpu(|a| a.load));
+        let used = after.since(&before);
         Ok(LoadReport {
             answered: self.answered,
             seconds: (end - begin).as_secs_f64(),
@@ -242,11 +251,10 @@ impl<'a> Tally<'a> {
             p99_us: self.latency.quantile_us(0.99),
             p999_us: self.latency.quantile_us(0.999),
             max_us: self.latency.quantile_us(1.0),
-            proxy_cpu,
-            upstream_cpu,
-            load_cpu,
-            // The machine's clock is sampled and the processes' is exact, so the difference may come out below zero.
-            other_cpu: (cpu(|a| a.machine) - proxy_cpu - upstream_cpu - load_cpu).max(0.0),
+            proxy_cpu: used.proxy.cpu_seconds,
+            upstream_cpu: used.upstream,
+            load_cpu: used.load,
+            other_cpu: used.others(),
             proxy_rss_kib: after.proxy.rss_kib,
         })
     }
@@ -261,13 +269,30 @@ struct Accounts {
 }
 
 impl Accounts {
-    fn read(args: &LoadArgs) -> io::Result<Self> {
+    fn of(proxy: Option<u32>, upstream: u32) -> io::Result<Self> {
         Ok(Self {
-            proxy: args.proxy.map(procfs::usage_of_tree).transpose()?.unwrap_or_default(),
-            upstream: procfs::usage_of_tree(args.upstream)?.cpu_seconds,
+            proxy: proxy.map(procfs::usage_of_tree).transpose()?.unwrap_or_default(),
+            upstream: procfs::usage_of_tree(upstream)?.cpu_seconds,
             load: procfs::usage_of_tree(std::process::id())?.cpu_seconds,
             machine: procfs::machine_busy_seconds()?,
         })
+    }
+
+    /// What was used since an earlier moment; memory is that of now.
+    fn since(&self, before: &Self) -> Self {
+        let proxy = Usage { cpu_seconds: self.proxy.cpu_seconds - before.proxy.cpu_seconds, ..self.proxy };
+        Self {
+            proxy,
+            upstream: self.upstream - before.upstream,
+            load: self.load - before.load,
+            machine: self.machine - before.machine,
+        }
+    }
+
+    /// What everything else on the machine used. Its clock is sampled and the processes' is exact, so the difference may come
+    /// out below zero.
+    fn others(&self) -> f64 {
+        (self.machine - self.proxy.cpu_seconds - self.upstream - self.load).max(0.0)
     }
 }
 
@@ -296,6 +321,8 @@ pub(super) mod tests {
             protocol: Protocol::Http1,
             streams: 1,
             grpc: false,
+            fresh: false,
+            sources: 1,
             rate,
             warmup: 0.0,
             seconds: 0.2,
@@ -313,12 +340,19 @@ pub(super) mod tests {
         }
         let target = "127.0.0.1:1".parse().expect("an address");
         let plain = arguments(target, None);
-        let full = LoadArgs { rate: Some(0.5), proxy: Some(7), grpc: true, protocol: Protocol::Http2, ..plain.clone() };
+        let full = LoadArgs {
+            rate: Some(0.5),
+            proxy: Some(7),
+            grpc: true,
+            fresh: true,
+            protocol: Protocol::Http2,
+            ..plain.clone()
+        };
         for args in [plain, full] {
             let line = args.command_line();
             let read = <Line as clap::Parser>::try_parse_from(&line).expect("a valid line").args;
             assert_eq!(read.command_line(), line);
-            assert_eq!((read.rate, read.proxy, read.grpc), (args.rate, args.proxy, args.grpc));
+            assert_eq!((read.rate, read.proxy, read.grpc, read.fresh), (args.rate, args.proxy, args.grpc, args.fresh));
         }
     }
 

@@ -9,6 +9,7 @@ use std::net::TcpStream;
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
+use crate::bytes::{Drain, Spring};
 use crate::http2::PREFACE;
 use http1::Http1;
 use http2::Http2;
@@ -22,6 +23,7 @@ pub(super) fn serve(body: usize) -> io::Result<()> {
     let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
     epoll.add(&listener, EpollEvent::new(EpollFlags::EPOLLIN, LISTENER))?;
     let answers = Answers::new(body);
+    let (spring, mut drain) = (Spring::new()?, Drain::new());
     let mut clients = BTreeMap::new();
     let mut next = LISTENER + 1;
     let mut events = vec![EpollEvent::empty(); 256];
@@ -42,7 +44,7 @@ pub(super) fn serve(body: usize) -> io::Result<()> {
             let Some(client) = clients.get_mut(&token) else {
                 continue;
             };
-            if client.turn(&answers).is_err() {
+            if client.turn(&answers, &spring, &mut drain).is_err() {
                 // Closing the socket takes it out of the epoll set.
                 clients.remove(&token);
             } else if client.wants_write() != client.watches_write {
@@ -98,26 +100,60 @@ impl Client {
     }
 
     fn wants_write(&self) -> bool {
-        !self.outbox.is_empty()
+        !self.outbox.is_empty() || self.filler() > 0
+    }
+
+    /// Bytes of a large answer that are still to be sent.
+    fn filler(&self) -> u64 {
+        if let Speech::Http1(http1) = &self.speech { http1.filler } else { 0 }
     }
 
     /// Reads what is there and writes what is due; an error when the connection is over.
-    fn turn(&mut self, answers: &Answers) -> io::Result<()> {
+    fn turn(&mut self, answers: &Answers, spring: &Spring, drain: &mut Drain) -> io::Result<()> {
+        match self.read(answers, drain) {
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
+            _ => {}
+        }
+        match self.write(answers, spring) {
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    fn read(&mut self, answers: &Answers, drain: &mut Drain) -> io::Result<()> {
+        if let Speech::Http1(http1) = &mut self.speech
+            && http1.skip > 0
+        {
+            let count = drain.take(&self.stream, http1.skip)?;
+            http1.skip -= count;
+            // The end of an upload is what its answer waits for.
+            return if count == 0 { Err(io::ErrorKind::UnexpectedEof.into()) } else { self.take(&[], answers) };
+        }
         let mut chunk = [0; READ_AT_ONCE];
-        match self.stream.read(&mut chunk) {
-            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(count) => self.take(&chunk[..count], answers)?,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error),
+        match self.stream.read(&mut chunk)? {
+            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            count => self.take(&chunk[..count], answers),
         }
-        while self.wants_write() {
-            match self.stream.write(&self.outbox) {
-                Ok(count) => drop(self.outbox.drain(..count)),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) => return Err(error),
+    }
+
+    fn write(&mut self, answers: &Answers, spring: &Spring) -> io::Result<()> {
+        loop {
+            while !self.outbox.is_empty() {
+                let count = self.stream.write(&self.outbox)?;
+                self.outbox.drain(..count);
             }
+            let Speech::Http1(http1) = &mut self.speech else {
+                return Ok(());
+            };
+            if http1.filler == 0 {
+                return Ok(());
+            }
+            while http1.filler > 0 {
+                http1.filler -= spring.send(&self.stream, http1.filler)?;
+            }
+            // Requests behind a large answer waited for it.
+            self.take(&[], answers)?;
         }
-        Ok(())
     }
 
     /// Queues one answer for every request that is complete.
