@@ -86,6 +86,11 @@ impl Lab {
         Ok(Self { plan, cores, interrupt, upstream_address, upstream, scratch })
     }
 
+    /// Where files may be put that go away with the lab.
+    pub(crate) fn folder(&self) -> &Path {
+        self.scratch.path()
+    }
+
     /// Raised by Ctrl-C.
     pub(crate) fn interrupt(&self) -> &Interrupt {
         &self.interrupt
@@ -151,6 +156,7 @@ impl Lab {
             grpc: false,
             fresh: false,
             sources: 1,
+            mix: None,
             rate: None,
             warmup,
             seconds,

@@ -1,6 +1,6 @@
 //! The two ends of the scale: no proxy at all, and a relay that only copies bytes.
 
-use super::{Launch, Peer};
+use super::{Launch, Layout, Needs, ONLY_FORWARDS, Peer};
 use crate::process::CommandLine;
 
 pub(super) const DIRECT: Peer = Peer {
@@ -9,9 +9,10 @@ pub(super) const DIRECT: Peer = Peer {
     get: "it is built in",
     locate: |_| std::env::current_exe().ok(),
     version: &[],
-    prepare: |site| match site.needs.workers {
-        1 => Ok(Launch::Nothing),
-        _ => Ok(Launch::Unable("there is no proxy that could have workers")),
+    prepare: |site| match *site.needs {
+        Needs { layout: Layout::Own, workers: 1, .. } => Ok(Launch::Nothing),
+        Needs { layout: Layout::Own, .. } => Ok(Launch::Unable("there is no proxy that could have workers")),
+        _ => Ok(Launch::Unable(ONLY_FORWARDS)),
     },
 };
 
@@ -24,6 +25,9 @@ pub(super) const RELAY: Peer = Peer {
     prepare: |site| {
         if site.needs.workers > 1 {
             return Ok(Launch::Unable("it has one thread"));
+        }
+        if site.needs.layout != Layout::Own {
+            return Ok(Launch::Unable(ONLY_FORWARDS));
         }
         let args = ["relay".to_owned(), "--to".into(), site.upstream.to_string()];
         Ok(Launch::Announced("relay", CommandLine::new(site.binary, args)))

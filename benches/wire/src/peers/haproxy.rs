@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 
-use super::{Launch, Needs, Peer, Protocol, Site, free_address, program};
+use super::{Launch, Layout, Needs, ONLY_FORWARDS, Peer, Protocol, Site, free_address, program};
 use crate::process::CommandLine;
 
 pub(super) const PEER: Peer = Peer {
@@ -16,6 +16,9 @@ pub(super) const PEER: Peer = Peer {
 };
 
 fn prepare(site: &Site<'_>) -> io::Result<Launch> {
+    if site.needs.layout != Layout::Own {
+        return Ok(Launch::Unable(ONLY_FORWARDS));
+    }
     let address = free_address()?;
     let (upstream, Needs { workers, connections, .. }) = (site.upstream, site.needs);
     let proto = match site.needs.protocol {

@@ -1,6 +1,7 @@
 //! What is compared: one row per peer, one file per proxy.
 
 mod bare;
+mod catalogue;
 mod envoy;
 mod haproxy;
 mod leeboard;
@@ -13,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::process::CommandLine;
+pub(crate) use catalogue::Layout;
 
 /// The service that the load asks for: what a proxy routes by.
 pub(crate) const HOST: &str = "bench.default.svc.cluster.local";
@@ -89,11 +91,22 @@ pub(crate) struct Needs {
     pub(crate) both_cores: bool,
     /// Connections of clients that are open at once.
     pub(crate) connections: usize,
+    /// How much configuration.
+    pub(crate) layout: Layout,
+    /// Which edition of it: a header of every answer says so.
+    pub(crate) generation: Option<u64>,
 }
 
 impl Default for Needs {
     fn default() -> Self {
-        Self { protocol: Protocol::Http1, workers: 1, both_cores: false, connections: 4000 }
+        Self {
+            protocol: Protocol::Http1,
+            workers: 1,
+            both_cores: false,
+            connections: 4000,
+            layout: Layout::Own,
+            generation: None,
+        }
     }
 }
 
@@ -145,6 +158,9 @@ pub(crate) fn version(peer: &Peer, binary: &Path) -> String {
         .map(|line| line.rsplit("  version: ").next().unwrap_or(line).to_owned())
         .unwrap_or_default()
 }
+
+/// Why peers that only forward have no part in suites about routes.
+const ONLY_FORWARDS: &str = "it only forwards here, and has no routes to compare";
 
 /// A port that is free now. Only for peers that cannot choose one themselves.
 fn free_address() -> io::Result<SocketAddr> {

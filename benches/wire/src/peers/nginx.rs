@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::io;
 
-use super::{Launch, Peer, Protocol, Site, free_address, program};
+use super::{Launch, Layout, ONLY_FORWARDS, Peer, Protocol, Site, free_address, program};
 use crate::grpc;
 use crate::process::CommandLine;
 
@@ -18,6 +18,9 @@ pub(super) const PEER: Peer = Peer {
 };
 
 fn prepare(site: &Site<'_>) -> io::Result<Launch> {
+    if site.needs.layout != Layout::Own {
+        return Ok(Launch::Unable(ONLY_FORWARDS));
+    }
     let address = free_address()?;
     let (upstream, workers) = (site.upstream, site.needs.workers);
     // Beside those of clients there are the upstream's.

@@ -5,6 +5,7 @@ mod churn;
 mod conns;
 mod h1;
 mod h2;
+mod routes;
 mod scale;
 
 use std::collections::BTreeMap;
@@ -83,7 +84,8 @@ fn other_share(report: &LoadReport) -> f64 {
 }
 
 /// All suites.
-pub(crate) const SUITES: &[Suite] = &[h1::SUITE, h2::SUITE, bodies::SUITE, conns::SUITE, churn::SUITE, scale::SUITE];
+pub(crate) const SUITES: &[Suite] =
+    &[h1::SUITE, h2::SUITE, bodies::SUITE, conns::SUITE, routes::SUITE, churn::SUITE, scale::SUITE];
 
 /// The suite of that name, or a message that lists those there are.
 pub(crate) fn find(name: &str) -> Result<&'static Suite, String> {
@@ -101,7 +103,10 @@ mod tests {
     fn an_unknown_suite_is_refused_with_the_list() {
         assert_eq!(find("h1").map(|suite| suite.name), Ok("h1"));
         let refusal = find("h9").map(|suite| suite.name);
-        assert_eq!(refusal, Err("there is no suite `h9`; there are: h1, h2, bodies, conns, churn, scale".to_owned()));
+        assert_eq!(
+            refusal,
+            Err("there is no suite `h9`; there are: h1, h2, bodies, conns, routes, churn, scale".to_owned())
+        );
     }
 
     #[test]

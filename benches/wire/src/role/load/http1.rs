@@ -21,7 +21,9 @@ pub(super) struct Http1Fleet {
     epoll: Epoll,
     connections: Vec<Connection>,
     target: SocketAddr,
-    request: Vec<u8>,
+    requests: Vec<Vec<u8>>,
+    /// The request that is next.
+    turn: usize,
     body: usize,
     /// Each request has a connection of its own, which is opened to send it and closed when it is answered.
     fresh: bool,
@@ -44,7 +46,8 @@ impl Http1Fleet {
             epoll,
             connections,
             target: args.target,
-            request: super::request(args),
+            requests: super::requests(args)?,
+            turn: 0,
             body: args.body,
             fresh: args.fresh,
             sources: args.sources,
@@ -78,8 +81,10 @@ impl Fleet for Http1Fleet {
         }
         let connection = &mut self.connections[slot];
         connection.due = Some(due);
-        let fault = match connection.stream.as_ref().map_or(Ok(0), |mut stream| stream.write(&self.request)) {
-            Ok(count) if count == self.request.len() => return Ok(()),
+        let request = &self.requests[self.turn];
+        self.turn = (self.turn + 1) % self.requests.len();
+        let fault = match connection.stream.as_ref().map_or(Ok(0), |mut stream| stream.write(request)) {
+            Ok(count) if count == request.len() => return Ok(()),
             Ok(_) => Fault("the request was sent in part".into()),
             Err(error) => Fault(format!("send: {error}")),
         };

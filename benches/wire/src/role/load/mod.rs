@@ -8,8 +8,10 @@ mod http2;
 pub(crate) mod idle;
 mod open;
 
+use std::fs;
 use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -58,6 +60,9 @@ pub(crate) struct LoadArgs {
     /// Addresses of the loopback that connections come from, in turns.
     #[arg(long, default_value_t = 1)]
     pub(crate) sources: usize,
+    /// Requests to send in turns instead of always the same: a line for each, host, path and one header.
+    #[arg(long)]
+    pub(crate) mix: Option<PathBuf>,
     /// Calls in the shape of gRPC; `body` is then the length of the message.
     #[arg(long)]
     pub(crate) grpc: bool,
@@ -97,6 +102,9 @@ impl LoadArgs {
             [("--rate", self.rate.map(|v| v.to_string())), ("--proxy", self.proxy.map(|v| v.to_string()))]
         {
             words.extend(value.into_iter().flat_map(|value| [flag.to_owned(), value]));
+        }
+        if let Some(path) = &self.mix {
+            words.extend(["--mix".to_owned(), path.display().to_string()]);
         }
         words
     }
@@ -296,9 +304,23 @@ impl Accounts {
     }
 }
 
-/// The bytes of the request, the same for every peer.
-fn request(args: &LoadArgs) -> Vec<u8> {
-    format!("GET {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: leeboard-wire\r\nAccept: */*\r\n\r\n", args.path, args.host)
+/// The bytes of every request, the same for every peer.
+fn requests(args: &LoadArgs) -> io::Result<Vec<Vec<u8>>> {
+    let Some(path) = &args.mix else {
+        return Ok(vec![request(&args.host, &args.path, "")]);
+    };
+    let mut requests = Vec::new();
+    for line in fs::read_to_string(path)?.lines() {
+        let [host, path, header] = line.split(' ').collect::<Vec<_>>()[..] else {
+            return Err(io::Error::other(format!("not host, path and header: {line}")));
+        };
+        requests.push(request(host, path, &format!("{header}\r\n")));
+    }
+    if requests.is_empty() { Err(io::Error::other("the mix is empty")) } else { Ok(requests) }
+}
+
+fn request(host: &str, path: &str, more: &str) -> Vec<u8> {
+    format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: leeboard-wire\r\nAccept: */*\r\n{more}\r\n")
         .into_bytes()
 }
 
@@ -323,6 +345,7 @@ pub(super) mod tests {
             grpc: false,
             fresh: false,
             sources: 1,
+            mix: None,
             rate,
             warmup: 0.0,
             seconds: 0.2,
@@ -339,7 +362,7 @@ pub(super) mod tests {
             args: LoadArgs,
         }
         let target = "127.0.0.1:1".parse().expect("an address");
-        let plain = arguments(target, None);
+        let plain = LoadArgs { mix: Some("/tmp/mix".into()), ..arguments(target, None) };
         let full = LoadArgs {
             rate: Some(0.5),
             proxy: Some(7),
@@ -354,6 +377,20 @@ pub(super) mod tests {
             assert_eq!(read.command_line(), line);
             assert_eq!((read.rate, read.proxy, read.grpc, read.fresh), (args.rate, args.proxy, args.grpc, args.fresh));
         }
+    }
+
+    #[test]
+    fn a_mix_is_one_request_a_line() {
+        let path = std::env::temp_dir().join(format!("leeboard-wire-mix-{}", std::process::id()));
+        let mut args = arguments("127.0.0.1:1".parse().expect("an address"), None);
+        args.mix = Some(path.clone());
+        for (text, count) in [("a:1 /x t:1\nb:1 /y t:2\n", Some(2)), ("a:1 /x\n", None), ("", None)] {
+            fs::write(&path, text).expect("a writable folder");
+            assert_eq!(requests(&args).ok().map(|requests| requests.len()), count, "{text}");
+        }
+        fs::remove_file(&path).expect("it is there");
+        let expected = "GET /y HTTP/1.1\r\nHost: b:1\r\nUser-Agent: leeboard-wire\r\nAccept: */*\r\nt:2\r\n\r\n";
+        assert_eq!(request("b:1", "/y", "t:2\r\n"), expected.as_bytes());
     }
 
     #[test]

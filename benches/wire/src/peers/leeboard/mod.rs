@@ -1,12 +1,14 @@
 //! Leeboard itself, three times: with one static service and nothing else, with every mesh feature on, and with the access
 //! log too.
 
+mod many;
+
 use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::PathBuf;
 
-use super::{HOST, Launch, Peer, Places, Protocol, SERVICE_PORT, Site, executable, program};
+use super::{HOST, Launch, Layout, Peer, Places, Protocol, SERVICE_PORT, Site, executable, program};
 use crate::process::CommandLine;
 
 const GET: &str = "cargo build --release -p leeboard, or --leeboard PATH";
@@ -17,7 +19,7 @@ pub(super) const PLAIN: Peer = Peer {
     get: GET,
     locate,
     version: &["--version"],
-    prepare: |site| prepare(site, &service(site), Log::Off),
+    prepare: |site| prepare_own(site, &service(site), Log::Off),
 };
 
 pub(super) const MESH: Peer = Peer {
@@ -26,7 +28,10 @@ pub(super) const MESH: Peer = Peer {
     get: GET,
     locate,
     version: &["--version"],
-    prepare: |site| prepare(site, &format!("{}---\n{}", service(site), mesh()), Log::Off),
+    prepare: |site| match site.needs.layout {
+        Layout::Own => prepare(site, &format!("{}---\n{}", service(site), mesh()), Log::Off),
+        layout => prepare(site, &many::documents(site, layout, site.needs.generation), Log::Off),
+    },
 };
 
 pub(super) const LOGGING: Peer = Peer {
@@ -35,7 +40,7 @@ pub(super) const LOGGING: Peer = Peer {
     get: GET,
     locate,
     version: &["--version"],
-    prepare: |site| prepare(site, &format!("{}---\n{}", service(site), mesh()), Log::Json),
+    prepare: |site| prepare_own(site, &format!("{}---\n{}", service(site), mesh()), Log::Json),
 };
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -51,6 +56,14 @@ fn locate(places: &Places) -> Option<PathBuf> {
     }
     let beside = std::env::current_exe().ok()?.with_file_name("leeboard");
     executable(&beside).then_some(beside)
+}
+
+/// For what differs from `leeboard-mesh` in its own configuration only.
+fn prepare_own(site: &Site<'_>, config: &str, log: Log) -> io::Result<Launch> {
+    match site.needs.layout {
+        Layout::Own => prepare(site, config, log),
+        _ => Ok(Launch::Unable("leeboard-mesh stands for it where all have the same configuration")),
+    }
 }
 
 fn prepare(site: &Site<'_>, config: &str, log: Log) -> io::Result<Launch> {

@@ -1,13 +1,15 @@
 //! Envoy with the features of `leeboard-mesh`: the same ten rules, retries, outlier detection, limits, fault and mirror at
 //! 0 %; and the same again with its access log.
 
+mod many;
+
 use std::ffi::OsString;
 use std::fs;
 use std::io;
 
 use serde_json::{Value, json};
 
-use super::{Launch, Peer, Protocol, SERVICE_PORT, Site, free_address, program};
+use super::{Launch, Layout, Peer, Protocol, SERVICE_PORT, Site, free_address, program};
 use crate::process::CommandLine;
 
 pub(super) const PEER: Peer = Peer {
@@ -22,22 +24,29 @@ pub(super) const PEER: Peer = Peer {
 pub(super) const LOGGING: Peer = Peer {
     name: "envoy-log",
     about: "envoy with its access log on, Istio's fields as JSON to a file",
-    prepare: |site| prepare(site, access_log(site)),
+    prepare: |site| match site.needs.layout {
+        Layout::Own => prepare(site, access_log(site)),
+        _ => Ok(Launch::Unable("envoy stands for it where all have the same configuration")),
+    },
     ..PEER
 };
 
 fn prepare(site: &Site<'_>, access_log: Value) -> io::Result<Launch> {
     let address = free_address()?;
+    let (hosts, clusters) = match site.needs.layout {
+        Layout::Own => (vec![virtual_host()], vec![cluster(site, "bench")]),
+        layout => (many::virtual_hosts(site.needs), many::clusters(site, layout, cluster)),
+    };
     let config = json!({"static_resources": {
         "listeners": [{
             "name": "entry",
             "address": socket(address.port()),
             "filter_chains": [{"filters": [{
                 "name": "envoy.filters.network.http_connection_manager",
-                "typed_config": connection_manager(access_log),
+                "typed_config": connection_manager(access_log, hosts),
             }]}],
         }],
-        "clusters": [cluster(site)],
+        "clusters": clusters,
     }});
     let path = site.dir.join("envoy.json");
     fs::write(&path, config.to_string())?;
@@ -45,6 +54,9 @@ fn prepare(site: &Site<'_>, access_log: Value) -> io::Result<Launch> {
     let args = options.split_whitespace().map(OsString::from).chain([path.into_os_string()]);
     Ok(Launch::At(address, CommandLine::new(site.binary, args)))
 }
+
+/// The name of the only table of routes.
+const ROUTES: &str = "bench";
 
 fn socket(port: u16) -> Value {
     json!({"socket_address": {"address": "127.0.0.1", "port_value": port}})
@@ -54,7 +66,15 @@ fn typed(name: &str) -> String {
     format!("type.googleapis.com/envoy.extensions.filters.{name}")
 }
 
-fn connection_manager(access_log: Value) -> Value {
+fn virtual_host() -> Value {
+    json!({
+        "name": "bench",
+        "domains": [super::HOST, format!("{}:{SERVICE_PORT}", super::HOST)],
+        "routes": routes(),
+    })
+}
+
+fn connection_manager(access_log: Value, hosts: Vec<Value>) -> Value {
     let zero = json!({"numerator": 0, "denominator": "HUNDRED"});
     json!({
         "@type": typed("network.http_connection_manager.v3.HttpConnectionManager"),
@@ -62,11 +82,7 @@ fn connection_manager(access_log: Value) -> Value {
         "access_log": access_log,
         "generate_request_id": true,
         "use_remote_address": true,
-        "route_config": {"virtual_hosts": [{
-            "name": "bench",
-            "domains": [super::HOST, format!("{}:{SERVICE_PORT}", super::HOST)],
-            "routes": routes(),
-        }]},
+        "route_config": {"name": ROUTES, "virtual_hosts": hosts},
         "http_filters": [
             {"name": "envoy.filters.http.fault", "typed_config": {
                 "@type": typed("http.fault.v3.HTTPFault"),
@@ -153,9 +169,9 @@ fn routes() -> Vec<Value> {
     routes
 }
 
-fn cluster(site: &Site<'_>) -> Value {
+fn cluster(site: &Site<'_>, name: &str) -> Value {
     let mut cluster = json!({
-        "name": "bench",
+        "name": name,
         "type": "STATIC",
         "connect_timeout": "5s",
         "lb_policy": "LEAST_REQUEST",
@@ -173,7 +189,7 @@ fn cluster(site: &Site<'_>) -> Value {
             "max_ejection_percent": 50,
         },
         "load_assignment": {
-            "cluster_name": "bench",
+            "cluster_name": name,
             "endpoints": [{"lb_endpoints": [{"endpoint": {"address": socket(site.upstream.port())}}]}],
         },
     });
