@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use serde::de::DeserializeOwned;
 
-use crate::peers::{HOST, Launch, Needs, PATH, Peer, Protocol, SERVICE_PORT, Site};
-use crate::process::{Child, CommandLine, Scratch};
+use crate::peers::{HOST, Launch, Needs, PATH, Peer, Protocol, Rewrite, SERVICE_PORT, Site};
+use crate::process::{Child, CommandLine, Scratch, pin};
 use crate::procfs;
 use crate::role::load::{self, LoadArgs, LoadReport};
 use crate::trouble::{Interrupt, Trouble};
@@ -69,15 +69,33 @@ pub(crate) struct Running {
     child: Option<Child>,
     address: SocketAddr,
     protocol: Protocol,
+    /// Its own folder.
+    dir: PathBuf,
     /// From the start of the process to its first good answer, in milliseconds.
     pub(crate) start_ms: f64,
     /// Resident memory right after that, in KiB.
     pub(crate) idle_rss_kib: Option<u64>,
 }
 
+/// One of the harness's own roles at work.
+pub(crate) struct Work {
+    child: Child,
+    dir: PathBuf,
+    limit: Duration,
+}
+
+impl Running {
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
 impl Lab {
     /// Starts the upstream.
     pub(crate) fn open(plan: Plan, cores: Cores, interrupt: Interrupt) -> Result<Self, Trouble> {
+        // What this process does meanwhile must not be done on the proxy's core.
+        pin(&[cores.load])?;
         let scratch = Scratch::new()?;
         let args = ["upstream".to_owned(), "--body".into(), plan.body.to_string()];
         let command = CommandLine::new(&std::env::current_exe()?, args);
@@ -128,7 +146,8 @@ impl Lab {
                 (announced(&self.interrupt, &mut child, kind)?, Some(child))
             }
         };
-        let mut running = Running { child: None, address, protocol: needs.protocol, start_ms: 0.0, idle_rss_kib: None };
+        let protocol = needs.protocol;
+        let mut running = Running { child: None, address, protocol, dir, start_ms: 0.0, idle_rss_kib: None };
         self.await_answer(&running, child.as_mut())?;
         running.start_ms = begin.elapsed().as_secs_f64() * 1e3;
         if let Some(child) = &child {
@@ -183,28 +202,59 @@ impl Lab {
         line: Vec<String>,
         seconds: f64,
     ) -> Result<R, Trouble> {
+        self.finish(self.begin_role(line, seconds)?, peer)
+    }
+
+    /// Begins the given load.
+    pub(crate) fn begin_load(&self, args: &LoadArgs) -> Result<Work, Trouble> {
+        self.begin_role(args.command_line(), args.seconds + args.warmup)
+    }
+
+    fn begin_role(&self, line: Vec<String>, seconds: f64) -> Result<Work, Trouble> {
         let command = CommandLine::new(&std::env::current_exe()?, line);
         let dir = self.fresh_folder("load")?;
-        let mut load = Child::start("load", &[self.cores.load], &command, &dir)?;
-        let limit = Duration::from_secs_f64(seconds) + LOAD_GRACE;
+        let child = Child::start("load", &[self.cores.load], &command, &dir)?;
+        Ok(Work { child, dir, limit: Duration::from_secs_f64(seconds) + LOAD_GRACE })
+    }
+
+    /// Waits for the end of a role and reads its report. The limit of its time counts from now.
+    pub(crate) fn finish<R: DeserializeOwned>(&self, mut work: Work, peer: &mut Running) -> Result<R, Trouble> {
         // Few wake-ups: this process has no core of its own.
         let status = self
             .interrupt
-            .poll(Duration::from_millis(100), limit, || {
+            .poll(Duration::from_millis(100), work.limit, || {
                 if let Some(child) = &mut peer.child
                     && let Some(status) = child.ended()?
                 {
                     let complaint = child.complaint();
                     return Err(Trouble::Failed(format!("it ended under load ({status}): {complaint}")));
                 }
-                Ok(load.ended()?)
+                Ok(work.child.ended()?)
             })?
             .ok_or_else(|| Trouble::Failed("the load did not end in its time".into()))?;
         if !status.success() {
-            return Err(Trouble::Failed(format!("load: {}", load.complaint())));
+            return Err(Trouble::Failed(format!("load: {}", work.child.complaint())));
         }
-        let text = fs::read_to_string(dir.join("load.stdout"))?;
+        let text = fs::read_to_string(work.dir.join("load.stdout"))?;
         serde_json::from_str(&text).map_err(|error| Trouble::Failed(format!("load report: {error}")))
+    }
+
+    /// Writes another configuration for a running peer, which takes effect when it is renamed.
+    pub(crate) fn rewrite(
+        &self,
+        peer: &Peer,
+        running: &Running,
+        binary: &Path,
+        needs: &Needs,
+    ) -> Result<Rewrite, Trouble> {
+        let rewrite = peer.rewrite.ok_or(Trouble::Unable("it does not watch its configuration"))?;
+        Ok(rewrite(&Site { binary, dir: &running.dir, upstream: self.upstream_address, needs })?)
+    }
+
+    /// Lets time pass.
+    pub(crate) fn wait(&self, time: Duration) -> Result<(), Trouble> {
+        self.interrupt.poll(time.min(Duration::from_millis(100)), time, || Ok(None::<()>))?;
+        Ok(())
     }
 
     fn fresh_folder(&self, name: &str) -> Result<PathBuf, Trouble> {

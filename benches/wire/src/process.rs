@@ -10,6 +10,7 @@ use std::process::{self, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -115,6 +116,15 @@ fn announced_in(text: &str, kind: &str) -> Option<SocketAddr> {
         .filter(|line| line.split_whitespace().any(|word| word == wanted))
         .flat_map(str::split_whitespace)
         .find_map(|word| word.strip_prefix("address=")?.parse().ok())
+}
+
+/// Restricts this process to these cores.
+pub(crate) fn pin(cores: &[usize]) -> io::Result<()> {
+    let mut set = CpuSet::new();
+    for &core in cores {
+        set.set(core)?;
+    }
+    Ok(sched_setaffinity(Pid::from_raw(0), &set)?)
 }
 
 /// A folder that goes away with its owner.

@@ -14,6 +14,7 @@ pub(super) const DIRECT: Peer = Peer {
         Needs { layout: Layout::Own, .. } => Ok(Launch::Unable("there is no proxy that could have workers")),
         _ => Ok(Launch::Unable(ONLY_FORWARDS)),
     },
+    rewrite: None,
 };
 
 pub(super) const RELAY: Peer = Peer {
@@ -32,4 +33,5 @@ pub(super) const RELAY: Peer = Peer {
         let args = ["relay".to_owned(), "--to".into(), site.upstream.to_string()];
         Ok(Launch::Announced("relay", CommandLine::new(site.binary, args)))
     },
+    rewrite: None,
 };

@@ -13,6 +13,7 @@ pub(super) const PEER: Peer = Peer {
     locate: |places| program(places.haproxy.as_ref(), "haproxy"),
     version: &["-v"],
     prepare,
+    rewrite: None,
 };
 
 fn prepare(site: &Site<'_>) -> io::Result<Launch> {

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::process::CommandLine;
-pub(crate) use catalogue::Layout;
+pub(crate) use catalogue::{GENERATION, Layout};
 
 /// The service that the load asks for: what a proxy routes by.
 pub(crate) const HOST: &str = "bench.default.svc.cluster.local";
@@ -37,6 +37,14 @@ pub(crate) struct Peer {
     pub(crate) version: &'static [&'static str],
     /// Writes its configuration and says how to start it.
     pub(crate) prepare: fn(&Site<'_>) -> io::Result<Launch>,
+    /// Writes a configuration that is to replace the one it runs with, if it watches for that.
+    pub(crate) rewrite: Option<fn(&Site<'_>) -> io::Result<Rewrite>>,
+}
+
+/// A configuration that is written, and takes effect when it is renamed.
+pub(crate) struct Rewrite {
+    pub(crate) from: PathBuf,
+    pub(crate) to: PathBuf,
 }
 
 /// All peers, in the order of the tables.

@@ -15,6 +15,7 @@ pub(super) const PEER: Peer = Peer {
     locate: |places| program(places.nginx.as_ref(), "nginx"),
     version: &["-v"],
     prepare,
+    rewrite: None,
 };
 
 fn prepare(site: &Site<'_>) -> io::Result<Launch> {

@@ -11,11 +11,11 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use clap::Subcommand;
-use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
-use nix::unistd::Pid;
+
+use crate::process::pin;
 
 /// Open files of a child: twice the most idle connections, for a relay has two sockets for each.
 const OPEN_FILES: u64 = 65_536;
@@ -63,11 +63,7 @@ impl Role {
 }
 
 fn launch(cores: &[usize], command: &[OsString]) -> io::Result<()> {
-    let mut set = CpuSet::new();
-    for &core in cores {
-        set.set(core)?;
-    }
-    sched_setaffinity(Pid::from_raw(0), &set)?;
+    pin(cores)?;
     raise_open_files()?;
     // Survives exec: no peer outlives a harness that was killed.
     prctl::set_pdeathsig(Signal::SIGKILL)?;

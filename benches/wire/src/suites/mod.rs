@@ -5,6 +5,7 @@ mod churn;
 mod conns;
 mod h1;
 mod h2;
+mod reload;
 mod routes;
 mod scale;
 
@@ -85,7 +86,7 @@ fn other_share(report: &LoadReport) -> f64 {
 
 /// All suites.
 pub(crate) const SUITES: &[Suite] =
-    &[h1::SUITE, h2::SUITE, bodies::SUITE, conns::SUITE, routes::SUITE, churn::SUITE, scale::SUITE];
+    &[h1::SUITE, h2::SUITE, bodies::SUITE, conns::SUITE, routes::SUITE, reload::SUITE, churn::SUITE, scale::SUITE];
 
 /// The suite of that name, or a message that lists those there are.
 pub(crate) fn find(name: &str) -> Result<&'static Suite, String> {
@@ -105,7 +106,7 @@ mod tests {
         let refusal = find("h9").map(|suite| suite.name);
         assert_eq!(
             refusal,
-            Err("there is no suite `h9`; there are: h1, h2, bodies, conns, routes, churn, scale".to_owned())
+            Err("there is no suite `h9`; there are: h1, h2, bodies, conns, routes, reload, churn, scale".to_owned())
         );
     }
 

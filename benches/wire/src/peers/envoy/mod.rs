@@ -9,7 +9,7 @@ use std::io;
 
 use serde_json::{Value, json};
 
-use super::{Launch, Layout, Peer, Protocol, SERVICE_PORT, Site, free_address, program};
+use super::{Launch, Layout, Peer, Protocol, Rewrite, SERVICE_PORT, Site, free_address, program};
 use crate::process::CommandLine;
 
 pub(super) const PEER: Peer = Peer {
@@ -19,11 +19,13 @@ pub(super) const PEER: Peer = Peer {
     locate: |places| program(places.envoy.as_ref(), "envoy"),
     version: &["--version"],
     prepare: |site| prepare(site, json!([])),
+    rewrite: Some(rewrite),
 };
 
 pub(super) const LOGGING: Peer = Peer {
     name: "envoy-log",
     about: "envoy with its access log on, Istio's fields as JSON to a file",
+    rewrite: None,
     prepare: |site| match site.needs.layout {
         Layout::Own => prepare(site, access_log(site)),
         _ => Ok(Launch::Unable("envoy stands for it where all have the same configuration")),
@@ -33,17 +35,27 @@ pub(super) const LOGGING: Peer = Peer {
 
 fn prepare(site: &Site<'_>, access_log: Value) -> io::Result<Launch> {
     let address = free_address()?;
-    let (hosts, clusters) = match site.needs.layout {
-        Layout::Own => (vec![virtual_host()], vec![cluster(site, "bench")]),
-        layout => (many::virtual_hosts(site.needs), many::clusters(site, layout, cluster)),
+    let (routes, clusters) = match site.needs.layout {
+        Layout::Own => (table(vec![virtual_host()]), vec![cluster(site, "bench")]),
+        layout => (table(many::virtual_hosts(site.needs)), many::clusters(site, layout, cluster)),
     };
-    let config = json!({"static_resources": {
+    // Routes that are to be replaced come from a file of their own.
+    let (key, routes) = if site.needs.generation.is_some() {
+        let path = site.dir.join(DISCOVERED);
+        fs::write(&path, discovery(site, routes))?;
+        let source = json!({"path_config_source": {"path": path}, "resource_api_version": "V3"});
+        ("rds", json!({"config_source": source, "route_config_name": ROUTES}))
+    } else {
+        ("route_config", routes)
+    };
+    let node = json!({"id": "bench", "cluster": "bench"});
+    let config = json!({"node": node, "static_resources": {
         "listeners": [{
             "name": "entry",
             "address": socket(address.port()),
             "filter_chains": [{"filters": [{
                 "name": "envoy.filters.network.http_connection_manager",
-                "typed_config": connection_manager(access_log, hosts),
+                "typed_config": connection_manager(access_log, key, routes),
             }]}],
         }],
         "clusters": clusters,
@@ -57,6 +69,8 @@ fn prepare(site: &Site<'_>, access_log: Value) -> io::Result<Launch> {
 
 /// The name of the only table of routes.
 const ROUTES: &str = "bench";
+/// The file of routes that can be replaced.
+const DISCOVERED: &str = "routes.json";
 
 fn socket(port: u16) -> Value {
     json!({"socket_address": {"address": "127.0.0.1", "port_value": port}})
@@ -74,7 +88,23 @@ fn virtual_host() -> Value {
     })
 }
 
-fn connection_manager(access_log: Value, hosts: Vec<Value>) -> Value {
+fn table(hosts: Vec<Value>) -> Value {
+    json!({"name": ROUTES, "virtual_hosts": hosts})
+}
+
+/// A table of routes as Envoy reads it from a file that it watches.
+fn discovery(site: &Site<'_>, mut routes: Value) -> String {
+    routes["@type"] = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration".into();
+    json!({"version_info": site.needs.generation.unwrap_or_default().to_string(), "resources": [routes]}).to_string()
+}
+
+fn rewrite(site: &Site<'_>) -> io::Result<Rewrite> {
+    let from = site.dir.join(format!("next-{}.json", site.needs.generation.unwrap_or_default()));
+    fs::write(&from, discovery(site, table(many::virtual_hosts(site.needs))))?;
+    Ok(Rewrite { from, to: site.dir.join(DISCOVERED) })
+}
+
+fn connection_manager(access_log: Value, key: &str, table: Value) -> Value {
     let zero = json!({"numerator": 0, "denominator": "HUNDRED"});
     json!({
         "@type": typed("network.http_connection_manager.v3.HttpConnectionManager"),
@@ -82,7 +112,7 @@ fn connection_manager(access_log: Value, hosts: Vec<Value>) -> Value {
         "access_log": access_log,
         "generate_request_id": true,
         "use_remote_address": true,
-        "route_config": {"name": ROUTES, "virtual_hosts": hosts},
+        key: table,
         "http_filters": [
             {"name": "envoy.filters.http.fault", "typed_config": {
                 "@type": typed("http.fault.v3.HTTPFault"),

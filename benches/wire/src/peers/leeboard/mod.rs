@@ -8,7 +8,7 @@ use std::fs;
 use std::io;
 use std::path::PathBuf;
 
-use super::{HOST, Launch, Layout, Peer, Places, Protocol, SERVICE_PORT, Site, executable, program};
+use super::{HOST, Launch, Layout, Peer, Places, Protocol, Rewrite, SERVICE_PORT, Site, executable, program};
 use crate::process::CommandLine;
 
 const GET: &str = "cargo build --release -p leeboard, or --leeboard PATH";
@@ -20,6 +20,7 @@ pub(super) const PLAIN: Peer = Peer {
     locate,
     version: &["--version"],
     prepare: |site| prepare_own(site, &service(site), Log::Off),
+    rewrite: None,
 };
 
 pub(super) const MESH: Peer = Peer {
@@ -32,6 +33,7 @@ pub(super) const MESH: Peer = Peer {
         Layout::Own => prepare(site, &format!("{}---\n{}", service(site), mesh()), Log::Off),
         layout => prepare(site, &many::documents(site, layout, site.needs.generation), Log::Off),
     },
+    rewrite: Some(rewrite),
 };
 
 pub(super) const LOGGING: Peer = Peer {
@@ -41,7 +43,12 @@ pub(super) const LOGGING: Peer = Peer {
     locate,
     version: &["--version"],
     prepare: |site| prepare_own(site, &format!("{}---\n{}", service(site), mesh()), Log::Json),
+    rewrite: None,
 };
+
+/// Where its configuration is, below its own folder.
+const FOLDER: &str = "config";
+const FILE: &str = "bench.yaml";
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Log {
@@ -67,9 +74,9 @@ fn prepare_own(site: &Site<'_>, config: &str, log: Log) -> io::Result<Launch> {
 }
 
 fn prepare(site: &Site<'_>, config: &str, log: Log) -> io::Result<Launch> {
-    let folder = site.dir.join("config");
+    let folder = site.dir.join(FOLDER);
     fs::create_dir_all(&folder)?;
-    fs::write(folder.join("bench.yaml"), config)?;
+    fs::write(folder.join(FILE), config)?;
     let options = "--outbound 127.0.0.1:0 --admin off --status 127.0.0.1:0 --metrics 127.0.0.1:0 \
                    --access-log-format json --namespace default --workload bench";
     let log = match log {
@@ -81,6 +88,13 @@ fn prepare(site: &Site<'_>, config: &str, log: Log) -> io::Result<Launch> {
         .chain(["--workers".into(), site.needs.workers.to_string().into()])
         .chain(options.split_whitespace().map(OsString::from));
     Ok(Launch::Announced("outbound", CommandLine::new(site.binary, args)))
+}
+
+fn rewrite(site: &Site<'_>) -> io::Result<Rewrite> {
+    // Outside the folder that is watched, and on the same file system.
+    let from = site.dir.join(format!("next-{}.yaml", site.needs.generation.unwrap_or_default()));
+    fs::write(&from, many::documents(site, site.needs.layout, site.needs.generation))?;
+    Ok(Rewrite { from, to: site.dir.join(FOLDER).join(FILE) })
 }
 
 fn service(site: &Site<'_>) -> String {
