@@ -85,13 +85,30 @@ fn read_together<'n>(sources: &[Source], share: usize, namespace: &'n str) -> Op
 }
 
 impl Loaded {
+    /// Whether anything was rejected or could not be read, so that [`Loaded::keep`] may have something to do.
+    pub fn is_incomplete(&self) -> bool {
+        !self.rejected.is_empty() || !self.broken.is_empty()
+    }
+
+    /// The objects that were kept, and no others.
+    pub fn kept_objects(&self) -> Resources {
+        let kept: BTreeSet<&ObjectId> = self.kept.iter().collect();
+        let mut only = self.resources.clone();
+        macro_rules! retain {
+            ($($list:ident)*) => {$(only.$list.retain(|object| kept.contains(&object.meta.id));)*};
+        }
+        retain!(virtual_services destination_rules service_entries workload_entries gateways sidecars);
+        retain!(services endpoints endpoint_slices pods);
+        only
+    }
+
     /// Puts the last good version of broken objects back in force.
     ///
     /// An object is broken when it was rejected and is not there, or when it came from a file in which a document cannot be
     /// parsed now, for that document may be the one that held it.
     #[must_use]
     pub fn keep(mut self, previous: &Resources) -> Self {
-        if self.rejected.is_empty() && self.broken.is_empty() {
+        if !self.is_incomplete() {
             return self;
         }
         let mut kept: Vec<Meta> = Vec::new();
@@ -152,7 +169,7 @@ mod tests {
             let together = read_together(&sources, share, "ns").expect("no file names an object of another");
             assert_eq!(shown(&together), in_order, "{share}");
         }
-        sources[12].text = object("twice", "c");
+        sources[12].text = object("twice", "c").into();
         assert!(read_together(&sources, 1, "ns").is_none());
         assert!(read_together(&sources, 1_000_000, "ns").is_some());
     }

@@ -12,12 +12,12 @@ pub struct Source {
     /// The name, as the user would write it.
     pub name: Arc<str>,
     /// Everything that is in it.
-    pub text: String,
+    pub text: Arc<str>,
 }
 
 impl Source {
     /// A file's name and text.
-    pub fn new(name: impl Into<Arc<str>>, text: impl Into<String>) -> Self {
+    pub fn new(name: impl Into<Arc<str>>, text: impl Into<Arc<str>>) -> Self {
         Self { name: name.into(), text: text.into() }
     }
 }

@@ -3,6 +3,7 @@
 //! A broken object never takes the place of a good one: its last good version stays in force, and the log, the report and the
 //! metrics say so. What is broken only in relation to another object (a subset that nobody defines) serves as Istio does.
 
+use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
@@ -12,7 +13,7 @@ use arc_swap::ArcSwap;
 use leeboard_istio::codes::{self, Code};
 use leeboard_istio::compile::{Site, compile};
 use leeboard_istio::diagnostic::{Diagnostic, Severity};
-use leeboard_istio::resources::{Meta, Resources};
+use leeboard_istio::resources::{Meta, ObjectId, Resources};
 use leeboard_istio::source::Source;
 use leeboard_istio::{Loaded, load_in, render};
 use leeboard_policy::cluster::Discovery;
@@ -61,8 +62,7 @@ pub(crate) trait Audience {
 pub(crate) struct Store {
     clock: Clock,
     site: Site,
-    /// Every object in its last good version.
-    resources: Resources,
+    in_force: InForce,
     resolved: Resolved,
     live: Arc<ArcSwap<Live>>,
     report: Arc<ArcSwap<ConfigReport>>,
@@ -70,36 +70,60 @@ pub(crate) struct Store {
     settled: watch::Sender<bool>,
 }
 
+/// The objects in force, near enough to make them again. Nearly all of them are in the texts that were read last, which are
+/// kept anyway, and only a broken edit asks for them: they would take several times the room of the snapshot.
+#[derive(Default)]
+struct InForce {
+    sources: Vec<Source>,
+    /// What is broken in these texts in such a way that only compiling found it.
+    aside: BTreeSet<Arc<str>>,
+    /// What earlier texts said of objects that are broken in these.
+    kept: Resources,
+}
+
+impl InForce {
+    /// Every object in its last good version.
+    fn resources(&self, namespace: &str) -> Resources {
+        let mut loaded = load_in(&self.sources, namespace);
+        set_aside(&mut loaded, &self.aside);
+        loaded.keep(&self.kept).resources
+    }
+}
+
 /// What came of reading a configuration, before it is in force.
 struct Candidate {
-    loaded: Loaded,
+    in_force: InForce,
+    kept: Vec<ObjectId>,
     snapshot: Snapshot,
     diagnostics: Vec<Diagnostic>,
 }
 
 impl Candidate {
     /// Reads and compiles. `previous` is what stays in force where the new is broken; at first there is none.
-    fn new(reading: &Reading, site: &mut Site, previous: Option<&Resources>) -> Self {
+    fn new(reading: &Reading, site: &mut Site, previous: Option<&InForce>) -> Self {
         site.version = version(&reading.sources);
-        let mut loaded = load_in(&reading.sources, &site.workload.namespace);
+        let namespace = site.workload.namespace.clone();
+        let mut loaded = load_in(&reading.sources, &namespace);
         let mut complaints = reading.complaints.clone();
-        if let Some(previous) = previous {
+        let mut aside = BTreeSet::new();
+        let previous = previous.map(|previous| LazyCell::new(|| previous.resources(&namespace)));
+        if let Some(previous) = previous.as_ref().filter(|_| loaded.is_incomplete()) {
             loaded = loaded.keep(previous);
         }
         let (mut snapshot, mut compiled) = compile(&loaded.resources, site);
-        if let Some(previous) = previous {
-            let broken: BTreeSet<Arc<str>> =
-                compiled.iter().filter(|d| breaks_its_object(d)).map(|d| d.resource.clone()).collect();
-            if !broken.is_empty() {
+        if let Some(previous) = &previous {
+            aside = compiled.iter().filter(|d| breaks_its_object(d)).map(|d| d.resource.clone()).collect();
+            if !aside.is_empty() {
                 complaints.extend(compiled.into_iter().filter(breaks_its_object));
-                set_aside(&mut loaded, &broken);
+                set_aside(&mut loaded, &aside);
                 loaded = loaded.keep(previous);
                 (snapshot, compiled) = compile(&loaded.resources, site);
             }
         }
         complaints.append(&mut loaded.diagnostics);
         complaints.append(&mut compiled);
-        Self { loaded, snapshot, diagnostics: complaints }
+        let in_force = InForce { sources: reading.sources.clone(), aside, kept: loaded.kept_objects() };
+        Self { in_force, kept: loaded.kept, snapshot, diagnostics: complaints }
     }
 
     fn errors(&self) -> usize {
@@ -125,7 +149,7 @@ impl Store {
         Ok(Self {
             clock,
             site,
-            resources: first.loaded.resources,
+            in_force: first.in_force,
             resolved,
             wanted: watch::Sender::new(wanted(live.snapshot())),
             live: Arc::new(ArcSwap::from_pointee(live)),
@@ -211,11 +235,11 @@ impl Store {
     }
 
     fn reload(&mut self, reading: &Reading, audience: &impl Audience) -> Arc<Snapshot> {
-        let next = Candidate::new(reading, &mut self.site, Some(&self.resources));
+        let next = Candidate::new(reading, &mut self.site, Some(&self.in_force));
         tell(&self.report.load().diagnostics, &next.diagnostics, &reading.sources);
         audience.reloaded(next.errors() == 0);
         self.report.store(Arc::new(report(&next, self.clock)));
-        self.resources = next.loaded.resources;
+        self.in_force = next.in_force;
         Arc::new(next.snapshot)
     }
 
@@ -291,7 +315,7 @@ fn version(sources: &[Source]) -> Arc<str> {
 fn report(candidate: &Candidate, clock: Clock) -> ConfigReport {
     ConfigReport {
         diagnostics: candidate.diagnostics.clone(),
-        kept: candidate.loaded.kept.iter().map(|id| id.to_string().into()).collect(),
+        kept: candidate.kept.iter().map(|id| id.to_string().into()).collect(),
         read: clock.wall(),
     }
 }

@@ -46,7 +46,7 @@ pub(crate) struct Reading {
 pub(crate) struct Files {
     roots: Vec<PathBuf>,
     /// What each file said when it could last be read.
-    texts: BTreeMap<PathBuf, String>,
+    texts: BTreeMap<PathBuf, Arc<str>>,
     complaints: Vec<Diagnostic>,
     stamps: Stamps,
     read: bool,
@@ -94,7 +94,7 @@ impl Files {
         for path in &found.files {
             match fs::read_to_string(path) {
                 Ok(text) => {
-                    texts.insert(path.clone(), text);
+                    texts.insert(path.clone(), text.into());
                 }
                 Err(error) => {
                     reading.complaints.push(complaint(path, &error));
@@ -102,7 +102,8 @@ impl Files {
                 }
             }
         }
-        reading.sources = ordered(&self.roots, &texts).map(|(path, text)| Source::new(name(path), text)).collect();
+        reading.sources =
+            ordered(&self.roots, &texts).map(|(path, text)| Source::new(name(path), text.clone())).collect();
         let same = self.read && self.texts == texts && self.complaints == reading.complaints;
         self.read = true;
         self.texts = texts;
@@ -124,7 +125,7 @@ impl Files {
     }
 
     /// What was last read at or below a path that can no longer be read.
-    fn keep(&self, path: &Path, texts: &mut BTreeMap<PathBuf, String>) {
+    fn keep(&self, path: &Path, texts: &mut BTreeMap<PathBuf, Arc<str>>) {
         for (known, text) in self.texts.iter().filter(|(known, _)| known.starts_with(path)) {
             texts.entry(known.clone()).or_insert_with(|| text.clone());
         }
@@ -208,14 +209,13 @@ impl Found {
 /// Texts in the order of the command line, and by name below a folder; each once.
 fn ordered<'a>(
     roots: &'a [PathBuf],
-    texts: &'a BTreeMap<PathBuf, String>,
-) -> impl Iterator<Item = (&'a PathBuf, &'a str)> {
+    texts: &'a BTreeMap<PathBuf, Arc<str>>,
+) -> impl Iterator<Item = (&'a PathBuf, &'a Arc<str>)> {
     let mut seen = BTreeSet::new();
     roots
         .iter()
         .flat_map(|root| texts.iter().filter(move |(path, _)| path.starts_with(root)))
         .filter(move |(path, _)| seen.insert(*path))
-        .map(|(path, text)| (path, text.as_str()))
 }
 
 fn readable_name(path: &Path) -> bool {

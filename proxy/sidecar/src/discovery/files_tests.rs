@@ -37,7 +37,7 @@ impl Drop for Folder {
 
 /// File names without their folders, and texts.
 fn told(reading: &Reading) -> Vec<(&str, &str)> {
-    reading.sources.iter().map(|s| (s.name.rsplit('/').next().unwrap(), s.text.as_str())).collect()
+    reading.sources.iter().map(|s| (s.name.rsplit('/').next().unwrap(), &*s.text)).collect()
 }
 
 #[test]
@@ -47,7 +47,7 @@ fn folders_are_searched_in_order_for_the_known_names() {
         folder.write(name, name);
     }
     let reading = folder.files().read().unwrap();
-    let texts: Vec<_> = reading.sources.iter().map(|s| s.text.as_str()).collect();
+    let texts: Vec<_> = reading.sources.iter().map(|s| &*s.text).collect();
     assert_eq!(texts, ["a.yml", "b.yaml", "sub/c.json", "sub/deeper/d.yaml"]);
     assert!(reading.complaints.is_empty());
 }
