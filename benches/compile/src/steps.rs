@@ -9,6 +9,7 @@ use leeboard_istio::load_in;
 use leeboard_istio::source::Source;
 use leeboard_policy::cluster::Workload;
 use leeboard_policy::live::{Live, Resolved};
+use leeboard_policy::time::Time;
 use stats_alloc::StatsAlloc;
 
 /// Rounds per configuration. The quickest counts.
@@ -52,7 +53,7 @@ pub(crate) fn measure(allocator: &StatsAlloc<System>, files: &[(String, String)]
         let snapshot = Arc::new(snapshot);
         let compiled = in_use();
         let began = Instant::now();
-        let live = Live::adopt(None, snapshot, &Resolved::default());
+        let live = Live::adopt(None, snapshot, &Resolved::default(), Time(0));
         let adopt = milliseconds(began);
         let adopted = in_use();
         least = Figures {

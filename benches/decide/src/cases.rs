@@ -38,7 +38,7 @@ impl Case {
         let loaded = load(&[Source::new("bench.yaml", (self.config)())]);
         assert_eq!(loaded.errors(), 0, "{}: {:?}", self.name, loaded.diagnostics);
         let (snapshot, _) = compile(&loaded.resources, &Site::default());
-        let live = Arc::new(Live::adopt(None, Arc::new(snapshot), &Resolved::default()));
+        let live = Arc::new(Live::adopt(None, Arc::new(snapshot), &Resolved::default(), Time(0)));
         let request = (self.request)();
         let (exchange, step) = decide(&live, &request, 0);
         assert!(matches!(step, Step::Forward), "{}: {step:?}", self.name);

@@ -156,7 +156,6 @@ mod form {
 
 const NO_TLS: &str = "connections are made without TLS";
 const TCP_PLAIN: &str = "TCP and TLS traffic is not routed by rules";
-const NO_LOCALITY: &str = "localities are not preferred over one another";
 
 blocks! {
     ENVELOPE "" "object" strict [
@@ -277,7 +276,7 @@ blocks! {
         on("retryOn", "What is tried again, separated by commas without blanks; absent takes the default list."),
         on("retryIgnorePreviousHosts", "Avoids endpoints that were tried; absent means yes, unless a consistent hash decides."),
         on("backoff", "The base of the waits between attempts; 25 ms when absent, ten times as much at most."),
-        later("retryRemoteLocalities", "Later attempts go to localities that were not tried.", NO_LOCALITY),
+        on("retryRemoteLocalities", "After two attempts the levels of endpoints that they went to are passed over."),
     ]
     CORS "VirtualService" "http[].corsPolicy" kept [
         on("allowOrigins", "Origins whose pages may call."),
@@ -367,7 +366,7 @@ blocks! {
         on("portLevelSettings", "Policies of single service ports, which inherit nothing."),
         later("tunnel", "Carries TCP through another proxy.", TCP_PLAIN),
         later("proxyProtocol", "Tells the endpoint the caller's address before the first byte.", "no PROXY header is sent"),
-        later("retryBudget", "Bounds retries by what is under way.", "retries are bounded by `connectionPool.http.maxRetries` only"),
+        on("retryBudget", "Bounds retries by what is under way, in place of `maxRetries`. A port's own settings drop it."),
     ]
     PORT_POLICY "DestinationRule" "trafficPolicy.portLevelSettings[]" closed [
         on("port", "Which service port."),
@@ -380,51 +379,51 @@ blocks! {
     LOAD_BALANCER "DestinationRule" "loadBalancer" closed [
         on("simple", "`LEAST_REQUEST` (default), `ROUND_ROBIN`, `RANDOM` or `PASSTHROUGH`."),
         on("consistentHash", "The same key goes to the same endpoint."),
-        later("localityLbSetting", "Which localities are preferred.", NO_LOCALITY),
-        later("zoneAwareLbSetting", "Prefers the caller's zone as far as it has room.", NO_LOCALITY),
-        later("warmup", "A new endpoint takes its share little by little.", "a new endpoint takes its full share at once"),
-        later("warmupDurationSecs", "How long that lasts; deprecated.", "a new endpoint takes its full share at once"),
+        on("localityLbSetting", "Which localities are preferred; absent takes the mesh's, by which the nearest come first where there is outlier detection."),
+        on("zoneAwareLbSetting", "Prefers the caller's zone as far as that leaves every zone with its share."),
+        on("warmup", "A new endpoint takes its share little by little; of ROUND_ROBIN and LEAST_REQUEST."),
+        on("warmupDurationSecs", "How long that lasts; deprecated."),
     ]
     CONSISTENT_HASH "DestinationRule" "loadBalancer.consistentHash" closed [
         on("httpHeaderName", "Hashes a header."),
-        later("httpCookie", "Hashes a cookie, which is made when it has a `ttl`.", "LEAST_REQUEST is used"),
+        on("httpCookie", "Hashes a cookie, which is made when it has a `ttl`."),
         on("useSourceIp", "Hashes the caller's address."),
         on("httpQueryParameterName", "Hashes a query parameter."),
         on("ringHash", "Looks the hash up on a ring (default)."),
-        later("maglev", "Looks the hash up in Maglev's table.", "the same key is hashed onto a ring"),
+        on("maglev", "Looks the hash up in Maglev's table."),
         on("minimumRingSize", "The least size of the ring; deprecated."),
     ]
-    HASH_COOKIE "DestinationRule" "loadBalancer.consistentHash.httpCookie" kept [
+    HASH_COOKIE "DestinationRule" "loadBalancer.consistentHash.httpCookie" closed [
         on("name", "The cookie's name."),
         on("path", "The path of a cookie that is made."),
         on("ttl", "How long it lives; 0s lasts as long as the browser, absent makes none."),
         on("attributes", "More attributes of a cookie that is made."),
     ]
-    COOKIE_ATTRIBUTE "DestinationRule" "loadBalancer.consistentHash.httpCookie.attributes[]" kept [
+    COOKIE_ATTRIBUTE "DestinationRule" "loadBalancer.consistentHash.httpCookie.attributes[]" closed [
         on("name", "The attribute's name."),
         on("value", "Its value; may be empty."),
     ]
-    MAGLEV "DestinationRule" "loadBalancer.consistentHash.maglev" kept [
+    MAGLEV "DestinationRule" "loadBalancer.consistentHash.maglev" closed [
         on("tableSize", "The size of the table, a prime below 5000011."),
     ]
     RING_HASH "DestinationRule" "loadBalancer.consistentHash.ringHash" closed [
         on("minimumRingSize", "The least size of the ring; 1024 when absent or 0."),
     ]
-    LOCALITY "DestinationRule" "loadBalancer.localityLbSetting" kept [
+    LOCALITY "DestinationRule" "loadBalancer.localityLbSetting" closed [
         on("distribute", "What share of a locality's requests goes to which."),
         on("failover", "Which region is next when one fails; needs `outlierDetection`."),
         on("failoverPriority", "Labels by which endpoints like the caller go first; needs `outlierDetection`."),
         on("enabled", "Whether localities count at all; absent takes the mesh's."),
     ]
-    DISTRIBUTE "DestinationRule" "loadBalancer.localityLbSetting.distribute[]" kept [
+    DISTRIBUTE "DestinationRule" "loadBalancer.localityLbSetting.distribute[]" closed [
         on("from", "The caller's locality, `region/zone/subzone`; `*` may end it."),
         on("to", "Localities and their percentages, which add up to 100."),
     ]
-    FAILOVER "DestinationRule" "loadBalancer.localityLbSetting.failover[]" kept [
+    FAILOVER "DestinationRule" "loadBalancer.localityLbSetting.failover[]" closed [
         on("from", "A region."),
         on("to", "The region that is next."),
     ]
-    ZONE_AWARE "DestinationRule" "loadBalancer.zoneAwareLbSetting" kept [
+    ZONE_AWARE "DestinationRule" "loadBalancer.zoneAwareLbSetting" closed [
         on("enabled", "Whether zones count."),
         on("failover", "Which region is next when one fails."),
         on("failoverPriority", "Labels by which endpoints like the caller go first."),
@@ -449,12 +448,12 @@ blocks! {
     PROXY_PROTOCOL "DestinationRule" "trafficPolicy.proxyProtocol" kept [
         on("version", "`V1` (default) or `V2`."),
     ]
-    WARMUP "DestinationRule" "loadBalancer.warmup" kept [
+    WARMUP "DestinationRule" "loadBalancer.warmup" closed [
         on("duration", "How long an endpoint is new."),
         on("minimumPercent", "What it begins with, in percent of its share; 10 when absent."),
         on("aggression", "The shape of the curve; 1, a straight line, when absent."),
     ]
-    RETRY_BUDGET "DestinationRule" "trafficPolicy.retryBudget" kept [
+    RETRY_BUDGET "DestinationRule" "trafficPolicy.retryBudget" closed [
         on("percent", "How many retries may be under way, in percent of the requests that are; 20 when absent."),
         on("minRetryConcurrency", "How many may be under way in any case; 3 when absent."),
         on("budgetInterval", "Also counts the requests of this time."),

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::net::SocketAddr;
 
+use crate::dice::Share;
 use crate::origin::Origin;
 use crate::time::Span;
 
@@ -26,6 +27,10 @@ pub struct Cluster {
     pub protocol: Protocol,
     /// How an endpoint is chosen.
     pub balancer: Balancer,
+    /// Which endpoints go before others for where they are.
+    pub nearness: Nearness,
+    /// How a new endpoint comes to its share; `None` is at once.
+    pub warmup: Option<Warmup>,
     /// How much it may be given at a time.
     pub limits: Limits,
     /// How its connections are made and kept.
@@ -174,6 +179,23 @@ pub enum Balancer {
         /// The least number of entries on the ring.
         minimum_size: u64,
     },
+    /// The place of a hash in Maglev's table. Istio: `consistentHash.maglev`.
+    Maglev {
+        /// What is hashed.
+        key: HashKey,
+        /// The number of entries, a prime. Envoy: 65537 by default.
+        table_size: u32,
+    },
+}
+
+impl Balancer {
+    /// What it hashes, if it does.
+    pub fn hash_key(&self) -> Option<&HashKey> {
+        match self {
+            Balancer::RingHash { key, .. } | Balancer::Maglev { key, .. } => Some(key),
+            Balancer::LeastRequest | Balancer::RoundRobin | Balancer::Random => None,
+        }
+    }
 }
 
 /// What a consistent hash is taken of. Without a value the pick is random.
@@ -181,10 +203,92 @@ pub enum Balancer {
 pub enum HashKey {
     /// A request header's values, in lower case.
     Header(Arc<str>),
+    /// A cookie's value.
+    Cookie(Arc<HashCookie>),
     /// The first value of a query parameter, undecoded.
     Query(Arc<str>),
     /// The caller's IP address.
     SourceIp,
+}
+
+/// A cookie that is hashed. Istio: `httpCookie`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HashCookie {
+    /// Its name.
+    pub name: Arc<str>,
+    /// The path of one that the proxy makes; empty is none.
+    pub path: Arc<str>,
+    /// Whether a caller without one is given one, and for how many seconds; 0 lasts as long as the browser.
+    pub max_age: Option<u64>,
+    /// More attributes of one that the proxy makes, in order; an empty value stands for the name alone.
+    pub attributes: Vec<(Arc<str>, Arc<str>)>,
+}
+
+/// Which endpoints go before others for where they are. Istio: `localityLbSetting`, `zoneAwareLbSetting`.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub enum Nearness {
+    /// None do.
+    #[default]
+    Ignored,
+    /// Each place takes a fixed share, and endpoints of no listed place take nothing. Istio: `distribute`, already chosen
+    /// for where this proxy is.
+    Shares(Arc<[(Place, u32)]>),
+    /// The nearest take everything while enough of them are healthy, then the next nearest. Istio: `failover`,
+    /// `failoverPriority`.
+    Levels(Arc<Levels>),
+    /// The same, and of the nearest those of this proxy's zone take as much as leaves every zone with its share. Istio:
+    /// `zoneAwareLbSetting`.
+    Zones(Arc<Zones>),
+}
+
+/// A locality or several: `region/zone/subzone`. Istio: `*` or a missing tail stands for anything.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Place(pub Arc<str>);
+
+/// How endpoints are put into levels, the nearest first.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Levels {
+    /// Labels that this proxy's workload and a near endpoint have in common, the weightiest first. A value that is given
+    /// stands in for the workload's own. Istio: `failoverPriority`.
+    pub labels: Vec<(Arc<str>, Option<Arc<str>>)>,
+    /// Which part of a locality counts, after the labels.
+    pub by_place: ByPlace,
+    /// The region that is next when this proxy's own fails; `None` is all others alike. Istio: `failover`.
+    pub next_region: Option<Arc<str>>,
+}
+
+/// Which part of a locality puts endpoints into levels.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum ByPlace {
+    /// None of it.
+    #[default]
+    No,
+    /// The region.
+    Region,
+    /// Region, zone and subzone.
+    Zone,
+}
+
+/// What zone-aware balancing needs to know.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Zones {
+    /// The levels; only the first is balanced by zone.
+    pub levels: Levels,
+    /// With fewer healthy endpoints zones are not looked at. Envoy: `min_cluster_size`, 6.
+    pub least_endpoints: u64,
+    /// How many callers of this kind there are in each locality, this proxy among them. Envoy: the local cluster.
+    pub callers: Vec<(Arc<str>, u32)>,
+}
+
+/// How a new endpoint comes to its share. Istio: `warmup`. Envoy: slow start.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Warmup {
+    /// How long it takes.
+    pub duration: Span,
+    /// What it begins with, as a fraction of its share. Istio: 0.1.
+    pub least: f64,
+    /// The shape: its share after a fraction `t` of the time is `t^(1/aggression)`. Istio: 1, a straight line.
+    pub aggression: f64,
 }
 
 /// How much a cluster may be given at a time, per proxy; `None` is no limit.
@@ -198,6 +302,19 @@ pub struct Limits {
     pub requests: Option<u32>,
     /// Retries scheduled or in flight. Istio: `maxRetries`.
     pub retries: Option<u32>,
+    /// Takes the place of `retries`. Istio: `retryBudget`.
+    pub budget: Option<RetryBudget>,
+}
+
+/// How many retries there may be for how many requests.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RetryBudget {
+    /// Retries scheduled or in flight, as a share of requests. Istio: 20 %.
+    pub share: Share,
+    /// So many are allowed in any case. Istio: 3.
+    pub least: u32,
+    /// Requests that began in the latest interval count; `None` counts those in flight.
+    pub interval: Option<Span>,
 }
 
 /// How connections are made and kept.
@@ -207,6 +324,8 @@ pub struct Connection {
     pub connect_timeout: Span,
     /// How long an unused connection is kept; `None` for ever.
     pub idle_timeout: Option<Span>,
+    /// How old a connection may become; one that is older takes no further request. `None` for ever.
+    pub max_age: Option<Span>,
     /// After this many requests a connection is not used again; `None` is no limit.
     pub max_requests: Option<u32>,
     /// How many streams share one HTTP/2 connection.
@@ -222,6 +341,7 @@ impl Default for Connection {
         Self {
             connect_timeout: Span::from_secs(10),
             idle_timeout: Some(Span::from_secs(3600)),
+            max_age: None,
             max_requests: None,
             max_streams: None,
             http2_keepalive: None,

@@ -22,6 +22,12 @@ pub enum Purpose {
     Backoff = 7,
     /// The request id, when the caller sent none.
     RequestId = 8,
+    /// Which level of endpoints attempt `turn` goes to.
+    Level = 9,
+    /// Which locality of a level attempt `turn` goes to.
+    Locality = 10,
+    /// The value of a new cookie.
+    Cookie = 11,
 }
 
 /// The seed of one exchange. Equal seeds give equal rolls, whatever else is rolled in between.

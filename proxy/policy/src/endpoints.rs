@@ -7,6 +7,7 @@ use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::AcqRel, Order
 use xxhash_rust::xxh64::Xxh64;
 
 use crate::cluster::{Address, EndpointSpec};
+use crate::time::Time;
 
 /// Which endpoint of which cluster, the same over reloads while the cluster's name and the address stay.
 ///
@@ -51,6 +52,11 @@ impl Endpoint {
         &self.spec.address
     }
 
+    /// When it became known.
+    pub fn since(&self) -> Time {
+        self.state.since
+    }
+
     /// Its share of the traffic, at least 1.
     pub fn weight(&self) -> u32 {
         self.spec.weight.max(1)
@@ -87,6 +93,8 @@ const RETIRED: u8 = 2;
 #[derive(Debug)]
 pub struct EndpointState {
     id: EndpointId,
+    /// When it became known.
+    since: Time,
     active: AtomicU32,
     standing: AtomicU8,
     ejections: AtomicU32,
@@ -100,9 +108,10 @@ pub struct EndpointState {
 }
 
 impl EndpointState {
-    pub(crate) fn new(id: EndpointId) -> Self {
+    pub(crate) fn new(id: EndpointId, since: Time) -> Self {
         Self {
             id,
+            since,
             active: AtomicU32::new(0),
             standing: AtomicU8::new(0),
             ejections: AtomicU32::new(0),

@@ -9,7 +9,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::balance::{Pick, hash_of};
-use crate::cluster::{Balancer, ClusterId, Discovery};
+use crate::cluster::{ClusterId, Discovery};
 use crate::dice::Dice;
 use crate::endpoints::{Active, Endpoint, EndpointId};
 use crate::fault::{self, Abortion};
@@ -37,6 +37,8 @@ pub struct Exchange {
     tunnel: Option<Tunnel>,
     idempotent: bool,
     hash: Option<u64>,
+    /// The value of a cookie that the caller is given with an endpoint's response.
+    cookie: Option<u64>,
     /// The whole time allowed from `received`.
     timeout: Option<Span>,
     /// When the request was complete; the route's clock starts then, or after an injected delay.
@@ -54,6 +56,8 @@ pub struct Exchange {
     flags: Flags,
     /// The status that the response being passed on counts as.
     status: u16,
+    /// Whether an endpoint's response was passed on.
+    answered: bool,
     events: Vec<OutlierEvent>,
 }
 
@@ -127,6 +131,7 @@ impl Exchange {
             tunnel: head.tunnel(),
             idempotent: matches!(head.method(), "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PUT" | "DELETE"),
             hash: None,
+            cookie: None,
             timeout: None,
             received: None,
             routed: None,
@@ -140,6 +145,7 @@ impl Exchange {
             retry_slot: None,
             flags: Flags::NONE,
             status: 0,
+            answered: false,
             events: Vec::new(),
         }
     }
@@ -162,8 +168,9 @@ impl Exchange {
         self.retries_left = forward.retry.as_ref().map_or(0, |policy| policy.attempts);
         if let Some(Destination { cluster: Target::Cluster(id), .. }) = forward.destinations.get(self.destination) {
             self.cluster = Some(*id);
-            if let Balancer::RingHash { key, .. } = &self.live.snapshot().cluster(*id).balancer {
-                self.hash = hash_of(key, head, caller.ip);
+            if let Some(key) = self.live.snapshot().cluster(*id).balancer.hash_key() {
+                let hashed = hash_of(key, head, caller, self.dice);
+                (self.hash, self.cookie) = (hashed.hash, hashed.cookie);
             }
         }
         match trouble.delay {
@@ -191,20 +198,19 @@ impl Exchange {
         if let Some(abortion) = self.abortion {
             return self.reply(abortion.verdict());
         }
-        if self.cluster.is_none() {
-            return self.reply(Verdict::NoCluster);
-        }
+        let Some(id) = self.cluster else { return self.reply(Verdict::NoCluster) };
+        self.live.cluster(id).count_request(now);
         self.routed = Some(now);
-        self.attempt()
+        self.attempt(now)
     }
 
-    fn attempt(&mut self) -> Step {
+    fn attempt(&mut self, now: Time) -> Step {
         let Some(id) = self.cluster else { return self.reply(Verdict::NoCluster) };
         let cluster = self.live.cluster(id);
         let Some(slot) = cluster.take(Limit::Requests) else { return self.reply(Verdict::Failed(Failure::Overflow)) };
         let endpoint = match self.live.snapshot().cluster(id).discovery {
             Discovery::Original => None,
-            _ => match cluster.pick(&self.pick()) {
+            _ => match cluster.pick(&self.pick(now)) {
                 None => return self.reply(Verdict::NoEndpoint),
                 endpoint => endpoint,
             },
@@ -221,9 +227,17 @@ impl Exchange {
         Step::Try(Attempt { endpoint, number: self.attempts, fresh: false })
     }
 
-    fn pick(&self) -> Pick<'_> {
-        let avoid_tried = self.retry_policy().is_some_and(|policy| policy.avoid_tried);
-        Pick { hash: self.hash, tried: &self.tried, avoid_tried, dice: self.dice, turn: self.attempts }
+    fn pick(&self, now: Time) -> Pick<'_> {
+        let policy = self.retry_policy();
+        Pick {
+            hash: self.hash,
+            tried: &self.tried,
+            avoid_tried: policy.is_some_and(|policy| policy.avoid_tried),
+            leave_levels: policy.is_some_and(|policy| policy.leave_levels),
+            dice: self.dice,
+            turn: self.attempts,
+            now,
+        }
     }
 
     /// Says that the last byte of the request has come. The route's timeout begins here.
@@ -277,7 +291,7 @@ impl Exchange {
                 self.score(Score::Timeout, now);
                 self.reply(Verdict::Timeout)
             }
-            Phase::BackingOff(_) => self.attempt(),
+            Phase::BackingOff(_) => self.attempt(now),
             Phase::Trying | Phase::Responding | Phase::Over => {
                 let failure = Failure::PerTryTimeout;
                 self.after(Outcome::Failed { failure, reused: false, written: true }, true, now)
@@ -323,6 +337,7 @@ impl Exchange {
         }
         self.retry_slot = None;
         self.phase = Phase::Responding;
+        self.answered = true;
         if self.opens_tunnel(head.status) {
             // Envoy: the route's timeout covers only the wait for the switch.
             self.timeout = None;
@@ -366,7 +381,7 @@ impl Exchange {
             return None;
         }
         self.retries_left -= 1;
-        let Some(slot) = self.cluster.and_then(|id| self.live.cluster(id).take(Limit::Retries)) else {
+        let Some(slot) = self.cluster.and_then(|id| self.live.cluster(id).take_retry(now)) else {
             self.flags = self.flags.with(Flags::OVERFLOW);
             self.retries.end = Some(RetryEnd::Overflow);
             return None;

@@ -7,7 +7,9 @@
 extern crate alloc;
 
 pub mod balance;
+mod budget;
 pub mod cluster;
+mod cookie;
 pub mod dice;
 pub mod endpoints;
 pub mod exchange;

@@ -1,5 +1,6 @@
 //! The only shared mutable state: places, requests under way, ejections and cursors, kept over reloads by stable names.
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 use alloc::vec;
@@ -8,15 +9,15 @@ use core::net::{IpAddr, SocketAddr};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::AcqRel, Ordering::Acquire, Ordering::Relaxed};
 
 pub use crate::balance::Pick;
-use crate::balance::{Algorithm, Field, Weights, hash_of};
+use crate::balance::{Algorithm, Cursors, Field, Health, Tiers, View, Weights, shares_of};
+use crate::budget::Window;
 use crate::cluster::{
-    Address, Balancer, Cluster, ClusterId, Discovery, DnsSpec, EndpointSpec, HashKey, Limits, Outlier,
+    Address, Cluster, ClusterId, Discovery, DnsSpec, EndpointSpec, Limits, Nearness, Outlier, Warmup, Workload,
 };
 use crate::endpoints::{Endpoint, EndpointId, EndpointState};
 use crate::limits::{Counts, Limit, Slot};
 use crate::mirror::Allowance;
 use crate::outlier::{Detector, OutlierEvent, OutlierKind, Score};
-use crate::request::{Caller, Head};
 use crate::snapshot::Snapshot;
 use crate::time::{Span, Time};
 
@@ -35,7 +36,8 @@ impl Live {
     ///
     /// State belongs to a cluster's name and an endpoint's address, and survives any other change. `previous` may go on
     /// serving the exchanges that began with it, but it has been succeeded: what has no place in the new one no longer counts.
-    pub fn adopt(previous: Option<&Live>, snapshot: Arc<Snapshot>, resolved: &Resolved) -> Live {
+    /// Endpoints that were not known before begin `now`.
+    pub fn adopt(previous: Option<&Live>, snapshot: Arc<Snapshot>, resolved: &Resolved, now: Time) -> Live {
         let known = |name: &str| {
             let live = previous?;
             live.snapshot.cluster_named(name).and_then(|id| live.clusters.get(id.0 as usize))
@@ -43,7 +45,14 @@ impl Live {
         let clusters: Vec<_> = (0u32..)
             .zip(snapshot.clusters())
             .map(|(index, cluster)| {
-                Arc::new(LiveCluster::adopt(known(&cluster.name).map(|c| &**c), ClusterId(index), cluster, resolved))
+                Arc::new(LiveCluster::adopt(
+                    known(&cluster.name).map(|c| &**c),
+                    ClusterId(index),
+                    cluster,
+                    snapshot.workload(),
+                    resolved,
+                    now,
+                ))
             })
             .collect();
         for gone in previous.iter().flat_map(|live| &live.clusters) {
@@ -102,27 +111,63 @@ pub struct LiveCluster {
     outlier: Option<Outlier>,
     panic_percent: u32,
     endpoints: Vec<Arc<Endpoint>>,
-    weights: Weights,
-    algorithm: Algorithm,
-    hash_key: Option<HashKey>,
+    layout: Layout,
+    warmup: Option<Warmup>,
+    /// Until when some endpoints are warming up.
+    warm: Time,
     state: Arc<ClusterState>,
+}
+
+/// How endpoints stand to one another.
+#[derive(Debug)]
+enum Layout {
+    /// All are alike.
+    Flat(Weights, Algorithm),
+    /// Some go before others.
+    Tiers(Box<Tiers>),
+}
+
+impl Layout {
+    fn new(cluster: &Cluster, here: &Workload, endpoints: &[Arc<Endpoint>], previous: Option<&Layout>) -> Self {
+        let (algorithm, tiers) = match previous {
+            Some(Self::Flat(_, algorithm)) => (Some(algorithm), None),
+            Some(Self::Tiers(tiers)) => (None, Some(&**tiers)),
+            None => (None, None),
+        };
+        if cluster.nearness != Nearness::Ignored
+            && let Some(tiers) = Tiers::new(&cluster.nearness, here, endpoints, &cluster.balancer, tiers)
+        {
+            return Self::Tiers(Box::new(tiers));
+        }
+        let algorithm = Algorithm::new(&cluster.balancer, endpoints, || shares_of(endpoints), algorithm);
+        Self::Flat(Weights::new(endpoints.iter().map(|e| e.weight())), algorithm)
+    }
 }
 
 /// What outlives a reload, beside the counts and the endpoints' own state.
 #[derive(Debug, Default)]
 struct ClusterState {
-    /// Whose turn it is in a round robin; 0 before the first.
-    cursor: AtomicU64,
+    /// Whose turn it is in a round robin.
+    cursors: Cursors,
     /// How many endpoints are ejected.
     out: AtomicU32,
     /// When the latest sweep was due, in nanoseconds of [`Time`].
     swept: AtomicU64,
+    /// How many requests began of late, where a retry budget asks for that.
+    began: Window,
     /// What it may owe as a mirror.
     copies: Arc<Allowance>,
 }
 
 impl LiveCluster {
-    fn adopt(previous: Option<&LiveCluster>, id: ClusterId, cluster: &Cluster, resolved: &Resolved) -> Self {
+    fn adopt(
+        previous: Option<&LiveCluster>,
+        id: ClusterId,
+        cluster: &Cluster,
+        here: &Workload,
+        resolved: &Resolved,
+        now: Time,
+    ) -> Self {
         let known: BTreeMap<&Address, &Arc<Endpoint>> =
             previous.iter().flat_map(|p| &p.endpoints).map(|e| (e.address(), e)).collect();
         let mut addresses = BTreeSet::new();
@@ -130,7 +175,7 @@ impl LiveCluster {
         for spec in specs(&cluster.discovery, resolved) {
             if addresses.insert(spec.address.clone()) {
                 let kept = known.get(&spec.address).copied();
-                endpoints.push(endpoint(&cluster.name, spec, kept));
+                endpoints.push(endpoint(&cluster.name, spec, kept, now));
             }
         }
         if let Some(previous) = previous {
@@ -143,12 +188,9 @@ impl LiveCluster {
             limits: cluster.limits,
             outlier: cluster.outlier.clone(),
             panic_percent: cluster.panic_percent,
-            weights: Weights::new(endpoints.iter().map(|e| e.weight())),
-            algorithm: Algorithm::new(&cluster.balancer, &endpoints, previous.map(|p| &p.algorithm)),
-            hash_key: match &cluster.balancer {
-                Balancer::RingHash { key, .. } => Some(key.clone()),
-                Balancer::LeastRequest | Balancer::RoundRobin | Balancer::Random => None,
-            },
+            layout: Layout::new(cluster, here, &endpoints, previous.map(|p| &p.layout)),
+            warmup: cluster.warmup,
+            warm: cluster.warmup.map_or(Time(0), |warmup| warmup.ends(&endpoints)),
             endpoints,
             state: previous.map(|p| p.state.clone()).unwrap_or_default(),
         };
@@ -168,6 +210,14 @@ impl LiveCluster {
         &self.limits
     }
 
+    /// The level of the endpoint of this index, 0 being the nearest; `None` for one that takes nothing. Envoy: its priority.
+    pub fn level(&self, index: usize) -> Option<u32> {
+        match &self.layout {
+            Layout::Flat(..) => Some(0),
+            Layout::Tiers(tiers) => tiers.level(index),
+        }
+    }
+
     /// The outlier rules, if any.
     pub fn outlier(&self) -> Option<&Outlier> {
         self.outlier.as_ref()
@@ -183,27 +233,26 @@ impl LiveCluster {
         self.detector().filter(|_| endpoint.ejected()).map(|detector| detector.returns(endpoint))
     }
 
-    /// A request's consistent hash; `None` when the balancer does not hash or the request lacks what is hashed.
-    pub fn hash(&self, head: &impl Head, caller: Caller) -> Option<u64> {
-        hash_of(self.hash_key.as_ref()?, head, caller.ip)
-    }
-
     /// An endpoint that is in no list: where the caller was going anyway. It is never set aside.
     pub fn passing(&self, address: Address) -> Arc<Endpoint> {
-        endpoint(&self.name, EndpointSpec { address, weight: 1, workload: Arc::default() }, None)
+        endpoint(&self.name, EndpointSpec { address, weight: 1, workload: Arc::default() }, None, Time(0))
     }
 
     /// An endpoint for an attempt; `None` when none is healthy. Envoy: `no_healthy_upstream`.
     pub fn pick(&self, ask: &Pick<'_>) -> Option<Arc<Endpoint>> {
-        let field = Field {
-            endpoints: &self.endpoints,
-            weights: &self.weights,
-            algorithm: &self.algorithm,
-            cursor: &self.state.cursor,
-            panic_percent: self.panic_percent,
-            all_in: self.ejected() == 0,
-        };
-        field.pick(ask)
+        let all_in = self.ejected() == 0;
+        let warmup = self.warmup.as_ref().filter(|_| ask.now < self.warm);
+        match &self.layout {
+            Layout::Flat(weights, algorithm) => {
+                let health = if all_in { Health::AllIn } else { Health::Above(self.panic_percent) };
+                let cursor = self.state.cursors.at(0);
+                Field { endpoints: &self.endpoints, weights, algorithm, cursor, health, warmup }.pick(ask)
+            }
+            Layout::Tiers(tiers) => {
+                let (cursors, panic_percent) = (&self.state.cursors, self.panic_percent);
+                tiers.pick(ask, View { cursors, panic_percent, all_in, warmup })
+            }
+        }
     }
 
     /// Scores an attempt when it has ended.
@@ -212,9 +261,32 @@ impl LiveCluster {
         Some(self.event(endpoint, now, kind))
     }
 
-    /// Takes a place, or counts an overflow.
+    /// Takes a place, or counts an overflow. A retry's place is taken by [`LiveCluster::take_retry`].
     pub fn take(&self, limit: Limit) -> Option<Slot> {
         self.counts.take(limit, self.limits.most(limit))
+    }
+
+    /// Takes a retry's place, or counts an overflow.
+    pub fn take_retry(&self, now: Time) -> Option<Slot> {
+        self.counts.take(Limit::Retries, self.most_retries(now))
+    }
+
+    /// How many retries there may be now; `None` is no limit. Envoy: a budget goes before the limit.
+    pub fn most_retries(&self, now: Time) -> Option<u32> {
+        let Some(budget) = self.limits.budget else { return self.limits.retries };
+        // What waits for a connection already counts as a request here, unlike Envoy's, which adds the two.
+        let requests = match budget.interval {
+            Some(interval) => self.state.began.sum(interval, now),
+            None => u64::from(self.counts.current(Limit::Requests)),
+        };
+        Some(budget.most(requests))
+    }
+
+    /// Says that a request is about to be sent here for the first time.
+    pub(crate) fn count_request(&self, now: Time) {
+        if let Some(interval) = self.limits.budget.and_then(|budget| budget.interval) {
+            self.state.began.count(interval, now);
+        }
     }
 
     /// What it may owe as a mirror, kept over reloads.
@@ -243,7 +315,11 @@ impl LiveCluster {
     /// `None` when nothing is detected: no rules, or no endpoints of the cluster's own.
     fn detector(&self) -> Option<Detector<'_>> {
         let rules = self.outlier.as_ref().filter(|_| !self.endpoints.is_empty())?;
-        Some(Detector { rules, total: self.endpoints.len() as u32, out: &self.state.out })
+        let total = match &self.layout {
+            Layout::Flat(..) => self.endpoints.len(),
+            Layout::Tiers(tiers) => tiers.len(),
+        };
+        Some(Detector { rules, total: total as u32, out: &self.state.out })
     }
 
     fn event(&self, endpoint: &Endpoint, at: Time, kind: OutlierKind) -> OutlierEvent {
@@ -268,13 +344,13 @@ impl LiveCluster {
     }
 }
 
-fn endpoint(cluster: &str, spec: EndpointSpec, kept: Option<&Arc<Endpoint>>) -> Arc<Endpoint> {
+fn endpoint(cluster: &str, spec: EndpointSpec, kept: Option<&Arc<Endpoint>>, now: Time) -> Arc<Endpoint> {
     match kept {
         Some(kept) if kept.spec == spec => kept.clone(),
         Some(kept) => Arc::new(Endpoint { spec, state: kept.state.clone() }),
         None => {
             let id = EndpointId::of(cluster, &spec.address);
-            Arc::new(Endpoint { spec, state: Arc::new(EndpointState::new(id)) })
+            Arc::new(Endpoint { spec, state: Arc::new(EndpointState::new(id, now)) })
         }
     }
 }

@@ -83,7 +83,14 @@ impl Drop for Room {
 }
 
 /// The copies to make. Envoy: each mirror has a draw of its own, and a mirror that does not exist is passed over.
-pub(crate) fn draw(mirrors: &[Mirror], live: &Live, hash: Option<u64>, timeout: Option<Span>, dice: Dice) -> Vec<Copy> {
+pub(crate) fn draw(
+    mirrors: &[Mirror],
+    live: &Live,
+    hash: Option<u64>,
+    timeout: Option<Span>,
+    dice: Dice,
+    now: Time,
+) -> Vec<Copy> {
     let drawn = |(turn, mirror): (usize, &Mirror)| {
         let turn = turn as u32;
         let Target::Cluster(id) = mirror.cluster else { return None };
@@ -91,7 +98,8 @@ pub(crate) fn draw(mirrors: &[Mirror], live: &Live, hash: Option<u64>, timeout: 
             return None;
         }
         let cluster = live.cluster(id).clone();
-        let pick = Pick { hash, tried: &[], avoid_tried: false, dice, turn: turn + 1_000 };
+        let turn = turn + 1_000;
+        let pick = Pick { hash, tried: &[], avoid_tried: false, leave_levels: false, dice, turn, now };
         let known = !matches!(live.snapshot().cluster(id).discovery, Discovery::Original);
         let place = cluster.allowance().room().and_then(|room| Some((cluster.take(Limit::Requests)?, room)));
         let endpoint = place.as_ref().filter(|_| known).and_then(|_| cluster.pick(&pick));

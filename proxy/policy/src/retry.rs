@@ -21,6 +21,8 @@ pub struct RetryPolicy {
     pub backoff: Span,
     /// Whether endpoints already tried are avoided while an untried one is available.
     pub avoid_tried: bool,
+    /// Whether levels of endpoints that two attempts went to are passed over. Istio: `retryRemoteLocalities`.
+    pub leave_levels: bool,
 }
 
 /// A set of `retryOn` conditions.
@@ -114,6 +116,7 @@ impl RetryPolicy {
             status_codes: Vec::new(),
             backoff: DEFAULT_BACKOFF,
             avoid_tried: true,
+            leave_levels: false,
         }
     }
 

@@ -144,7 +144,7 @@ impl Store {
         tell(&[], &first.diagnostics, &reading.sources);
         let resolved = Resolved::new();
         let report = report(&first, clock);
-        let live = Live::adopt(None, Arc::new(first.snapshot), &resolved);
+        let live = Live::adopt(None, Arc::new(first.snapshot), &resolved, clock.now());
         tell_loaded(live.snapshot(), &report);
         Ok(Self {
             clock,
@@ -219,7 +219,7 @@ impl Store {
             let snapshot = snapshot.unwrap_or_else(|| before.shared_snapshot().clone());
             let wanted = wanted(&snapshot);
             self.resolved.retain(|name, _| wanted.binary_search_by(|w| w.name.cmp(name)).is_ok());
-            self.live.store(Arc::new(Live::adopt(Some(&before), snapshot, &self.resolved)));
+            self.live.store(Arc::new(Live::adopt(Some(&before), snapshot, &self.resolved, self.clock.now())));
             self.wanted.send_if_modified(|known| {
                 let differs = *known != wanted;
                 *known = wanted;

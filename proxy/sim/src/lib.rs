@@ -23,7 +23,7 @@
 //! ";
 //! let loaded = load(&[Source::new("a.yaml", yaml)]);
 //! let (snapshot, _) = compile::compile(&loaded.resources, &compile::Site::default());
-//! let mut world = World::new(Live::adopt(None, snapshot.into(), &Default::default()), 1);
+//! let mut world = World::new(Live::adopt(None, snapshot.into(), &Default::default(), Default::default()), 1);
 //! let script = vec![Conduct::Unreachable, Conduct::after(200, Span::from_millis(20))];
 //! let seen = world.play(&[Arrival { at: Time(0), request: Request::get("a.example", "/"), script }]);
 //! assert_eq!((seen[0].status, seen[0].attempts), (200, 2));

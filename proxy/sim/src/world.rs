@@ -58,7 +58,7 @@ impl World {
 
     /// Takes up another configuration, as a reload does. What was known of surviving endpoints is kept.
     pub fn reload(&mut self, snapshot: Arc<Snapshot>, resolved: &Resolved) {
-        self.live = Arc::new(Live::adopt(Some(&self.live), snapshot, resolved));
+        self.live = Arc::new(Live::adopt(Some(&self.live), snapshot, resolved, self.now));
     }
 
     /// Makes an endpoint do this from now on, whatever attempts are scripted to meet.

@@ -159,7 +159,7 @@ pub(crate) fn gather(
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Catalog {
     let workloads = Workloads::gather(resources);
-    let slices = kubernetes::Listings::gather(resources);
+    let slices = kubernetes::Listings::gather(resources, site);
     let mut by_host: BTreeMap<Arc<str>, Vec<Document<'_>>> = BTreeMap::new();
     for service in kubernetes::visible(resources, site) {
         by_host.entry(kubernetes::host(service, site)).or_default().push(Document::Kubernetes(service));

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use leeboard_policy::cluster::{
-    Balancer, Cluster, ClusterId, Connection, Discovery, Limits, Protocol, Service as Named,
+    Balancer, Cluster, ClusterId, Connection, Discovery, Limits, Nearness, Protocol, Service as Named,
 };
 use leeboard_policy::origin::Origin;
 use leeboard_policy::route::Target;
@@ -12,10 +12,11 @@ use leeboard_policy::time::Span;
 
 use super::catalog::{Catalog, Port, Service};
 use super::effective::Effective;
+use super::locality::Surroundings;
 use super::policy::{Policies, Rule};
 use super::protocol::PortProtocol;
 use super::shared::Shared;
-use super::traffic;
+use super::{Site, traffic};
 use crate::resources::destination_rule::Subset;
 
 /// Envoy: the idle timeout of connections to hosts that nobody has described.
@@ -57,7 +58,7 @@ impl Clusters {
     /// Whether endpoints of a destination are chosen by a consistent hash.
     pub(crate) fn is_hashed(&self, target: &Target) -> bool {
         match target {
-            Target::Cluster(id) => matches!(self.list[id.0 as usize].balancer, Balancer::RingHash { .. }),
+            Target::Cluster(id) => self.list[id.0 as usize].balancer.hash_key().is_some(),
             Target::Unknown(_) => false,
         }
     }
@@ -73,15 +74,16 @@ fn outbound_name(host: &str, port: u16, subset: &str) -> String {
 }
 
 /// Makes the clusters of every service in the catalog.
-pub(crate) fn compile(catalog: &Catalog, policies: &Policies<'_>) -> Clusters {
+pub(crate) fn compile(catalog: &Catalog, policies: &Policies<'_>, site: &Site) -> Clusters {
+    let around = Surroundings::of(catalog, site);
     let mut clusters = Clusters::default();
     let no_subset: Arc<str> = "".into();
     for service in catalog.services() {
         let rule = policies.outbound(&service.host, &service.namespace);
         for port in service.ports.iter().filter(|port| port.protocol != PortProtocol::Udp) {
-            clusters.add(outbound(service, port, rule, None, &no_subset));
+            clusters.add(outbound(service, port, rule, None, &no_subset, &around));
             for subset in rule.map_or(&[][..], |rule| &rule.subsets) {
-                clusters.add(outbound(service, port, rule, Some(subset), &subset.name.value));
+                clusters.add(outbound(service, port, rule, Some(subset), &subset.name.value, &around));
             }
         }
     }
@@ -94,6 +96,7 @@ fn outbound(
     rule: Option<&Rule<'_>>,
     subset: Option<&Subset>,
     subset_name: &Arc<str>,
+    around: &Surroundings,
 ) -> Cluster {
     let policy = Effective::of(rule, port.number, subset);
     let protocol = traffic::protocol(port.protocol, policy.connection_pool);
@@ -109,7 +112,9 @@ fn outbound(
         },
         protocol,
         balancer: traffic::balancer(policy.load_balancer),
-        limits: traffic::limits(policy.connection_pool),
+        nearness: around.nearness(policy.load_balancer, None, outlier.is_some()),
+        warmup: traffic::warmup(policy.load_balancer),
+        limits: traffic::limits(policy.connection_pool, policy.retry_budget),
         connection: traffic::connection(policy.connection_pool, protocol),
         outlier,
         panic_percent,
@@ -146,6 +151,8 @@ pub(crate) fn passthrough() -> Cluster {
         discovery: Discovery::Original,
         protocol: Protocol::Client,
         balancer: Balancer::LeastRequest,
+        nearness: Nearness::default(),
+        warmup: None,
         limits: Limits::default(),
         connection: Connection { idle_timeout: Some(PASSTHROUGH_IDLE), ..Connection::default() },
         outlier: None,

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use leeboard_policy::cluster::{
-    Address, Balancer, Cluster, Discovery, EndpointSpec, Protocol, Service as Named, Workload,
+    Address, Balancer, Cluster, Discovery, EndpointSpec, Nearness, Protocol, Service as Named, Workload,
 };
 use leeboard_policy::origin::Origin;
 use leeboard_policy::retry::RetryPolicy;
@@ -60,7 +60,9 @@ fn one(
         }]),
         protocol: upstream,
         balancer: Balancer::LeastRequest,
-        limits: traffic::limits(pool),
+        nearness: Nearness::default(),
+        warmup: None,
+        limits: traffic::limits(pool, None),
         connection: traffic::connection(pool, upstream),
         outlier: None,
         panic_percent: traffic::DEFAULT_PANIC_PERCENT,
@@ -118,7 +120,7 @@ fn served<'c>(
 }
 
 /// Whether an endpoint is of this workload, as far as labels tell: what it carries the workload carries too.
-fn is_ours(workload: &Workload, site: &Site) -> bool {
+pub(crate) fn is_ours(workload: &Workload, site: &Site) -> bool {
     let ours = &site.workload;
     workload.namespace == ours.namespace && !workload.labels.is_empty() && selects(&workload.labels, &ours.labels)
 }

@@ -32,17 +32,21 @@ pub(crate) fn host(service: &Document, site: &Site) -> Arc<str> {
 pub(crate) struct Listings<'r> {
     slices: HashMap<(&'r str, &'r str), Vec<&'r EndpointSlice>>,
     endpoints: HashMap<(&'r str, &'r str), &'r Endpoints>,
+    /// The region that all of them are in.
+    region: &'r str,
 }
 
 impl<'r> Listings<'r> {
-    pub(crate) fn gather(resources: &'r Resources) -> Self {
+    /// Kubernetes: a slice names zones only, and the nodes of a cluster are in one region. It is this workload's own.
+    pub(crate) fn gather(resources: &'r Resources, site: &'r Site) -> Self {
+        let region = site.workload.locality.split('/').next().unwrap_or("");
         let mut slices: HashMap<_, Vec<_>> = HashMap::new();
         for slice in resources.endpoint_slices.iter().filter(|slice| !slice.fqdn) {
             slices.entry((&**slice.meta.namespace(), &*slice.service)).or_default().push(&**slice);
         }
         let endpoints = resources.endpoints.iter();
         let endpoints = endpoints.map(|e| ((&**e.meta.namespace(), &**e.meta.name()), &**e)).collect();
-        Self { slices, endpoints }
+        Self { slices, endpoints, region }
     }
 
     /// The addresses that serve a port, and their port number: of the slices if there are any, else of the Endpoints.
@@ -136,7 +140,11 @@ fn endpoints(
     for (listed, number) in listings.of(document, port) {
         let address = Address::Socket(SocketAddr::new(listed.ip, number));
         if seen.insert(address.clone()) {
-            found.push(EndpointSpec { address, weight: 1, workload: behind(listed, namespace, workloads) });
+            found.push(EndpointSpec {
+                address,
+                weight: 1,
+                workload: behind(listed, namespace, workloads, listings.region),
+            });
         }
     }
     for selected in workloads.entries(namespace, &document.selector) {
@@ -154,7 +162,7 @@ fn endpoints(
 }
 
 /// What is known of the workload at a listed address.
-fn behind(listed: &EndpointAddress, namespace: &Arc<str>, workloads: &Workloads<'_>) -> Arc<Workload> {
+fn behind(listed: &EndpointAddress, namespace: &Arc<str>, workloads: &Workloads<'_>, region: &str) -> Arc<Workload> {
     let mut workload = match workloads.pod(namespace, listed.pod.as_deref(), listed.ip) {
         Some(pod) if listed.zone.is_empty() || !pod.workload.locality.is_empty() => return pod.workload.clone(),
         Some(pod) => Workload::clone(&pod.workload),
@@ -165,8 +173,7 @@ fn behind(listed: &EndpointAddress, namespace: &Arc<str>, workloads: &Workloads<
         },
     };
     if !listed.zone.is_empty() {
-        // The region is a label of the node, which is not among the documents that are read.
-        workload.locality = format!("/{}", listed.zone).into();
+        workload.locality = format!("{region}/{}", listed.zone).into();
     }
     Arc::new(workload)
 }

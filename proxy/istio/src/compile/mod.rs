@@ -13,6 +13,7 @@ mod headers;
 mod hosts;
 mod inbound;
 mod kubernetes;
+mod locality;
 mod matches;
 mod names;
 mod owners;
@@ -80,7 +81,7 @@ pub fn compile(resources: &Resources, site: &Site) -> (Snapshot, Vec<Diagnostic>
     let egress = sidecar::Egress::of(sidecar, site);
     let catalog = catalog::gather(resources, site, &egress, &mut diagnostics);
     let policies = policy::gather(resources, site);
-    let mut clusters = clusters::compile(&catalog, &policies);
+    let mut clusters = clusters::compile(&catalog, &policies, site);
     references::check(resources, &catalog, &policies, site, &mut diagnostics);
     let hosts = hosts::compile(resources, &catalog, &clusters, site, &egress, &mut diagnostics);
     let inbound = inbound::compile(&catalog, &policies, &mut clusters, site, sidecar);

@@ -25,6 +25,7 @@ pub(crate) fn policy(written: Option<&Retries>, hashes: bool) -> Option<RetryPol
         status_codes,
         backoff: written.backoff.unwrap_or(default.backoff),
         avoid_tried: written.ignore_previous_hosts.unwrap_or(!hashes),
+        leave_levels: written.remote_localities.unwrap_or(false),
     })
 }
 
@@ -82,6 +83,14 @@ mod tests {
             let policy = policy(Some(&retries(3, written, None)), false).expect("attempts are above zero");
             assert_eq!((policy.on, &policy.status_codes[..]), (on, codes), "{written:?}");
             assert_eq!((policy.attempts, policy.per_try_timeout), (3, Some(Span::from_millis(70))));
+        }
+    }
+
+    #[test]
+    fn levels_are_left_when_asked_to() {
+        for (written, leaves) in [(None, false), (Some(false), false), (Some(true), true)] {
+            let retries = Retries { remote_localities: written, ..retries(1, None, None) };
+            assert_eq!(policy(Some(&retries), false).map(|policy| policy.leave_levels), Some(leaves), "{written:?}");
         }
     }
 

@@ -1,6 +1,11 @@
 //! What the blocks of a policy mean for a cluster: Istio's fields with their defaults filled in.
 
-use leeboard_policy::cluster::{Balancer, Connection, HashKey, Limits, Outlier, Protocol, TcpKeepalive};
+use std::sync::Arc;
+
+use leeboard_policy::cluster::{
+    Balancer, Connection, HashCookie, HashKey, Limits, Outlier, Protocol, RetryBudget, TcpKeepalive, Warmup,
+};
+use leeboard_policy::dice::Share;
 use leeboard_policy::time::Span;
 
 use super::protocol::PortProtocol;
@@ -12,6 +17,10 @@ use crate::resources::destination_rule::{
 pub(crate) const DEFAULT_PANIC_PERCENT: u32 = 50;
 /// Envoy: the least number of entries on a ring.
 const DEFAULT_RING_SIZE: u64 = 1024;
+/// Envoy: the number of entries in Maglev's table.
+const DEFAULT_TABLE_SIZE: u32 = 65_537;
+/// Envoy: so many retries are within every budget.
+const LEAST_RETRIES: u32 = 3;
 /// Envoy: an ejection lasts no longer, unless the first one already does.
 const MAX_EJECTION: Span = Span::from_secs(300);
 
@@ -21,20 +30,43 @@ pub(crate) fn balancer(load_balancer: Option<&LoadBalancer>) -> Balancer {
         None | Some(Algorithm::LeastRequest | Algorithm::Passthrough) => Balancer::LeastRequest,
         Some(Algorithm::RoundRobin) => Balancer::RoundRobin,
         Some(Algorithm::Random) => Balancer::Random,
-        Some(Algorithm::ConsistentHash { key, table }) => {
-            let key = match key {
-                destination_rule::HashKey::Header(name) => HashKey::Header(name.clone()),
-                destination_rule::HashKey::QueryParameter(name) => HashKey::Query(name.clone()),
-                destination_rule::HashKey::SourceIp => HashKey::SourceIp,
-                destination_rule::HashKey::Cookie(_) => return Balancer::LeastRequest,
-            };
-            let minimum_size = match table {
-                HashTable::Ring { minimum_size } => minimum_size.filter(|size| *size > 0),
-                HashTable::Maglev { .. } => None,
-            };
-            Balancer::RingHash { key, minimum_size: minimum_size.unwrap_or(DEFAULT_RING_SIZE) }
-        }
+        Some(Algorithm::ConsistentHash { key, table }) => match table {
+            HashTable::Ring { minimum_size } => Balancer::RingHash {
+                key: hash_key(key),
+                minimum_size: minimum_size.filter(|size| *size > 0).unwrap_or(DEFAULT_RING_SIZE),
+            },
+            HashTable::Maglev { table_size } => Balancer::Maglev {
+                key: hash_key(key),
+                table_size: table_size.and_then(|size| u32::try_from(size).ok()).unwrap_or(DEFAULT_TABLE_SIZE),
+            },
+        },
     }
+}
+
+/// Envoy: a cookie lives for whole seconds; without a `ttl` it is only read.
+fn hash_key(key: &destination_rule::HashKey) -> HashKey {
+    match key {
+        destination_rule::HashKey::Header(name) => HashKey::Header(name.clone()),
+        destination_rule::HashKey::QueryParameter(name) => HashKey::Query(name.clone()),
+        destination_rule::HashKey::SourceIp => HashKey::SourceIp,
+        destination_rule::HashKey::Cookie(cookie) => HashKey::Cookie(Arc::new(HashCookie {
+            name: cookie.name.clone(),
+            path: cookie.path.clone().unwrap_or_default(),
+            max_age: cookie.ttl.map(|ttl| ttl.0 / 1_000_000_000),
+            attributes: cookie.attributes.clone(),
+        })),
+    }
+}
+
+/// Istio: new endpoints of ROUND_ROBIN and LEAST_REQUEST only come to their share little by little.
+pub(crate) fn warmup(load_balancer: Option<&LoadBalancer>) -> Option<Warmup> {
+    let load_balancer = load_balancer?;
+    let written = load_balancer.warmup?;
+    matches!(load_balancer.algorithm, Algorithm::LeastRequest | Algorithm::RoundRobin).then_some(Warmup {
+        duration: written.duration,
+        least: written.minimum_percent / 100.0,
+        aggression: written.aggression,
+    })
 }
 
 /// Istio: PASSTHROUGH sends requests wherever the caller was going.
@@ -42,15 +74,21 @@ pub(crate) fn is_passthrough(load_balancer: Option<&LoadBalancer>) -> bool {
     load_balancer.is_some_and(|load_balancer| load_balancer.algorithm == Algorithm::Passthrough)
 }
 
-/// Istio: a limit of 0 is none.
-pub(crate) fn limits(pool: Option<&ConnectionPool>) -> Limits {
-    let Some(pool) = pool else { return Limits::default() };
+/// Istio: a limit of 0 is none, and a budget's least that is 0 is the default.
+pub(crate) fn limits(pool: Option<&ConnectionPool>, budget: Option<destination_rule::RetryBudget>) -> Limits {
+    let budget = budget.map(|budget| RetryBudget {
+        share: Share::from_percent(budget.percent),
+        least: if budget.min_retry_concurrency == 0 { LEAST_RETRIES } else { budget.min_retry_concurrency },
+        interval: budget.interval.filter(|interval| interval.0 > 0),
+    });
+    let Some(pool) = pool else { return Limits { budget, ..Limits::default() } };
     let limit = |value: Option<u32>| value.filter(|value| *value > 0);
     Limits {
         connections: limit(pool.max_connections),
         pending: limit(pool.max_pending_requests),
         requests: limit(pool.max_requests),
         retries: limit(pool.max_retries),
+        budget,
     }
 }
 
@@ -143,7 +181,7 @@ mod tests {
 
     #[test]
     fn no_pool_and_zero_are_no_limit() {
-        assert_eq!(limits(None), Limits::default());
+        assert_eq!(limits(None, None), Limits::default());
         let pool = ConnectionPool {
             max_connections: Some(0),
             max_pending_requests: Some(1),
@@ -151,8 +189,28 @@ mod tests {
             max_retries: Some(3),
             ..ConnectionPool::default()
         };
-        let expected = Limits { connections: None, pending: Some(1), requests: Some(2), retries: Some(3) };
-        assert_eq!(limits(Some(&pool)), expected);
+        let expected =
+            Limits { connections: None, pending: Some(1), requests: Some(2), retries: Some(3), budget: None };
+        assert_eq!(limits(Some(&pool), None), expected);
+    }
+
+    #[test]
+    fn budgets() {
+        let second = Span::from_secs(1);
+        for (percent, least, interval, expected) in [
+            (20.0, 3, None, (200_000, 3, None)),
+            (0.5, 0, Some(Span(0)), (5_000, 3, None)),
+            (100.0, 7, Some(second), (1_000_000, 7, Some(second))),
+        ] {
+            let written = destination_rule::RetryBudget { percent, min_retry_concurrency: least, interval };
+            let pool = ConnectionPool { max_retries: Some(9), ..ConnectionPool::default() };
+            for (pool, retries) in [(None, None), (Some(&pool), Some(9))] {
+                let limits = limits(pool, Some(written));
+                let budget = limits.budget.expect("one is written");
+                assert_eq!((budget.share.0, budget.least, budget.interval), expected, "{written:?}");
+                assert_eq!(limits.retries, retries);
+            }
+        }
     }
 
     #[test]

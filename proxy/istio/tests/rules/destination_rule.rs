@@ -49,11 +49,11 @@ fn load_balancers() {
         warning(NO_EFFECT, "loadBalancer: {«consistentHash»: {}}"),
         warning(NO_EFFECT, "loadBalancer: {«consistentHash»: {useSourceIp: false}}"),
         error(BAD_NAME, "loadBalancer: {consistentHash: {httpHeaderName: «''»}}"),
-        warning(NOT_ENFORCED, "loadBalancer: {consistentHash: {«httpCookie»: {name: c}}}"),
-        warning(NOT_ENFORCED, "loadBalancer: {consistentHash: {useSourceIp: true, «maglev»: {tableSize: 65537}}}"),
+        good("loadBalancer: {consistentHash: {httpCookie: {name: c}}}"),
+        good("loadBalancer: {consistentHash: {useSourceIp: true, maglev: {tableSize: 65537}}}"),
         warning(DEPRECATED, "loadBalancer: {consistentHash: {useSourceIp: true, «minimumRingSize»: 10}}"),
         error(OUT_OF_RANGE, "loadBalancer: {consistentHash: {useSourceIp: true, ringHash: {minimumRingSize: «-1»}}}"),
-        warning(NOT_ENFORCED, "loadBalancer: {«localityLbSetting»: {}}"),
+        good("loadBalancer: {localityLbSetting: {}}"),
     ]);
 }
 
@@ -61,7 +61,7 @@ fn load_balancers() {
 fn hashing() {
     policy(&[
         error(ONE_OF, "loadBalancer: {consistentHash: {«useSourceIp»: true, httpCookie: {name: c}}}"),
-        warning(NOT_ENFORCED, "loadBalancer: {consistentHash: {«httpCookie»: {name: c, path: /, ttl: '-1us'}}}"),
+        good("loadBalancer: {consistentHash: {httpCookie: {name: c, path: /, ttl: '-1us'}}}"),
         error(MISSING, "loadBalancer: {consistentHash: {«httpCookie»: {ttl: 0s}}}"),
         error(BAD_NAME, "loadBalancer: {consistentHash: {httpCookie: {name: «''»}}}"),
         error(BAD_DURATION, "loadBalancer: {consistentHash: {httpCookie: {name: c, ttl: «60»}}}"),
@@ -102,7 +102,7 @@ fn localities() {
     );
     policy(&[
         error(ONE_OF, "loadBalancer: {localityLbSetting: {}, «zoneAwareLbSetting»: {}}"),
-        warning(NOT_ENFORCED, "loadBalancer: {«zoneAwareLbSetting»: {minClusterSize: 1}}"),
+        good("loadBalancer: {zoneAwareLbSetting: {minClusterSize: 1}}"),
         error(OUT_OF_RANGE, "loadBalancer: {zoneAwareLbSetting: {minClusterSize: «0»}}"),
         error(CONFLICT, "loadBalancer: {zoneAwareLbSetting: {failoverPriority: [«topology.kubernetes.io/region=a»]}}"),
     ]);
@@ -150,7 +150,7 @@ fn tunnels_and_proxy_headers() {
 #[test]
 fn warming_up() {
     policy(&[
-        warning(NOT_ENFORCED, "loadBalancer: {«warmup»: {duration: 1ms, minimumPercent: 0, aggression: 0.5}}"),
+        good("loadBalancer: {warmup: {duration: 1ms, minimumPercent: 0, aggression: 0.5}}"),
         error(MISSING, "loadBalancer: {«warmup»: {}}"),
         error(BAD_DURATION, "loadBalancer: {warmup: {duration: «0s»}}"),
         error(OUT_OF_RANGE, "loadBalancer: {warmup: {duration: 1s, minimumPercent: «100.5»}}"),
@@ -205,7 +205,7 @@ fn ports_and_the_rest() {
         error(MISSING, "portLevelSettings: [«{»loadBalancer: {simple: RANDOM}}]"),
         error(OUT_OF_RANGE, "portLevelSettings: [{port: {number: «0»}, loadBalancer: {simple: RANDOM}}]"),
         warning(NOT_ENFORCED, "«tls»: {mode: SIMPLE}"),
-        warning(NOT_ENFORCED, "«retryBudget»: {percent: 5, budgetInterval: '-1us'}"),
+        good("retryBudget: {percent: 5, budgetInterval: '-1us'}"),
         error(OUT_OF_RANGE, "retryBudget: {percent: «100.1»}"),
         error(OUT_OF_RANGE, "retryBudget: {minRetryConcurrency: «-1»}"),
         warning(NOT_ENFORCED, "connectionPool: {tcp: {«maxConnectionDuration»: 1ms}}"),

@@ -159,7 +159,7 @@ fn retries_and_timeouts() {
         error(BAD_VALUE, "retries: {attempts: 1, retryOn: '5xx,«599»'}"),
         warning(UNKNOWN_FIELD, "«perTryTimeout»: 1s"),
         warning(UNKNOWN_FIELD, "«retry»: {attempts: 1}"),
-        warning(NOT_ENFORCED, "retries: {attempts: 1, «retryRemoteLocalities»: true}"),
+        good("retries: {attempts: 1, retryRemoteLocalities: true}"),
     ]);
 }
 

@@ -2,19 +2,40 @@
 
 use alloc::string::ToString;
 use alloc::vec::Vec;
-use core::net::IpAddr;
 
 use xxhash_rust::xxh64::xxh64;
 
 use crate::cluster::HashKey;
+use crate::cookie;
+use crate::dice::Dice;
 use crate::pattern::first_value;
-use crate::request::Head;
+use crate::request::{Caller, Head};
 
-/// The hash of a request; `None` when it lacks what is hashed, and then it may go anywhere.
-///
+/// What a request is known again by.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Hashed {
+    /// Its hash; `None` when it lacks what is hashed, and then it may go anywhere.
+    pub(crate) hash: Option<u64>,
+    /// The value of a cookie that the caller is to be given.
+    pub(crate) cookie: Option<u64>,
+}
+
+/// The hash of a request, and perhaps a cookie for its caller.
+pub(crate) fn hash_of(key: &HashKey, head: &impl Head, caller: Caller, dice: Dice) -> Hashed {
+    if let HashKey::Cookie(cookie) = key
+        && cookie.max_age.is_some()
+        && cookie::value(head, &cookie.name).is_none()
+    {
+        let fresh = cookie::fresh(dice);
+        return Hashed { hash: Some(text(&cookie::digits(fresh))), cookie: Some(fresh) };
+    }
+    Hashed { hash: known(key, head, caller), cookie: None }
+}
+
 /// Envoy: a header that is present but empty has a hash, so that all such requests share an endpoint.
-pub fn hash_of(key: &HashKey, head: &impl Head, source_ip: IpAddr) -> Option<u64> {
+pub(crate) fn known(key: &HashKey, head: &impl Head, caller: Caller) -> Option<u64> {
     match key {
+        HashKey::Cookie(cookie) => cookie::value(head, &cookie.name).map(text),
         HashKey::Header(name) if is_pseudo(name) => Some(text(&head.header(name)?)),
         HashKey::Header(name) => {
             let mut values = Vec::new();
@@ -22,7 +43,7 @@ pub fn hash_of(key: &HashKey, head: &impl Head, source_ip: IpAddr) -> Option<u64
             hash_values(&mut values)
         }
         HashKey::Query(name) => Some(text(first_value(head.path().1?, name)?)),
-        HashKey::SourceIp => Some(text(&source_ip.to_string())),
+        HashKey::SourceIp => Some(text(&caller.ip.to_string())),
     }
 }
 
@@ -44,14 +65,16 @@ fn text(text: &str) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster::HashCookie;
     use crate::request::tests::Sketch;
 
     #[test]
     fn equal_requests_hash_alike() {
         let header = HashKey::Header("x".into());
         let query = HashKey::Query("q".into());
-        let ip = |text: &str| text.parse::<IpAddr>().expect("an address");
-        let here = ip("10.0.0.1");
+        let from = |text: &str| Caller { ip: text.parse().expect("an address") };
+        let here = from("10.0.0.1");
+        let hash_of = |key: &HashKey, head: &Sketch, caller| super::hash_of(key, head, caller, Dice(1)).hash;
         // xxHash64 of "a", of nothing and of "10.0.0.1", from the algorithm's reference implementation.
         let (a, nothing) = (0xd24e_c4f1_a98c_6e5b, 0xef46_db37_51d8_e999);
         let get = || Sketch::get("h", "/");
@@ -75,6 +98,22 @@ mod tests {
         let host = HashKey::Header("host".into());
         assert_eq!(hash_of(&host, &Sketch::get("a", "/"), here), Some(a));
         assert_eq!(hash_of(&HashKey::SourceIp, &get(), here), Some(text("10.0.0.1")));
-        assert_ne!(hash_of(&HashKey::SourceIp, &get(), here), hash_of(&HashKey::SourceIp, &get(), ip("::1")));
+        assert_ne!(hash_of(&HashKey::SourceIp, &get(), here), hash_of(&HashKey::SourceIp, &get(), from("::1")));
+    }
+
+    #[test]
+    fn a_caller_without_a_cookie_is_given_one_if_it_may_live() {
+        let caller = Caller { ip: "10.0.0.1".parse().expect("an address") };
+        let hash_of = |key: &HashKey, head: &Sketch| super::hash_of(key, head, caller, Dice(7));
+        let key = |max_age| {
+            HashKey::Cookie(HashCookie { name: "s".into(), path: "".into(), max_age, attributes: Vec::new() }.into())
+        };
+        let get = || Sketch::get("h", "/");
+        let none = hash_of(&key(None), &get());
+        assert_eq!(none, Hashed::default(), "without a ttl it is only read");
+        let fresh = hash_of(&key(Some(0)), &get());
+        let digits = cookie::digits(fresh.cookie.expect("a new one"));
+        let back = hash_of(&key(Some(0)), &get().with("cookie", &alloc::format!("s=\"{digits}\"")));
+        assert_eq!(back, Hashed { cookie: None, ..fresh }, "it leads to the same endpoint when it comes back");
     }
 }

@@ -18,21 +18,20 @@ const MAXIMUM_SIZE: u64 = 8_388_608;
 pub(crate) struct Ring {
     entries: Vec<(u64, u32)>,
     minimum_size: u64,
-    made_of: Vec<(Address, u32)>,
+    made_of: Vec<(Address, f64)>,
 }
 
 impl Ring {
-    /// Envoy: the ring is scaled so that the lightest endpoint has a whole number of entries.
-    pub(crate) fn new(endpoints: &[Arc<Endpoint>], minimum_size: u64) -> Self {
-        let made_of: Vec<_> = endpoints.iter().map(|e| (e.address().clone(), e.weight())).collect();
-        let sum = made_of.iter().map(|(_, weight)| f64::from(*weight)).sum::<f64>();
-        let lightest = made_of.iter().map(|(_, weight)| *weight).min().map_or(1.0, |least| f64::from(least) / sum);
+    /// Envoy: the ring is scaled so that the lightest endpoint has a whole number of entries. `shares` add up to 1.
+    pub(crate) fn new(endpoints: &[Arc<Endpoint>], shares: &[f64], minimum_size: u64) -> Self {
+        let made_of: Vec<_> = endpoints.iter().map(|e| e.address().clone()).zip(shares.iter().copied()).collect();
+        let lightest = shares.iter().copied().reduce(f64::min).unwrap_or(1.0);
         let minimum = minimum_size.clamp(1, MAXIMUM_SIZE) as f64;
         let scale = (ceil(lightest * minimum) / lightest).min(MAXIMUM_SIZE as f64);
         let mut entries = Vec::with_capacity(if made_of.is_empty() { 0 } else { ceil(scale) as usize });
         let mut target = 0.0;
-        for (index, (address, weight)) in (0u32..).zip(&made_of) {
-            target += scale * (f64::from(*weight) / sum);
+        for (index, (address, share)) in (0u32..).zip(&made_of) {
+            target += scale * share;
             for n in 0u64.. {
                 if entries.len() as f64 >= target {
                     break;
@@ -45,12 +44,8 @@ impl Ring {
     }
 
     /// Whether a ring of these endpoints would be this one.
-    pub(crate) fn fits(&self, endpoints: &[Arc<Endpoint>], minimum_size: u64) -> bool {
-        let same =
-            |(e, (address, weight)): (&Arc<Endpoint>, &(Address, u32))| e.address() == address && e.weight() == *weight;
-        self.minimum_size == minimum_size
-            && endpoints.len() == self.made_of.len()
-            && endpoints.iter().zip(&self.made_of).all(same)
+    pub(crate) fn fits(&self, endpoints: &[Arc<Endpoint>], shares: &[f64], minimum_size: u64) -> bool {
+        self.minimum_size == minimum_size && is_made_of(&self.made_of, endpoints, shares)
     }
 
     /// The endpoint of the first entry at or after `hash`, around the ring, that is `wanted`.
@@ -59,6 +54,13 @@ impl Ring {
         let (before, after) = self.entries.split_at(start);
         after.iter().chain(before).map(|(_, index)| *index as usize).find(|index| wanted(*index))
     }
+}
+
+/// Whether what was made of these addresses and shares would be made of those endpoints too.
+pub(super) fn is_made_of(made_of: &[(Address, f64)], endpoints: &[Arc<Endpoint>], shares: &[f64]) -> bool {
+    let now = endpoints.iter().map(|e| e.address()).zip(shares);
+    made_of.len() == endpoints.len()
+        && now.zip(made_of).all(|((address, share), (known, known_share))| address == known && share == known_share)
 }
 
 /// The least whole number not below a positive `x`; `core` has no `f64::ceil`.
@@ -70,6 +72,7 @@ fn ceil(x: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::balance::shares_of;
     use crate::cluster::{Balancer, ClusterId, HashKey};
     use crate::live::LiveCluster;
     use crate::live::tests::{address, any, cluster, reload};
@@ -79,6 +82,10 @@ mod tests {
     fn ring(weights: &[u32], minimum_size: u64) -> Live {
         let balancer = Balancer::RingHash { key: HashKey::SourceIp, minimum_size };
         reload(None, vec![cluster("a", balancer, weights)])
+    }
+
+    fn made(live: &Live, minimum_size: u64) -> Ring {
+        Ring::new(only(live).endpoints(), &shares_of(only(live).endpoints()), minimum_size)
     }
 
     fn only(live: &Live) -> &LiveCluster {
@@ -99,7 +106,7 @@ mod tests {
         ];
         for (weights, minimum, expected) in table {
             let live = ring(weights, minimum);
-            let ring = Ring::new(only(&live).endpoints(), minimum);
+            let ring = made(&live, minimum);
             let mut each = vec![0; weights.len()];
             ring.entries.iter().for_each(|(_, index)| each[*index as usize] += 1);
             assert_eq!(each, expected, "{weights:?} of at least {minimum}");
@@ -109,8 +116,7 @@ mod tests {
     #[test]
     fn a_hash_belongs_to_the_first_entry_at_or_after_it() {
         let live = ring(&[1, 1, 1], 3);
-        let endpoints = only(&live).endpoints();
-        let ring = Ring::new(endpoints, 3);
+        let ring = made(&live, 3);
         for (n, (at, index)) in ring.entries.iter().enumerate() {
             assert_eq!(xxh64(format!("{}_0", address(*index as u8 + 1)).as_bytes(), 0), *at);
             let next = ring.entries[(n + 1) % ring.entries.len()].1 as usize;
@@ -161,9 +167,10 @@ mod tests {
     #[test]
     fn the_same_endpoints_keep_their_ring() {
         let live = ring(&[1, 2], 1024);
-        let ring = Ring::new(only(&live).endpoints(), 1024);
-        assert!(ring.fits(only(&live).endpoints(), 1024));
-        assert!(!ring.fits(only(&live).endpoints(), 1025));
-        assert!(!ring.fits(&only(&live).endpoints()[..1], 1024));
+        let (ring, endpoints) = (made(&live, 1024), only(&live).endpoints());
+        assert!(ring.fits(endpoints, &shares_of(endpoints), 1024));
+        assert!(!ring.fits(endpoints, &[0.5, 0.5], 1024));
+        assert!(!ring.fits(endpoints, &shares_of(endpoints), 1025));
+        assert!(!ring.fits(&endpoints[..1], &[1.0], 1024));
     }
 }

@@ -4,18 +4,19 @@ extern crate std;
 
 use super::*;
 use crate::cluster::{Balancer, ClusterId, HashKey, Outlier};
-use crate::live::tests::{any, cluster, reload};
+use crate::live::tests::{any, cluster, reload, reload_then};
 use crate::live::{Live, LiveCluster};
 use crate::outlier::Score;
-use crate::time::Time;
+use crate::time::{Span, Time};
 use alloc::collections::VecDeque;
 use alloc::vec;
 
-const ALL: [fn() -> Balancer; 4] = [
+const ALL: [fn() -> Balancer; 5] = [
     || Balancer::LeastRequest,
     || Balancer::RoundRobin,
     || Balancer::Random,
     || Balancer::RingHash { key: HashKey::SourceIp, minimum_size: 4096 },
+    || Balancer::Maglev { key: HashKey::SourceIp, table_size: 65_537 },
 ];
 
 /// A cluster of which the endpoints of these indices are ejected.
@@ -103,8 +104,8 @@ fn what_an_ejected_endpoint_had_is_shared_by_the_others() {
         ] {
             let what = std::format!("{:?} without {out:?}", balancer());
             let hits = hits(&live(balancer(), weights, out, 0), 12_000);
-            if matches!(balancer(), Balancer::RingHash { .. }) {
-                // On a small ring what is left over goes to neighbours, not to all alike.
+            if balancer().hash_key().is_some() {
+                // What is left over goes to neighbours on the ring, not to all alike; and a table knows no weights of the rest.
                 assert!(hits.iter().zip(expected).all(|(a, b)| (*a == 0) == (*b == 0)), "{what}: {hits:?}");
             } else {
                 assert_close(&hits, expected, &what);
@@ -234,4 +235,58 @@ fn least_request_honours_weights_under_load() {
         }
         assert_close(&hits, &[1_000, 2_000, 7_000], &std::format!("{at_a_time} at a time"));
     }
+}
+
+/// Two endpoints from the start and a third that joins at 1000 s, when a share takes 10 s to grow.
+fn joined(balancer: Balancer) -> Live {
+    let warmup = Some(cluster::Warmup { duration: Span::from_secs(10), least: 0.1, aggression: 1.0 });
+    let of = |weights: &[u32]| vec![cluster::Cluster { warmup, ..cluster("a", balancer.clone(), weights) }];
+    reload_then(&reload(None, of(&[1, 1])), of(&[1, 1, 1]), Time(0) + Span::from_secs(1_000))
+}
+
+#[test]
+fn a_new_endpoint_comes_to_its_share_little_by_little() {
+    #[rustfmt::skip]
+    let table = [
+        // ms after it joined, and its part of the share of an old one, in percent
+        (0, 10), (1_000, 10), (2_500, 25), (5_000, 50), (9_000, 90), (10_000, 100), (99_000, 100),
+    ];
+    for (ms, percent) in table {
+        let now = Time(0) + Span::from_millis(1_000_000 + ms);
+        for balancer in [Balancer::LeastRequest, Balancer::RoundRobin] {
+            let live = joined(balancer.clone());
+            let mut hits = [0; 3];
+            for n in 0..21_000 {
+                let picked = only(&live).pick(&Pick { now, ..any(n) }).expect("healthy");
+                hits[index(only(&live), &picked)] += 1;
+            }
+            let whole = 21_000 * 100 / (200 + percent);
+            let expected = [whole, whole, whole * percent / 100];
+            assert_close(&hits, &expected, &std::format!("{balancer:?} after {ms} ms"));
+        }
+    }
+}
+
+#[test]
+fn when_all_endpoints_are_new_none_is() {
+    let warmup = Some(cluster::Warmup { duration: Span::from_secs(10), least: 0.0, aggression: 1.0 });
+    let live = reload(None, vec![cluster::Cluster { warmup, ..cluster("a", Balancer::RoundRobin, &[1, 2]) }]);
+    assert_eq!(hits(&live, 300), [100, 200]);
+}
+
+#[test]
+fn a_new_endpoint_warms_up_beside_ejected_ones_too() {
+    let live = joined(Balancer::RoundRobin);
+    let outlier = Some(Outlier { consecutive_5xx: 1, max_ejection_percent: 100, ..Outlier::default() });
+    let now = Time(0) + Span::from_secs(1_005);
+    let warmup = Some(cluster::Warmup { duration: Span::from_secs(10), least: 0.1, aggression: 1.0 });
+    let watched = cluster::Cluster { outlier, warmup, ..cluster("a", Balancer::RoundRobin, &[1, 1, 1]) };
+    let live = reload_then(&live, vec![watched], now);
+    assert!(only(&live).score(&only(&live).endpoints()[0], Score::Status(500), now).is_some());
+    let mut hits = [0; 3];
+    for n in 0..3_000 {
+        let picked = only(&live).pick(&Pick { now, ..any(n) }).expect("healthy");
+        hits[index(only(&live), &picked)] += 1;
+    }
+    assert_close(&hits, &[0, 2_000, 1_000], "half of its share");
 }

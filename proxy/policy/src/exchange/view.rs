@@ -5,6 +5,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::Exchange;
+use crate::cluster::HashKey;
 use crate::dice::{Dice, Purpose};
 use crate::endpoints::Endpoint;
 use crate::headers::{self, Facts, HeaderEdit, HeaderOps};
@@ -131,6 +132,7 @@ impl Exchange {
     /// Makes the route's and the destination's changes to the response's headers, whoever made the response.
     pub fn edit_response(&self, message: &mut (impl Facts + HeaderEdit + ?Sized)) {
         const NONE: &HeaderOps = &HeaderOps::NONE;
+        self.give_cookie(message);
         match self.route().map(|route| &route.action) {
             Some(Action::Forward(forward)) => {
                 let several = forward.destinations.len() > 1;
@@ -143,6 +145,15 @@ impl Exchange {
         }
     }
 
+    /// Envoy: with an endpoint's response, before the route's changes to it.
+    fn give_cookie(&self, message: &mut (impl HeaderEdit + ?Sized)) {
+        let Some(value) = self.cookie.filter(|_| self.answered) else { return };
+        let key = self.cluster.and_then(|id| self.live.snapshot().cluster(id).balancer.hash_key());
+        if let Some(HashKey::Cookie(cookie)) = key {
+            message.append("set-cookie", &cookie.set(value));
+        }
+    }
+
     /// The copies of the request that are sent to mirrors, each with its places taken. Asked once, with the first attempt.
     pub fn copies(&self) -> Vec<Copy> {
         let mirrors = match self.tunnel {
@@ -150,7 +161,8 @@ impl Exchange {
             Some(_) => &[][..],
             None => self.forwarding().map_or(&[][..], |forward| &forward.mirrors),
         };
-        mirror::draw(mirrors, &self.live, self.hash, self.timeout, self.dice)
+        let now = self.routed.unwrap_or_default();
+        mirror::draw(mirrors, &self.live, self.hash, self.timeout, self.dice, now)
     }
 
     /// A fresh request id's bits.

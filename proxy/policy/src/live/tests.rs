@@ -3,7 +3,7 @@
 extern crate std;
 
 use super::*;
-use crate::cluster::{Connection, Protocol, Service, Workload};
+use crate::cluster::{Balancer, Connection, Nearness, Protocol, Service, Workload};
 use crate::dice::Dice;
 use crate::origin::Origin;
 use crate::snapshot::Draft;
@@ -32,6 +32,8 @@ pub(crate) fn cluster(name: &str, balancer: Balancer, weights: &[u32]) -> Cluste
         discovery: Discovery::Static((1u8..).zip(weights).map(spec).collect()),
         protocol: Protocol::Http1,
         balancer,
+        nearness: Nearness::default(),
+        warmup: None,
         limits: Limits::default(),
         connection: Connection::default(),
         outlier: None,
@@ -46,13 +48,25 @@ pub(crate) fn reload(previous: Option<&Live>, clusters: Vec<Cluster>) -> Live {
     resolve(previous, clusters, &Resolved::new())
 }
 
+/// A snapshot of clusters that succeeds another at a time.
+pub(crate) fn reload_then(previous: &Live, clusters: Vec<Cluster>, now: Time) -> Live {
+    let snapshot = Snapshot::new(Draft { clusters, ..Draft::default() });
+    Live::adopt(Some(previous), Arc::new(snapshot), &Resolved::new(), now)
+}
+
+/// A snapshot of clusters as a workload sees them.
+pub(crate) fn reload_at(workload: Workload, clusters: Vec<Cluster>) -> Live {
+    let draft = Draft { clusters, workload, ..Draft::default() };
+    Live::adopt(None, Arc::new(Snapshot::new(draft)), &Resolved::new(), Time(0))
+}
+
 fn resolve(previous: Option<&Live>, clusters: Vec<Cluster>, resolved: &Resolved) -> Live {
-    Live::adopt(previous, Arc::new(Snapshot::new(Draft { clusters, ..Draft::default() })), resolved)
+    Live::adopt(previous, Arc::new(Snapshot::new(Draft { clusters, ..Draft::default() })), resolved, Time(0))
 }
 
 /// A pick that nothing is known for but the luck.
 pub(crate) fn any(seed: u64) -> Pick<'static> {
-    Pick { hash: None, tried: &[], avoid_tried: true, dice: Dice(seed), turn: 0 }
+    Pick { hash: None, tried: &[], avoid_tried: true, leave_levels: false, dice: Dice(seed), turn: 0, now: Time(0) }
 }
 
 fn watched(name: &str, weights: &[u32]) -> Cluster {

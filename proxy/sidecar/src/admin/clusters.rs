@@ -92,9 +92,9 @@ fn as_text(out: &mut String, status: &ClusterStatus<'_>, connections: &Connectio
         let [region, zone, sub_zone] = locality(endpoint);
         writeln!(out, "{host}::hostname::{}", endpoint.spec.workload.name)?;
         writeln!(out, "{host}::health_flags::{}", if endpoint.ejected { "/failed_outlier_check" } else { "healthy" })?;
-        writeln!(out, "{host}::weight::{}", endpoint.spec.weight)?;
+        writeln!(out, "{host}::weight::{}", endpoint.weight())?;
         writeln!(out, "{host}::region::{region}\n{host}::zone::{zone}\n{host}::sub_zone::{sub_zone}")?;
-        writeln!(out, "{host}::canary::false\n{host}::priority::0")?;
+        writeln!(out, "{host}::canary::false\n{host}::priority::{}", endpoint.level.unwrap_or(0))?;
         writeln!(out, "{host}::leeboard::ejections::{}", endpoint.ejections)?;
         if let Some(returns) = endpoint.returns {
             writeln!(out, "{host}::leeboard::ejected_until::{}", iso(returns))?;
@@ -146,8 +146,8 @@ fn host(name: &Arc<str>, endpoint: &EndpointStatus<'_>, connections: &Connection
         "hostname": &*workload.name,
         "stats": stats,
         "health_status": {"eds_health_status": "HEALTHY", "failed_outlier_check": endpoint.ejected},
-        "weight": endpoint.spec.weight,
-        "priority": 0,
+        "weight": endpoint.weight(),
+        "priority": endpoint.level.unwrap_or(0),
         "locality": {"region": region, "zone": zone, "sub_zone": sub_zone},
         "leeboard": {
             "ejected": endpoint.ejected,
@@ -172,11 +172,13 @@ pub(super) fn address(address: &Address) -> Json {
 /// The limits by Envoy's names.
 fn thresholds(status: &ClusterStatus<'_>) -> [(&'static str, u32); 4] {
     let limits = &status.cluster.limits;
+    // A budget makes it move with the traffic.
+    let retries = status.limits.iter().find(|limit| limit.name == "retries");
     [
         ("max_connections", limits.connections),
         ("max_pending_requests", limits.pending),
         ("max_requests", limits.requests),
-        ("max_retries", limits.retries),
+        ("max_retries", retries.and_then(|limit| limit.most)),
     ]
     .map(|(name, most)| (name, most.unwrap_or(UNLIMITED)))
 }

@@ -37,11 +37,20 @@ impl LimitStatus {
 #[derive(Debug)]
 pub(super) struct EndpointStatus<'a> {
     pub(super) spec: &'a EndpointSpec,
+    /// 0 is the nearest; `None` when where it is gives it no traffic.
+    pub(super) level: Option<u32>,
     pub(super) active: u32,
     pub(super) ejected: bool,
     /// When it may return, if it is ejected.
     pub(super) returns: Option<SystemTime>,
     pub(super) ejections: u32,
+}
+
+impl EndpointStatus<'_> {
+    /// Its weight, which is 0 when where it is gives it no traffic.
+    pub(super) fn weight(&self) -> u32 {
+        self.level.map_or(0, |_| self.spec.weight)
+    }
 }
 
 /// Both clocks at one moment.
@@ -64,8 +73,9 @@ pub(super) fn clusters(live: &Live, now: Moment) -> impl Iterator<Item = Cluster
 }
 
 fn of<'a>(cluster: &'a Cluster, live: &'a LiveCluster, now: Moment) -> ClusterStatus<'a> {
-    let endpoints = live.endpoints().iter().map(|endpoint| EndpointStatus {
+    let endpoints = live.endpoints().iter().enumerate().map(|(index, endpoint)| EndpointStatus {
         spec: &endpoint.spec,
+        level: live.level(index),
         active: endpoint.active(),
         ejected: endpoint.ejected(),
         returns: live.returns(endpoint).map(|time| now.wall_of(time)),
@@ -73,7 +83,10 @@ fn of<'a>(cluster: &'a Cluster, live: &'a LiveCluster, now: Moment) -> ClusterSt
     });
     let limits = Limit::ALL.map(|limit| LimitStatus {
         name: name(limit),
-        most: live.limits().most(limit),
+        most: match limit {
+            Limit::Retries => live.most_retries(now.time),
+            _ => live.limits().most(limit),
+        },
         taken: live.counts.current(limit),
         overflows: live.counts.overflows(limit),
     });

@@ -101,6 +101,8 @@ fn reviews() -> Cluster {
         discovery: Discovery::Static((1..=3).map(endpoint).collect()),
         protocol: Protocol::Http1,
         balancer: Balancer::LeastRequest,
+        nearness: Default::default(),
+        warmup: None,
         limits: Limits { requests: Some(2), ..Limits::default() },
         connection: Connection::default(),
         outlier: Some(Outlier { consecutive_5xx: 1, max_ejection_percent: 50, ..Outlier::default() }),
@@ -143,7 +145,7 @@ fn snapshot() -> Snapshot {
 
 /// A proxy whose first endpoint has been ejected at second 40 and whose limit of two requests is reached once over.
 fn state(life: Life) -> (Arc<AdminState>, Arc<Mutex<Vec<String>>>, impl Sized) {
-    let live = Live::adopt(None, Arc::new(snapshot()), &Resolved::new());
+    let live = Live::adopt(None, Arc::new(snapshot()), &Resolved::new(), Time(0));
     let telemetry = Telemetry::start(samples::workload("web", "v1", "shop"), &Sink::Off, Format::Text).unwrap();
     let fake = Fake { life, done: Arc::default() };
     let cluster = live.clusters()[0].clone();

@@ -40,6 +40,7 @@ files! {
     headers "cases/headers.md",
     hosts "cases/hosts.md",
     limits "cases/limits.md",
+    locality "cases/locality.md",
     matching "cases/matching.md",
     mirrors "cases/mirrors.md",
     mistakes "cases/mistakes.md",
@@ -168,7 +169,7 @@ fn check_case(folder: &Path, file: &CaseFile, case: &Case) -> (usize, Vec<String
     let snapshot = Arc::new(snapshot);
     let mut checked = 0;
     for block in &case.blocks {
-        let mut world = World::new(Live::adopt(None, snapshot.clone(), &Default::default()), 0);
+        let mut world = World::new(Live::adopt(None, snapshot.clone(), &Default::default(), Default::default()), 0);
         for entry in block {
             match entry {
                 Entry::Wait(time) => world.wait(*time),
@@ -217,7 +218,9 @@ fn site(common: &Setup, own: &Setup) -> Site {
         None => usual.into_iter().map(|(key, value)| (key.into(), value.into())).collect(),
     };
     let namespace = namespace.map_or("demo", String::as_str).into();
-    Site { workload: Workload { namespace, labels, ..Workload::default() }, ..Site::default() }
+    let locality = own.client.locality.as_ref().or(common.client.locality.as_ref());
+    let locality = locality.map_or("", String::as_str).into();
+    Site { workload: Workload { namespace, labels, locality, ..Workload::default() }, ..Site::default() }
 }
 
 fn sources(folder: &Path, file: &CaseFile, case: &Case) -> Vec<Source> {

@@ -18,7 +18,7 @@ pub(crate) struct CaseFile {
 pub(crate) struct Setup {
     /// Files to start from, as they are written; `None` when nothing is said.
     pub(crate) loads: Option<Vec<String>>,
-    /// Namespace and labels of the caller, as they are written.
+    /// Namespace, labels and locality of the caller, as they are written.
     pub(crate) client: Client,
     /// Documents, in order.
     pub(crate) documents: Vec<Document>,
@@ -31,6 +31,8 @@ pub(crate) struct Setup {
 pub(crate) struct Client {
     /// `namespace=`.
     pub(crate) namespace: Option<String>,
+    /// `locality=`.
+    pub(crate) locality: Option<String>,
     /// `labels=`.
     pub(crate) labels: Option<Vec<(String, String)>>,
 }
@@ -123,7 +125,13 @@ fn take_line(setup: &mut Setup, number: usize, line: &str) -> Result<(), Misread
             match fact.split_once('=') {
                 Some(("namespace", namespace)) => setup.client.namespace = Some(namespace.into()),
                 Some(("labels", labels)) => setup.client.labels = Some(read_labels(number, labels)?),
-                _ => return Err((number, format!("a client has `namespace=` and `labels=`, not `{fact}`"))),
+                Some(("locality", locality)) => setup.client.locality = Some(locality.into()),
+                _ => {
+                    return Err((
+                        number,
+                        format!("a client has `namespace=`, `labels=` and `locality=`, not `{fact}`"),
+                    ));
+                }
             }
         }
     }

@@ -34,6 +34,7 @@ pub(crate) fn policy_of(cluster: &Cluster) -> Policy {
             Balancer::RoundRobin => "round-robin",
             Balancer::Random => "random",
             Balancer::RingHash { .. } => "ring-hash",
+            Balancer::Maglev { .. } => "maglev",
         },
         limits: named
             .into_iter()

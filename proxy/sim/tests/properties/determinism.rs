@@ -9,7 +9,7 @@ use std::sync::Arc;
 use leeboard_istio::compile::{Site, compile};
 use leeboard_istio::load;
 use leeboard_istio::source::Source;
-use leeboard_policy::cluster::{Limits, Outlier};
+use leeboard_policy::cluster::{Limits, Outlier, RetryBudget};
 use leeboard_policy::dice::Share;
 use leeboard_policy::live::Live;
 use leeboard_policy::retry::{RetryOn, RetryPolicy};
@@ -31,6 +31,11 @@ fn scene(luck: &mut Luck) -> Scene {
             pending: Some(3),
             requests: None,
             retries: Some(luck.between(1, 4) as u32),
+            budget: luck.percent(50).then(|| RetryBudget {
+                share: Share::from_percent(30.0),
+                least: 1,
+                interval: luck.percent(50).then_some(Span::from_secs(2)),
+            }),
         };
         cluster.outlier = Some(Outlier {
             consecutive_5xx: luck.between(1, 4) as u32,
@@ -112,7 +117,7 @@ fn what_is_compiled_again_plays_the_same() {
             }
         }
         arrivals.sort_by_key(|arrival| arrival.at);
-        let mut world = World::new(Live::adopt(None, snapshot, &BTreeMap::new()), 3);
+        let mut world = World::new(Live::adopt(None, snapshot, &BTreeMap::new(), Time(0)), 3);
         let seen = world.play(&arrivals);
         assert_quiet(&world);
         (seen, world.take_trace())

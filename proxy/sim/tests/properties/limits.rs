@@ -143,7 +143,13 @@ impl Holder {
 
 fn limits(luck: &mut Luck) -> Limits {
     let mut some = |most| luck.percent(70).then(|| luck.between(0, most) as u32);
-    Limits { connections: some(6).map(|n| n.max(1)), pending: some(5), requests: some(12), retries: some(3) }
+    Limits {
+        connections: some(6).map(|n| n.max(1)),
+        pending: some(5),
+        requests: some(12),
+        retries: some(3),
+        budget: None,
+    }
 }
 
 /// Bursts and a steady stream.

@@ -143,6 +143,7 @@ fn rules(luck: &mut Luck) -> Rules {
         status_codes: Vec::new(),
         backoff: Span::from_millis(luck.one_of(&[0, 1, 25, 25, 100])),
         avoid_tried: luck.percent(80),
+        leave_levels: luck.percent(20),
     };
     let timeout = luck.percent(60).then(|| luck.millis(50, 1_500));
     let delay = luck.percent(30).then(|| luck.millis(1, 500));

@@ -5,7 +5,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use leeboard_policy::cluster::{
-    Address, Balancer, Cluster, ClusterId, Connection, Discovery, EndpointSpec, HashKey, Limits, Protocol, Service,
+    Address, Balancer, Cluster, ClusterId, Connection, Discovery, EndpointSpec, HashKey, Limits, Nearness, Protocol,
+    Service,
 };
 use leeboard_policy::dice::{Dice, Purpose};
 use leeboard_policy::headers::HeaderOps;
@@ -136,7 +137,7 @@ impl Scene {
     }
 
     pub(crate) fn world(&self, seed: u64) -> World {
-        World::new(Live::adopt(None, self.snapshot(), &BTreeMap::new()), seed)
+        World::new(Live::adopt(None, self.snapshot(), &BTreeMap::new(), Time(0)), seed)
     }
 }
 
@@ -156,6 +157,8 @@ fn cluster(index: usize, endpoints: usize) -> Cluster {
         discovery: Discovery::Static((0..endpoints).map(spec).collect()),
         protocol: Protocol::Http1,
         balancer: Balancer::LeastRequest,
+        nearness: Nearness::default(),
+        warmup: None,
         limits: Limits::default(),
         connection: Connection { connect_timeout: Span::from_millis(300), ..Connection::default() },
         outlier: None,

@@ -4,6 +4,7 @@ mod delegates;
 mod endpoints;
 mod hosts;
 mod inbound;
+mod locality;
 mod owners;
 mod policies;
 mod references;

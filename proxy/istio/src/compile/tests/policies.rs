@@ -174,6 +174,7 @@ fn effective(top: &str, subset: &str, cluster: &str) -> String {
         Balancer::RoundRobin => "round",
         Balancer::Random => "random",
         Balancer::RingHash { .. } => "ring",
+        Balancer::Maglev { .. } => "maglev",
     };
     let connections = cluster.limits.connections.map_or("-".into(), |most| most.to_string());
     format!("{balancer}/{connections}/{}", if cluster.outlier.is_some() { "out" } else { "-" })

@@ -230,6 +230,7 @@ fn timeouts_retries_faults_and_mirrors() {
         status_codes: vec![503],
         backoff: Span::from_millis(10),
         avoid_tried: true,
+        leave_levels: false,
     };
     assert_eq!(forward.retry.as_deref(), Some(&expected));
     let fault = forward.fault.as_ref().expect("there is one");

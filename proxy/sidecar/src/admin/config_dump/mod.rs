@@ -115,20 +115,32 @@ fn balancer(json: &mut Map<String, Json>, balancer: &Balancer) {
         Balancer::LeastRequest => "LEAST_REQUEST",
         Balancer::RoundRobin => "ROUND_ROBIN",
         Balancer::Random => "RANDOM",
-        Balancer::RingHash { key, minimum_size } => {
+        Balancer::RingHash { minimum_size, .. } => {
             json.insert("ring_hash_lb_config".into(), json!({"minimum_ring_size": minimum_size}));
-            json.insert(
-                "hash_policy".into(),
-                json!([match key {
-                    HashKey::Header(name) => json!({"header": {"header_name": &**name}}),
-                    HashKey::Query(name) => json!({"query_parameter": {"name": &**name}}),
-                    HashKey::SourceIp => json!({"connection_properties": {"source_ip": true}}),
-                }]),
-            );
             "RING_HASH"
+        }
+        Balancer::Maglev { table_size, .. } => {
+            json.insert("maglev_lb_config".into(), json!({"table_size": table_size}));
+            "MAGLEV"
         }
     };
     json.insert("lb_policy".into(), policy.into());
+    if let Some(key) = balancer.hash_key() {
+        json.insert("hash_policy".into(), json!([hash_policy(key)]));
+    }
+}
+
+fn hash_policy(key: &HashKey) -> Json {
+    match key {
+        HashKey::Cookie(cookie) => json!({"cookie": {
+            "name": &*cookie.name,
+            "path": &*cookie.path,
+            "ttl": cookie.max_age.map(|age| format!("{age}s")),
+        }}),
+        HashKey::Header(name) => json!({"header": {"header_name": &**name}}),
+        HashKey::Query(name) => json!({"query_parameter": {"name": &**name}}),
+        HashKey::SourceIp => json!({"connection_properties": {"source_ip": true}}),
+    }
 }
 
 /// Absent is no limit.
@@ -139,6 +151,11 @@ fn limits(limits: &Limits) -> Json {
         "max_pending_requests": limits.pending,
         "max_requests": limits.requests,
         "max_retries": limits.retries,
+        "retry_budget": limits.budget.map(|budget| json!({
+            "budget_percent": {"value": f64::from(budget.share.0) / 10_000.0},
+            "min_retry_concurrency": budget.least,
+            "budget_interval": budget.interval.map(seconds),
+        })),
         "track_remaining": true,
     })
 }

@@ -1,0 +1,102 @@
+//! Cookies by which a caller is known again: read from requests, and given to callers that have none. Istio: `httpCookie`.
+
+use alloc::format;
+use alloc::string::String;
+use core::fmt::Write;
+
+use crate::cluster::HashCookie;
+use crate::dice::{Dice, Purpose};
+use crate::request::Head;
+
+/// A cookie's value without its quotes; of several the first. Envoy: one that is empty is as good as none.
+pub(crate) fn value<'h>(head: &'h impl Head, name: &str) -> Option<&'h str> {
+    let mut found = None;
+    head.values("cookie", &mut |line| {
+        let pairs = line.split(';').filter_map(|pair| pair.split_once('='));
+        let mut named = pairs.filter(|(key, _)| key.trim_start_matches(' ') == name);
+        if found.is_none() {
+            found = named.next().map(|(_, value)| value);
+        }
+    });
+    let value: &str = found?;
+    let bare = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(value);
+    (!bare.is_empty()).then_some(bare)
+}
+
+/// The value of a caller's new cookie, to be written as sixteen hexadecimal digits.
+pub(crate) fn fresh(dice: Dice) -> u64 {
+    dice.roll(Purpose::Cookie, 0)
+}
+
+/// The text of a new cookie's value.
+pub(crate) fn digits(value: u64) -> String {
+    format!("{value:016x}")
+}
+
+impl HashCookie {
+    /// The value of `set-cookie` that gives it to a caller.
+    pub(crate) fn set(&self, value: u64) -> String {
+        let mut text = format!("{}=\"{}\"", self.name, digits(value));
+        // Writing into a string cannot fail.
+        let _ = match self.max_age {
+            Some(seconds) if seconds > 0 => write!(text, "; Max-Age={seconds}"),
+            _ => Ok(()),
+        };
+        if !self.path.is_empty() {
+            let _ = write!(text, "; Path={}", self.path);
+        }
+        for (name, value) in &self.attributes {
+            let _ = if value.is_empty() { write!(text, "; {name}") } else { write!(text, "; {name}={value}") };
+        }
+        text.push_str("; HttpOnly");
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::request::tests::Sketch;
+    use alloc::vec;
+
+    #[test]
+    fn values() {
+        let get = || Sketch::get("h", "/");
+        #[rustfmt::skip]
+        let table = [
+            (get(), None),
+            (get().with("cookie", "s=1"), Some("1")),
+            (get().with("cookie", "t=0; s=\"1\"; s=2"), Some("1")),
+            (get().with("cookie", "xs=1;s=2"), Some("2")),
+            (get().with("cookie", "a=b").with("cookie", "s=3"), Some("3")),
+            (get().with("cookie", "s=a=b"), Some("a=b")),
+            (get().with("cookie", "s="), None),
+            (get().with("cookie", "s=\"\""), None),
+            (get().with("cookie", "s"), None),
+            (get().with("cookie", "S=1"), None),
+        ];
+        for (head, expected) in table {
+            assert_eq!(value(&head, "s"), expected, "{head:?}");
+        }
+    }
+
+    #[test]
+    fn a_new_cookie_is_written_as_envoy_does() {
+        let cookie = |path: &str, max_age, attributes| HashCookie {
+            name: "sess".into(),
+            path: path.into(),
+            max_age,
+            attributes,
+        };
+        let lax = || vec![("SameSite".into(), "Lax".into()), ("Secure".into(), "".into())];
+        #[rustfmt::skip]
+        let table = [
+            (cookie("/p", Some(60), lax()), "sess=\"0000000000000abc\"; Max-Age=60; Path=/p; SameSite=Lax; Secure; HttpOnly"),
+            (cookie("", Some(0), vec![]), "sess=\"0000000000000abc\"; HttpOnly"),
+            (cookie("/", None, vec![]), "sess=\"0000000000000abc\"; Path=/; HttpOnly"),
+        ];
+        for (cookie, expected) in table {
+            assert_eq!(cookie.set(0xabc), expected);
+        }
+    }
+}
