@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde::de::DeserializeOwned;
 
+use crate::certificate::Certificate;
 use crate::peers::{HOST, Launch, Needs, PATH, Peer, Protocol, Rewrite, SERVICE_PORT, Site};
 use crate::process::{Child, CommandLine, Scratch, pin};
 use crate::procfs;
@@ -61,6 +62,7 @@ pub(crate) struct Lab {
     interrupt: Interrupt,
     upstream_address: SocketAddr,
     upstream: Child,
+    certificate: Certificate,
     scratch: Scratch,
 }
 
@@ -97,11 +99,12 @@ impl Lab {
         // What this process does meanwhile must not be done on the proxy's core.
         pin(&[cores.load])?;
         let scratch = Scratch::new()?;
+        let certificate = Certificate::make(scratch.path(), HOST)?;
         let args = ["upstream".to_owned(), "--body".into(), plan.body.to_string()];
         let command = CommandLine::new(&std::env::current_exe()?, args);
         let mut upstream = Child::start("upstream", &[cores.upstream], &command, scratch.path())?;
         let upstream_address = announced(&interrupt, &mut upstream, "upstream")?;
-        Ok(Self { plan, cores, interrupt, upstream_address, upstream, scratch })
+        Ok(Self { plan, cores, interrupt, upstream_address, upstream, certificate, scratch })
     }
 
     /// Where files may be put that go away with the lab.
@@ -129,7 +132,7 @@ impl Lab {
     pub(crate) fn start(&self, peer: &Peer, binary: &Path, needs: &Needs) -> Result<Running, Trouble> {
         self.await_quiet()?;
         let dir = self.fresh_folder(peer.name)?;
-        let site = Site { binary, dir: &dir, upstream: self.upstream_address, needs };
+        let site = Site { binary, dir: &dir, upstream: self.upstream_address, certificate: &self.certificate, needs };
         let launch = (peer.prepare)(&site)?;
         let both = [self.cores.proxy, self.cores.load];
         let cores = if needs.both_cores { &both[..] } else { &both[..1] };
@@ -161,7 +164,7 @@ impl Lab {
     pub(crate) fn load_args(&self, peer: &Running) -> LoadArgs {
         let Plan { connections, seconds, warmup, body, .. } = self.plan;
         let (connections, streams) = match peer.protocol {
-            Protocol::Http1 => (connections, 1),
+            Protocol::Http1 | Protocol::Tls => (connections, 1),
             Protocol::Http2 => (connections.div_ceil(STREAMS), connections.min(STREAMS)),
         };
         LoadArgs {
@@ -176,6 +179,7 @@ impl Lab {
             fresh: false,
             sources: 1,
             mix: None,
+            trust: (peer.protocol == Protocol::Tls).then(|| self.certificate.chain.clone()),
             rate: None,
             warmup,
             seconds,
@@ -248,7 +252,13 @@ impl Lab {
         needs: &Needs,
     ) -> Result<Rewrite, Trouble> {
         let rewrite = peer.rewrite.ok_or(Trouble::Unable("it does not watch its configuration"))?;
-        Ok(rewrite(&Site { binary, dir: &running.dir, upstream: self.upstream_address, needs })?)
+        Ok(rewrite(&Site {
+            binary,
+            dir: &running.dir,
+            upstream: self.upstream_address,
+            certificate: &self.certificate,
+            needs,
+        })?)
     }
 
     /// Lets time pass.

@@ -1,6 +1,7 @@
 //! Compares Leeboard with other proxies on one machine, in one run: CPU per request, capacity, latency, memory.
 
 mod bytes;
+mod certificate;
 mod compare;
 mod grpc;
 mod histogram;

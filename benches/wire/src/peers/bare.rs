@@ -1,7 +1,9 @@
 //! The two ends of the scale: no proxy at all, and a relay that only copies bytes.
 
-use super::{Launch, Layout, Needs, ONLY_FORWARDS, Peer};
+use super::{Launch, Layout, Needs, ONLY_FORWARDS, Peer, Protocol};
 use crate::process::CommandLine;
+
+const NO_TLS: &str = "it does not terminate TLS";
 
 pub(super) const DIRECT: Peer = Peer {
     name: "direct",
@@ -10,6 +12,7 @@ pub(super) const DIRECT: Peer = Peer {
     locate: |_| std::env::current_exe().ok(),
     version: &[],
     prepare: |site| match *site.needs {
+        Needs { protocol: Protocol::Tls, .. } => Ok(Launch::Unable(NO_TLS)),
         Needs { layout: Layout::Own, workers: 1, .. } => Ok(Launch::Nothing),
         Needs { layout: Layout::Own, .. } => Ok(Launch::Unable("there is no proxy that could have workers")),
         _ => Ok(Launch::Unable(ONLY_FORWARDS)),
@@ -24,6 +27,9 @@ pub(super) const RELAY: Peer = Peer {
     locate: |_| std::env::current_exe().ok(),
     version: &[],
     prepare: |site| {
+        if site.needs.protocol == Protocol::Tls {
+            return Ok(Launch::Unable(NO_TLS));
+        }
         if site.needs.workers > 1 {
             return Ok(Launch::Unable("it has one thread"));
         }

@@ -22,9 +22,13 @@ fn prepare(site: &Site<'_>) -> io::Result<Launch> {
     }
     let address = free_address()?;
     let (upstream, Needs { workers, connections, .. }) = (site.upstream, site.needs);
-    let proto = match site.needs.protocol {
-        Protocol::Http1 => "",
-        Protocol::Http2 => " proto h2",
+    let (client, server) = match site.needs.protocol {
+        Protocol::Http1 => (String::new(), ""),
+        Protocol::Http2 => (" proto h2".into(), " proto h2"),
+        Protocol::Tls => {
+            let pem = site.certificate.both.display();
+            (format!(" ssl crt {pem} alpn http/1.1 ssl-min-ver TLSv1.3"), "")
+        }
     };
     let config = format!(
         "\
@@ -39,10 +43,10 @@ defaults
     option http-keep-alive
     http-reuse always
 frontend entry
-    bind {address}{proto}
+    bind {address}{client}
     default_backend service
 backend service
-    server one {upstream}{proto}
+    server one {upstream}{server}
 "
     );
     let path = site.dir.join("haproxy.cfg");

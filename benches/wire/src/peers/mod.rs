@@ -13,6 +13,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::certificate::Certificate;
 use crate::process::CommandLine;
 pub(crate) use catalogue::{GENERATION, Layout};
 
@@ -76,6 +77,8 @@ pub(crate) enum Protocol {
     Http1,
     /// HTTP/2 without TLS and without an upgrade, to the upstream too where the peer can.
     Http2,
+    /// HTTP/1.1 over TLS 1.3, in the clear to the upstream.
+    Tls,
 }
 
 impl Protocol {
@@ -84,6 +87,7 @@ impl Protocol {
         match self {
             Protocol::Http1 => "http1",
             Protocol::Http2 => "http2",
+            Protocol::Tls => "tls",
         }
     }
 }
@@ -126,6 +130,8 @@ pub(crate) struct Site<'a> {
     pub(crate) dir: &'a Path,
     /// The one endpoint of the service.
     pub(crate) upstream: SocketAddr,
+    /// What it shows if it terminates TLS.
+    pub(crate) certificate: &'a Certificate,
     /// What the suite is about.
     pub(crate) needs: &'a Needs,
 }

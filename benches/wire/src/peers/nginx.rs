@@ -26,8 +26,12 @@ fn prepare(site: &Site<'_>) -> io::Result<Launch> {
     let (upstream, workers) = (site.upstream, site.needs.workers);
     // Beside those of clients there are the upstream's.
     let connections = 2 * site.needs.connections;
-    let (grpc, http2) = match site.needs.protocol {
+    let (more, listen) = match site.needs.protocol {
         Protocol::Http1 => (String::new(), ""),
+        Protocol::Tls => {
+            let (chain, key) = (site.certificate.chain.display(), site.certificate.key.display());
+            (format!("ssl_certificate {chain}; ssl_certificate_key {key}; ssl_protocols TLSv1.3;"), " ssl")
+        }
         // It speaks HTTP/2 to an upstream only for gRPC.
         Protocol::Http2 => (format!("location {} {{ grpc_pass grpc://service; }}", grpc::PATH), " http2"),
     };
@@ -55,8 +59,8 @@ http {{
         keepalive_requests 1000000000;
     }}
     server {{
-        listen {address}{http2};
-        {grpc}
+        listen {address}{listen};
+        {more}
         location / {{
             proxy_pass http://service;
             proxy_http_version 1.1;

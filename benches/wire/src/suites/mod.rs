@@ -8,6 +8,7 @@ mod h2;
 mod reload;
 mod routes;
 mod scale;
+mod tls;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -85,8 +86,17 @@ fn other_share(report: &LoadReport) -> f64 {
 }
 
 /// All suites.
-pub(crate) const SUITES: &[Suite] =
-    &[h1::SUITE, h2::SUITE, bodies::SUITE, conns::SUITE, routes::SUITE, reload::SUITE, churn::SUITE, scale::SUITE];
+pub(crate) const SUITES: &[Suite] = &[
+    h1::SUITE,
+    h2::SUITE,
+    tls::SUITE,
+    bodies::SUITE,
+    conns::SUITE,
+    routes::SUITE,
+    reload::SUITE,
+    churn::SUITE,
+    scale::SUITE,
+];
 
 /// The suite of that name, or a message that lists those there are.
 pub(crate) fn find(name: &str) -> Result<&'static Suite, String> {
@@ -106,7 +116,8 @@ mod tests {
         let refusal = find("h9").map(|suite| suite.name);
         assert_eq!(
             refusal,
-            Err("there is no suite `h9`; there are: h1, h2, bodies, conns, routes, reload, churn, scale".to_owned())
+            Err("there is no suite `h9`; there are: h1, h2, tls, bodies, conns, routes, reload, churn, scale"
+                .to_owned())
         );
     }
 

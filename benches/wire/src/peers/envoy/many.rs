@@ -61,15 +61,18 @@ fn name(host: &str, subset: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::certificate::Certificate;
     use crate::peers::catalogue;
     use std::collections::BTreeSet;
-    use std::path::Path;
+    use std::path::{Path, PathBuf};
 
     #[test]
     fn every_route_leads_to_a_cluster() {
         let needs = Needs { layout: Layout::Services, generation: Some(3), ..Needs::default() };
         let upstream = "127.0.0.1:1".parse().expect("an address");
-        let site = Site { binary: Path::new("/"), dir: Path::new("/"), upstream, needs: &needs };
+        let certificate = Certificate { chain: PathBuf::new(), key: PathBuf::new(), both: PathBuf::new() };
+        let site =
+            Site { binary: Path::new("/"), dir: Path::new("/"), upstream, certificate: &certificate, needs: &needs };
         let clusters = clusters(&site, needs.layout, |_, name| json!({"name": name}));
         let names: BTreeSet<&str> = clusters.iter().filter_map(|cluster| cluster["name"].as_str()).collect();
         assert_eq!(names.len(), 3 * catalogue::SERVICES);

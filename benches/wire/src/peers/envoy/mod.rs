@@ -49,14 +49,18 @@ fn prepare(site: &Site<'_>, access_log: Value) -> io::Result<Launch> {
         ("route_config", routes)
     };
     let node = json!({"id": "bench", "cluster": "bench"});
+    let mut chain = json!({"filters": [{
+        "name": "envoy.filters.network.http_connection_manager",
+        "typed_config": connection_manager(access_log, key, routes),
+    }]});
+    if site.needs.protocol == Protocol::Tls {
+        chain["transport_socket"] = terminate_tls(site);
+    }
     let config = json!({"node": node, "static_resources": {
         "listeners": [{
             "name": "entry",
             "address": socket(address.port()),
-            "filter_chains": [{"filters": [{
-                "name": "envoy.filters.network.http_connection_manager",
-                "typed_config": connection_manager(access_log, key, routes),
-            }]}],
+            "filter_chains": [chain],
         }],
         "clusters": clusters,
     }});
@@ -74,6 +78,20 @@ const DISCOVERED: &str = "routes.json";
 
 fn socket(port: u16) -> Value {
     json!({"socket_address": {"address": "127.0.0.1", "port_value": port}})
+}
+
+fn terminate_tls(site: &Site<'_>) -> Value {
+    json!({"name": "envoy.transport_sockets.tls", "typed_config": {
+        "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
+        "common_tls_context": {
+            "tls_params": {"tls_minimum_protocol_version": "TLSv1_3", "tls_maximum_protocol_version": "TLSv1_3"},
+            "tls_certificates": [{
+                "certificate_chain": {"filename": site.certificate.chain},
+                "private_key": {"filename": site.certificate.key},
+            }],
+            "alpn_protocols": ["http/1.1"],
+        },
+    }})
 }
 
 fn typed(name: &str) -> String {

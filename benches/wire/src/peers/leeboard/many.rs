@@ -107,14 +107,17 @@ spec:
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::certificate::Certificate;
     use crate::peers::{Needs, catalogue};
-    use std::path::Path;
+    use std::path::{Path, PathBuf};
 
     #[test]
     fn every_service_has_its_three_documents_and_its_routes() {
         let needs = Needs::default();
         let upstream = "127.0.0.1:1".parse().expect("an address");
-        let site = Site { binary: Path::new("/"), dir: Path::new("/"), upstream, needs: &needs };
+        let certificate = Certificate { chain: PathBuf::new(), key: PathBuf::new(), both: PathBuf::new() };
+        let site =
+            Site { binary: Path::new("/"), dir: Path::new("/"), upstream, certificate: &certificate, needs: &needs };
         let count = |text: &str, part: &str| text.matches(part).count();
         for (layout, services, routes) in [
             (Layout::One, 1, 1),

@@ -74,6 +74,9 @@ fn prepare_own(site: &Site<'_>, config: &str, log: Log) -> io::Result<Launch> {
 }
 
 fn prepare(site: &Site<'_>, config: &str, log: Log) -> io::Result<Launch> {
+    if site.needs.protocol == Protocol::Tls {
+        return Ok(Launch::Unable("it does not terminate TLS"));
+    }
     let folder = site.dir.join(FOLDER);
     fs::create_dir_all(&folder)?;
     fs::write(folder.join(FILE), config)?;
@@ -100,7 +103,7 @@ fn rewrite(site: &Site<'_>) -> io::Result<Rewrite> {
 fn service(site: &Site<'_>) -> String {
     let (address, port) = (site.upstream.ip(), site.upstream.port());
     let protocol = match site.needs.protocol {
-        Protocol::Http1 => "HTTP",
+        Protocol::Http1 | Protocol::Tls => "HTTP",
         Protocol::Http2 => "HTTP2",
     };
     format!(

@@ -1,18 +1,15 @@
 //! HTTP/1.1 connections of the load generator: one request at a time on each.
 
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
-use nix::sys::socket::sockopt;
-use socket2::{Domain, Socket, Type};
 
 use super::LoadArgs;
 use super::fleet::{Fault, Fleet, News};
+use super::stream::{Dialer, Stream};
 use crate::http1;
 
-const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// More than any answer of this load.
 const CHUNK: usize = 64 * 1024;
 
@@ -20,14 +17,13 @@ const CHUNK: usize = 64 * 1024;
 pub(super) struct Http1Fleet {
     epoll: Epoll,
     connections: Vec<Connection>,
-    target: SocketAddr,
+    dialer: Dialer,
     requests: Vec<Vec<u8>>,
     /// The request that is next.
     turn: usize,
     body: usize,
     /// Each request has a connection of its own, which is opened to send it and closed when it is answered.
     fresh: bool,
-    sources: usize,
     /// Where reads go; what is no whole answer is kept by its connection.
     chunk: Box<[u8]>,
 }
@@ -36,21 +32,21 @@ impl Http1Fleet {
     /// Opens every connection.
     pub(super) fn open(args: &LoadArgs) -> io::Result<Self> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        let dialer = Dialer::new(args)?;
         let connections = (0..args.connections)
             .map(|index| match args.fresh {
                 true => Ok(Connection::default()),
-                false => Connection::open(args.target, args.sources, &epoll, index),
+                false => Connection::open(&dialer, &epoll, index),
             })
             .collect::<io::Result<_>>()?;
         Ok(Self {
             epoll,
             connections,
-            target: args.target,
+            dialer,
             requests: super::requests(args)?,
             turn: 0,
             body: args.body,
             fresh: args.fresh,
-            sources: args.sources,
             chunk: vec![0; CHUNK].into_boxed_slice(),
         })
     }
@@ -59,7 +55,7 @@ impl Http1Fleet {
     fn renew(&mut self, index: usize) -> io::Result<()> {
         self.connections[index] = match self.fresh {
             true => Connection::default(),
-            false => Connection::open(self.target, self.sources, &self.epoll, index)?,
+            false => Connection::open(&self.dialer, &self.epoll, index)?,
         };
         Ok(())
     }
@@ -77,13 +73,13 @@ impl Fleet for Http1Fleet {
     fn send(&mut self, slot: usize, due: Instant) -> Result<(), Fault> {
         let connect = |error: io::Error| Fault(format!("connect: {error}"));
         if self.connections[slot].stream.is_none() {
-            self.connections[slot] = Connection::open(self.target, self.sources, &self.epoll, slot).map_err(connect)?;
+            self.connections[slot] = Connection::open(&self.dialer, &self.epoll, slot).map_err(connect)?;
         }
         let connection = &mut self.connections[slot];
         connection.due = Some(due);
         let request = &self.requests[self.turn];
         self.turn = (self.turn + 1) % self.requests.len();
-        let fault = match connection.stream.as_ref().map_or(Ok(0), |mut stream| stream.write(request)) {
+        let fault = match connection.stream.as_mut().map_or(Ok(0), |stream| stream.write(request)) {
             Ok(count) if count == request.len() => return Ok(()),
             Ok(_) => Fault("the request was sent in part".into()),
             Err(error) => Fault(format!("send: {error}")),
@@ -122,7 +118,7 @@ impl Fleet for Http1Fleet {
 #[derive(Default)]
 struct Connection {
     /// `None` only where each request has a connection of its own.
-    stream: Option<TcpStream>,
+    stream: Option<Stream>,
     /// The beginning of an answer.
     inbox: Vec<u8>,
     /// When the request under way was due; `None` while the connection is free.
@@ -132,10 +128,8 @@ struct Connection {
 }
 
 impl Connection {
-    fn open(target: SocketAddr, sources: usize, epoll: &Epoll, index: usize) -> io::Result<Self> {
-        let stream = connect(target, sources, index)?;
-        stream.set_nonblocking(true)?;
-        stream.set_nodelay(true)?;
+    fn open(dialer: &Dialer, epoll: &Epoll, index: usize) -> io::Result<Self> {
+        let stream = dialer.dial(index)?;
         epoll.add(&stream, EpollEvent::new(EpollFlags::EPOLLIN, index as u64))?;
         Ok(Self { stream: Some(stream), ..Self::default() })
     }
@@ -189,25 +183,11 @@ impl Connection {
     }
 }
 
-/// Connects from one of the loopback's addresses: each has ports of its own, which a closed connection blocks for a while.
-pub(super) fn connect(target: SocketAddr, sources: usize, index: usize) -> io::Result<TcpStream> {
-    if sources <= 1 {
-        return TcpStream::connect_timeout(&target, CONNECT_LIMIT);
-    }
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
-    let source = Ipv4Addr::from(u32::from(Ipv4Addr::LOCALHOST) + (index % sources) as u32);
-    // The port is chosen when both ends are known, so one that is blocked towards another target will do.
-    nix::sys::socket::setsockopt(&socket, sockopt::IpBindAddressNoPort, &true)?;
-    socket.bind(&SocketAddr::from((source, 0)).into())?;
-    socket.connect_timeout(&target.into(), CONNECT_LIMIT)?;
-    Ok(socket.into())
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::tests::arguments;
     use super::*;
-    use std::net::TcpListener;
+    use std::net::{Ipv4Addr, TcpListener};
 
     #[test]
     fn a_fresh_connection_for_each_request_from_an_address_of_its_own() {

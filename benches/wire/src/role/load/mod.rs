@@ -7,6 +7,7 @@ mod http1;
 mod http2;
 pub(crate) mod idle;
 mod open;
+mod stream;
 
 use std::fs;
 use std::io::{self, Write};
@@ -63,6 +64,9 @@ pub(crate) struct LoadArgs {
     /// Requests to send in turns instead of always the same: a line for each, host, path and one header.
     #[arg(long)]
     pub(crate) mix: Option<PathBuf>,
+    /// The certificate to trust, in a PEM file; with it, connections of HTTP/1.1 are made over TLS.
+    #[arg(long)]
+    pub(crate) trust: Option<PathBuf>,
     /// Calls in the shape of gRPC; `body` is then the length of the message.
     #[arg(long)]
     pub(crate) grpc: bool,
@@ -103,8 +107,8 @@ impl LoadArgs {
         {
             words.extend(value.into_iter().flat_map(|value| [flag.to_owned(), value]));
         }
-        if let Some(path) = &self.mix {
-            words.extend(["--mix".to_owned(), path.display().to_string()]);
+        for (flag, path) in [("--mix", &self.mix), ("--trust", &self.trust)] {
+            words.extend(path.iter().flat_map(|path| [flag.to_owned(), path.display().to_string()]));
         }
         words
     }
@@ -141,7 +145,7 @@ pub(crate) struct LoadReport {
 /// Makes the load and prints the report as one line of JSON.
 pub(super) fn run(args: &LoadArgs) -> io::Result<()> {
     let report = match args.protocol {
-        Protocol::Http1 => drive(args, Http1Fleet::open(args)?)?,
+        Protocol::Http1 | Protocol::Tls => drive(args, Http1Fleet::open(args)?)?,
         Protocol::Http2 => drive(args, Http2Fleet::open(args)?)?,
     };
     writeln!(io::stdout(), "{}", serde_json::to_string(&report)?)
@@ -160,7 +164,7 @@ fn drive(args: &LoadArgs, mut fleet: impl Fleet) -> io::Result<LoadReport> {
 pub(crate) fn ask(args: &LoadArgs, limit: Duration) -> io::Result<()> {
     let args = LoadArgs { connections: 1, streams: 1, ..args.clone() };
     match args.protocol {
-        Protocol::Http1 => ask_on(Http1Fleet::open(&args)?, limit),
+        Protocol::Http1 | Protocol::Tls => ask_on(Http1Fleet::open(&args)?, limit),
         Protocol::Http2 => ask_on(Http2Fleet::open(&args)?, limit),
     }
 }
@@ -346,6 +350,7 @@ pub(super) mod tests {
             fresh: false,
             sources: 1,
             mix: None,
+            trust: None,
             rate,
             warmup: 0.0,
             seconds: 0.2,
