@@ -7,7 +7,7 @@ use std::thread;
 use crate::codes;
 use crate::diagnostic::{self, Diagnostic, Severity};
 use crate::read::Reading;
-use crate::resources::{Meta, ObjectId, Resources};
+use crate::resources::{Kind, Meta, ObjectId, Resources};
 use crate::source::{Source, Spot};
 
 /// What came of loading.
@@ -99,6 +99,7 @@ impl Loaded {
         }
         retain!(virtual_services destination_rules service_entries workload_entries gateways sidecars);
         retain!(services endpoints endpoint_slices pods);
+        only.mesh = only.mesh.filter(|mesh| mesh.meta.as_ref().is_some_and(|meta| kept.contains(&meta.id)));
         only
     }
 
@@ -129,6 +130,13 @@ impl Loaded {
         }
         keep!(virtual_services destination_rules service_entries workload_entries gateways sidecars);
         keep!(services endpoints endpoint_slices pods);
+        if let (None, Some(mesh)) = (&self.resources.mesh, &previous.mesh)
+            && let Some(meta) = &mesh.meta
+            && (rejected.iter().any(|id| id.kind == Kind::MeshConfig) || self.broken.contains(&meta.spot.file))
+        {
+            self.resources.mesh = Some(mesh.clone());
+            kept.push(meta.clone());
+        }
         for meta in kept {
             let at = Spot::file(&meta.spot.file);
             let message = format!("the last good version of {} stays in force", meta.id);

@@ -13,12 +13,19 @@ pub struct Source {
     pub name: Arc<str>,
     /// Everything that is in it.
     pub text: Arc<str>,
+    /// Whether it holds settings of the mesh and nothing else, without saying so in `kind`.
+    pub mesh: bool,
 }
 
 impl Source {
     /// A file's name and text.
     pub fn new(name: impl Into<Arc<str>>, text: impl Into<Arc<str>>) -> Self {
-        Self { name: name.into(), text: text.into() }
+        Self { name: name.into(), text: text.into(), mesh: false }
+    }
+
+    /// The name and text of a file with settings of the mesh, as in Istio's own `mesh` file.
+    pub fn mesh(name: impl Into<Arc<str>>, text: impl Into<Arc<str>>) -> Self {
+        Self { mesh: true, ..Self::new(name, text) }
     }
 }
 

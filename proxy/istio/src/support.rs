@@ -612,6 +612,43 @@ blocks! {
         on("egressProxy", "Where unknown hosts are sent; deprecated."),
     ]
 
+    MESH_CONFIG "MeshConfig" "MeshConfig" closed [
+        passed("apiVersion", "Nothing, or a version of `mesh.istio.io`."),
+        passed("kind", "`MeshConfig`; may be left out in the file of `--mesh-config`."),
+        passed("metadata", "What the document is called; may be left out."),
+        on("connectTimeout", "How long a connection may take to be made, where no policy says so; 10 s when absent."),
+        on("outboundTrafficPolicy", "What is done with unknown hosts, where neither a Sidecar nor the command line says so."),
+        later("enableAutoMtls", "Secures connections where both sides can.", NO_TLS),
+        on("localityLbSetting", "Which localities are preferred, where no policy says so."),
+        on("h2UpgradePolicy", "Whether HTTP/2 is spoken to ports declared as HTTP, where no policy says so."),
+        on("defaultHttpRetryPolicy", "What is tried again on routes that do not say so."),
+        on("defaultInboundHttpRetryPolicy", "What is tried again on the way to the application; attempts, conditions and back-off count."),
+        on("defaultTrafficPolicy", "Blocks of policy for services whose own has none."),
+        on("tcpKeepalive", "Probes of idle connections, where no policy says so; none when absent."),
+        on("defaultServiceExportTo", "Namespaces that see services which do not say so; everybody when absent."),
+        on("defaultVirtualServiceExportTo", "Namespaces that see VirtualServices which do not say so; everybody when absent."),
+        on("defaultDestinationRuleExportTo", "Namespaces that see DestinationRules which do not say so; everybody when absent."),
+        later("protocolDetectionTimeout", "How long is waited for a caller's first byte.", "it is waited for as long as `--header-timeout` says"),
+        on("pathNormalization", "How paths are cleaned before they are matched."),
+        later("accessLogFile", "Where the access log goes.", "it goes where `--access-log` says"),
+        later("accessLogFormat", "How a line of it looks.", "lines look as `--access-log-format` says"),
+        later("accessLogEncoding", "`TEXT` or `JSON`.", "lines look as `--access-log-format` says"),
+        later("drainDuration", "How long old connections last after a change.", "a change closes no connection"),
+        later("terminationDrainDuration", "How long leaving takes.", "it takes as long as `--drain-time` and `--min-drain-time` say"),
+        ignored("discoverySelectors", "Namespaces that the control plane watches.", "there is no control plane"),
+        on("rootNamespace", "The namespace whose objects are for the whole mesh; `istio-system` when absent."),
+    ]
+    MESH_OUTBOUND "MeshConfig" "outboundTrafficPolicy" closed [
+        on("mode", "`REGISTRY_ONLY` (also when absent here), `ALLOW_ANY` or `ALLOW_ANY_DYNAMIC_DNS`, which is the same here."),
+    ]
+    MESH_POLICY "MeshConfig" "defaultTrafficPolicy" closed [
+        on("connectionPool", "How much a host may be given."),
+        on("outlierDetection", "When an endpoint is set aside."),
+    ]
+    PATH_NORMALIZATION "MeshConfig" "pathNormalization" closed [
+        on("normalization", "`BASE` (default); `NONE`, `MERGE_SLASHES` and `DECODE_AND_MERGE_SLASHES` are not enforced yet."),
+    ]
+
     SERVICE "Service" "spec" open [
         on("type", "`ExternalName` makes it another name for a host."),
         on("clusterIP", "Its virtual address; `None` makes it headless."),

@@ -120,7 +120,7 @@ where
     F: Future<Output = ()> + 'static,
 {
     let clock = Clock::start();
-    let mut files = files::Files::new(settings.config.clone());
+    let mut files = files::Files::new(settings.config.clone()).with_mesh(settings.mesh_config.clone());
     let reading = files.read().unwrap_or_default();
     let store = Store::open(&reading, site(&settings), clock)?;
     let resolver = dns::Resolver::new(settings.dns)?;
@@ -205,10 +205,10 @@ fn site(settings: &Settings) -> Site {
     Site {
         workload: settings.workload.clone(),
         inbound: settings.inbound.iter().map(|port| (port.listen, port.app)).collect(),
-        unknown: match settings.outbound_policy {
+        unknown: settings.outbound_policy.map(|policy| match policy {
             OutboundPolicy::AllowAny => OutboundTrafficPolicy::AllowAny,
             OutboundPolicy::RegistryOnly => OutboundTrafficPolicy::RegistryOnly,
-        },
+        }),
         ..Site::default()
     }
 }

@@ -17,6 +17,7 @@ use super::policy::{Policies, Rule};
 use super::protocol::PortProtocol;
 use super::shared::Shared;
 use super::{Site, traffic};
+use crate::resources::MeshConfig;
 use crate::resources::destination_rule::Subset;
 
 /// Envoy: the idle timeout of connections to hosts that nobody has described.
@@ -29,6 +30,8 @@ pub(crate) struct Clusters {
     by_name: HashMap<Arc<str>, ClusterId>,
     /// What the routes to them have in common.
     pub(crate) shared: Shared,
+    /// Settings of the mesh.
+    pub(crate) mesh: Arc<MeshConfig>,
 }
 
 impl Clusters {
@@ -76,14 +79,14 @@ fn outbound_name(host: &str, port: u16, subset: &str) -> String {
 /// Makes the clusters of every service in the catalog.
 pub(crate) fn compile(catalog: &Catalog, policies: &Policies<'_>, site: &Site) -> Clusters {
     let around = Surroundings::of(catalog, site);
-    let mut clusters = Clusters::default();
+    let mut clusters = Clusters { mesh: site.mesh.clone(), ..Clusters::default() };
     let no_subset: Arc<str> = "".into();
     for service in catalog.services() {
         let rule = policies.outbound(&service.host, &service.namespace);
         for port in service.ports.iter().filter(|port| port.protocol != PortProtocol::Udp) {
-            clusters.add(outbound(service, port, rule, None, &no_subset, &around));
+            clusters.add(outbound(service, port, rule, None, &no_subset, &around, site));
             for subset in rule.map_or(&[][..], |rule| &rule.subsets) {
-                clusters.add(outbound(service, port, rule, Some(subset), &subset.name.value, &around));
+                clusters.add(outbound(service, port, rule, Some(subset), &subset.name.value, &around, site));
             }
         }
     }
@@ -97,9 +100,11 @@ fn outbound(
     subset: Option<&Subset>,
     subset_name: &Arc<str>,
     around: &Surroundings,
+    site: &Site,
 ) -> Cluster {
-    let policy = Effective::of(rule, port.number, subset);
-    let protocol = traffic::protocol(port.protocol, policy.connection_pool);
+    let mut policy = Effective::of(rule, port.number, subset);
+    site.mesh.complete(&mut policy);
+    let protocol = site.mesh.protocol(port.protocol, policy.connection_pool);
     let (outlier, panic_percent) = traffic::outlier(policy.outlier_detection);
     let everything = crate::resources::Labels::new();
     let labels = subset.map_or(&everything, |subset| &subset.labels);
@@ -112,10 +117,10 @@ fn outbound(
         },
         protocol,
         balancer: traffic::balancer(policy.load_balancer),
-        nearness: around.nearness(policy.load_balancer, None, outlier.is_some()),
+        nearness: around.nearness(policy.load_balancer, site.mesh.locality.as_deref(), outlier.is_some()),
         warmup: traffic::warmup(policy.load_balancer),
         limits: traffic::limits(policy.connection_pool, policy.retry_budget),
-        connection: traffic::connection(policy.connection_pool, protocol),
+        connection: site.mesh.connection(policy.connection_pool, protocol),
         outlier,
         panic_percent,
         origin: service.origin.clone(),
@@ -136,7 +141,7 @@ pub(crate) fn named(service: &Service, port: u16, subset: &Arc<str>) -> Named {
 }
 
 /// The cluster of hosts that nobody has described.
-pub(crate) fn passthrough() -> Cluster {
+pub(crate) fn passthrough(site: &Site) -> Cluster {
     let name: Arc<str> = "PassthroughCluster".into();
     Cluster {
         service: Named {
@@ -154,7 +159,7 @@ pub(crate) fn passthrough() -> Cluster {
         nearness: Nearness::default(),
         warmup: None,
         limits: Limits::default(),
-        connection: Connection { idle_timeout: Some(PASSTHROUGH_IDLE), ..Connection::default() },
+        connection: Connection { idle_timeout: Some(PASSTHROUGH_IDLE), ..site.mesh.connection(None, Protocol::Client) },
         outlier: None,
         panic_percent: traffic::DEFAULT_PANIC_PERCENT,
         origin: Origin::built_in(),

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use super::Site;
 use super::names::complete;
-use super::visibility::reach;
 use crate::resources::virtual_service::{Delegate, Headers, HttpAction, HttpMatch, HttpRoute, StringMatch};
 use crate::resources::{Labels, Meta, Resources, VirtualService};
 
@@ -68,7 +67,7 @@ impl<'r, 's> Delegates<'r, 's> {
     fn find(&self, root: &VirtualService, delegate: &Delegate) -> Option<&'r VirtualService> {
         let namespace = delegate.namespace.as_ref().map_or(root.meta.namespace(), |namespace| &namespace.value);
         let document = *self.by_name.get(&(&**namespace, &*delegate.name.value))?;
-        reach(&document.export_to, namespace, root.meta.namespace()).map(|_| document)
+        self.site.mesh.reach_of_routes(document, root.meta.namespace()).map(|_| document)
     }
 
     /// What an entry hands on to its delegate is completed with its own namespace, not with the delegate's.

@@ -11,7 +11,6 @@ use super::catalog::{Backends, Document, Port, Service};
 use super::kubernetes::address_domain;
 use super::names::cluster_parts;
 use super::protocol::PortProtocol;
-use super::visibility::reach;
 use super::workloads::{Workloads, inline};
 use crate::codes;
 use crate::diagnostic::Diagnostic;
@@ -24,8 +23,7 @@ pub(crate) fn visible<'r>(
     site: &'r Site,
 ) -> impl Iterator<Item = (Arc<str>, &'r ServiceEntry)> {
     let entries = resources.service_entries.iter().map(|entry| &**entry);
-    let seen =
-        entries.filter(|entry| reach(&entry.export_to, entry.meta.namespace(), &site.workload.namespace).is_some());
+    let seen = entries.filter(|entry| site.mesh.shows_entry(entry, &site.workload.namespace));
     seen.flat_map(|entry| entry.hosts.iter().map(move |host| (lower(&host.value), entry)))
 }
 

@@ -7,7 +7,6 @@ use leeboard_policy::cluster::{
     Address, Balancer, Cluster, Discovery, EndpointSpec, Nearness, Protocol, Service as Named, Workload,
 };
 use leeboard_policy::origin::Origin;
-use leeboard_policy::retry::RetryPolicy;
 use leeboard_policy::route::{Action, Forward, Match, Route, Target};
 use leeboard_policy::snapshot::Inbound;
 
@@ -63,7 +62,7 @@ fn one(
         nearness: Nearness::default(),
         warmup: None,
         limits: traffic::limits(pool, None),
-        connection: traffic::connection(pool, upstream),
+        connection: site.mesh.connection(pool, upstream),
         outlier: None,
         panic_percent: traffic::DEFAULT_PANIC_PERCENT,
         origin: origin.clone(),
@@ -72,7 +71,7 @@ fn one(
     let forward = Forward {
         destinations: vec![only(Target::Cluster(cluster))],
         // Istio: gRPC callers are left to their own retries.
-        retry: (!protocol.is_grpc()).then(|| Arc::new(RetryPolicy::istio_inbound())),
+        retry: (!protocol.is_grpc()).then(|| site.mesh.inbound_retries()).flatten().map(Arc::new),
         ..Forward::default()
     };
     let action = Action::Forward(Box::new(forward));

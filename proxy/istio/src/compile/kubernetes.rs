@@ -19,7 +19,11 @@ use crate::resources::{EndpointSlice, Endpoints, Resources, Service as Document}
 pub(crate) fn visible<'r>(resources: &'r Resources, site: &'r Site) -> impl Iterator<Item = &'r Document> {
     resources.services.iter().map(|service| &**service).filter(|service| {
         let export_to = annotated(service.meta.annotations.get("networking.istio.io/exportTo"));
-        reach(&export_to, service.meta.namespace(), &site.workload.namespace).is_some()
+        let client = &site.workload.namespace;
+        match export_to.is_empty() {
+            true => reach(&site.mesh.service_export_to, service.meta.namespace(), client).is_some(),
+            false => reach(&export_to, service.meta.namespace(), client).is_some(),
+        }
     })
 }
 

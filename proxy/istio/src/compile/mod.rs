@@ -15,6 +15,7 @@ mod inbound;
 mod kubernetes;
 mod locality;
 mod matches;
+mod mesh;
 mod names;
 mod owners;
 mod policy;
@@ -39,7 +40,7 @@ use leeboard_policy::snapshot::{Draft, Snapshot};
 
 use crate::diagnostic::Diagnostic;
 use crate::resources::sidecar::OutboundTrafficPolicy;
-use crate::resources::{Labels, Meta, Resources};
+use crate::resources::{Labels, MeshConfig, Meta, Resources};
 
 /// Where a proxy stands: what the configuration itself does not say.
 #[derive(Clone, Debug)]
@@ -52,8 +53,11 @@ pub struct Site {
     pub cluster_domain: Arc<str>,
     /// The namespace whose objects are for the whole mesh; default `istio-system`.
     pub root_namespace: Arc<str>,
-    /// What is done with unknown hosts unless a Sidecar says otherwise; default [`OutboundTrafficPolicy::AllowAny`].
-    pub unknown: OutboundTrafficPolicy,
+    /// What is done with unknown hosts unless a Sidecar says otherwise; `None` leaves it to the mesh, whose default is
+    /// [`OutboundTrafficPolicy::AllowAny`].
+    pub unknown: Option<OutboundTrafficPolicy>,
+    /// Settings of the mesh, unless the configuration has its own; default: Istio's.
+    pub mesh: Arc<MeshConfig>,
     /// What the snapshot calls itself in `/config_dump` and metrics.
     pub version: Arc<str>,
 }
@@ -65,7 +69,8 @@ impl Default for Site {
             inbound: Vec::new(),
             cluster_domain: "cluster.local".into(),
             root_namespace: "istio-system".into(),
-            unknown: OutboundTrafficPolicy::AllowAny,
+            unknown: None,
+            mesh: Arc::default(),
             version: "".into(),
         }
     }
@@ -76,6 +81,7 @@ impl Default for Site {
 /// Never fails and never stops early: what cannot be done as it is written is left out or answered with an error at run
 /// time, as Istio does, and said in a diagnostic; these come by file and line. The same input always gives the same snapshot.
 pub fn compile(resources: &Resources, site: &Site) -> (Snapshot, Vec<Diagnostic>) {
+    let site = &mesh::placed(resources, site);
     let mut diagnostics = Vec::new();
     let sidecar = sidecar::chosen(resources, site);
     let egress = sidecar::Egress::of(sidecar, site);

@@ -7,7 +7,6 @@ use super::catalog::{Catalog, Service};
 use super::delegates::{Delegates, Rules};
 use super::names::{by_specificity, complete, is_wildcard, within};
 use super::sidecar::Egress;
-use super::visibility::reach;
 use super::{Site, age};
 use crate::resources::{Resources, VirtualService};
 
@@ -58,8 +57,7 @@ fn candidates<'r>(resources: &'r Resources, site: &Site) -> Vec<Candidate<'r>> {
         .iter()
         .filter(|document| document.applies_to_mesh())
         .filter_map(|document| {
-            let namespace = document.meta.namespace();
-            let reach = reach(&document.export_to, namespace, &site.workload.namespace)?;
+            let reach = site.mesh.reach_of_routes(document, &site.workload.namespace)?;
             Some((reach, age(&document.meta), &**document))
         })
         .collect();

@@ -159,7 +159,7 @@ impl<'r> Policies<'r> {
     fn found(&self, host: &str, service_namespace: &str) -> Option<Vec<&Rule<'r>>> {
         let client = &*self.site.workload.namespace;
         let root = &*self.site.root_namespace;
-        let admits = |rule: &Rule<'r>| client != root || is_private(rule, root);
+        let admits = |rule: &Rule<'r>| client != root || self.is_private(rule, root);
         let own = self.namespaces.get(client).and_then(|rules| rules.most_specific(host, admits));
         if let Some(rules) = own {
             return Some(rules.iter().filter(|rule| admits(rule)).collect());
@@ -167,7 +167,7 @@ impl<'r> Policies<'r> {
         [service_namespace, root].into_iter().find_map(|owner| {
             // Istio: the host is matched before it is asked who sees the rule.
             let rules = self.namespaces.get(owner)?.most_specific(host, |_| true)?;
-            let seen: Vec<_> = rules.iter().filter(|rule| is_seen(rule, owner, client)).collect();
+            let seen: Vec<_> = rules.iter().filter(|rule| self.is_seen(rule, owner, client)).collect();
             (!seen.is_empty()).then_some(seen)
         })
     }
@@ -181,13 +181,23 @@ impl<'r> Policies<'r> {
         });
         selected.or_else(|| rules.iter().rfind(|rule| rule.selector().is_none())).copied()
     }
-}
 
-fn is_private(rule: &Rule<'_>, owner: &str) -> bool {
-    !rule.export_to.is_empty() && rule.export_to.iter().all(|entry| *entry == "." || *entry == owner)
-}
+    /// Istio: who sees a rule that does not say so is for the mesh to say, but only here: rules that say different things are
+    /// not merged.
+    fn exported<'s>(&'s self, rule: &'s Rule<'r>) -> Vec<&'s str> {
+        let default = &self.site.mesh.destination_rule_export_to;
+        match rule.export_to.is_empty() {
+            true => default.iter().map(|entry| &**entry).collect(),
+            false => rule.export_to.iter().copied().collect(),
+        }
+    }
 
-fn is_seen(rule: &Rule<'_>, owner: &str, client: &str) -> bool {
-    let export_to: Vec<&str> = rule.export_to.iter().copied().collect();
-    reach(&export_to, owner, client).is_some()
+    fn is_private(&self, rule: &Rule<'r>, owner: &str) -> bool {
+        let export_to = self.exported(rule);
+        !export_to.is_empty() && export_to.iter().all(|entry| *entry == "." || *entry == owner)
+    }
+
+    fn is_seen(&self, rule: &Rule<'r>, owner: &str, client: &str) -> bool {
+        reach(&self.exported(rule), owner, client).is_some()
+    }
 }

@@ -7,7 +7,6 @@ use super::Site;
 use super::catalog::Catalog;
 use super::names::{cluster_parts, complete, is_wildcard};
 use super::policy::{Policies, Rule};
-use super::visibility::reach;
 use crate::codes;
 use crate::diagnostic::Diagnostic;
 use crate::resources::virtual_service::{Destination, HttpAction};
@@ -25,7 +24,7 @@ pub(crate) fn check(
 ) {
     let mut told = HashSet::new();
     for document in resources.virtual_services.iter().filter(|document| document.applies_to_mesh()) {
-        if reach(&document.export_to, document.meta.namespace(), &site.workload.namespace).is_none() {
+        if site.mesh.reach_of_routes(document, &site.workload.namespace).is_none() {
             continue;
         }
         for entry in &document.http {
@@ -109,7 +108,7 @@ fn lacking_service(meta: &Meta, destination: &Destination, host: &str) -> Diagno
 fn check_rules(resources: &Resources, catalog: &Catalog, site: &Site, diagnostics: &mut Vec<Diagnostic>) {
     for rule in &resources.destination_rules {
         let host = complete(&rule.host.value, rule.meta.namespace(), &site.cluster_domain);
-        let seen = reach(&rule.export_to, rule.meta.namespace(), &site.workload.namespace).is_some();
+        let seen = site.mesh.shows_rule(rule, &site.workload.namespace);
         if seen && !is_wildcard(&host) && catalog.find(&host).is_none() && !catalog.is_hidden(&host) {
             let message = format!("no service {host} is defined here");
             let complaint = Diagnostic::warning(codes::UNKNOWN_HOST, &rule.meta.resource, &rule.host.spot, message);

@@ -136,7 +136,7 @@ fn route(
 pub(crate) fn default_route(service: &Service, port: u16, clusters: &Clusters) -> Route {
     let cluster = clusters.target(&service.host, port, "");
     let hashes = clusters.is_hashed(&cluster);
-    let retry = clusters.shared.policy(retries::policy(None, hashes));
+    let retry = clusters.shared.policy(retries::policy(clusters.mesh.retries(None), hashes));
     let forward = Forward { destinations: vec![only(cluster)], retry, ..Forward::default() };
     Route {
         name: "default".into(),

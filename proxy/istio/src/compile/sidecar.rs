@@ -10,7 +10,6 @@ use leeboard_policy::snapshot::UnknownHosts;
 
 use super::clusters::{self, Clusters};
 use super::names::{complete, overlap, within};
-use super::visibility::reach;
 use super::{Site, age, selects};
 use crate::codes;
 use crate::diagnostic::Diagnostic;
@@ -18,6 +17,9 @@ use crate::resources::destination_rule::ConnectionPool;
 use crate::resources::sidecar::{EgressListener, OutboundTrafficPolicy};
 use crate::resources::virtual_service::{Destination, HttpAction};
 use crate::resources::{Resources, Sidecar, VirtualService};
+
+/// Istio: what is done with unknown hosts when nobody says so.
+const ALLOW_ANY: OutboundTrafficPolicy = OutboundTrafficPolicy::AllowAny;
 
 /// Istio: a Sidecar that selects the workload, else the namespace's own, else the root namespace's; the oldest of several.
 pub(crate) fn chosen<'r>(resources: &'r Resources, site: &Site) -> Option<&'r Sidecar> {
@@ -41,12 +43,12 @@ pub(crate) fn unknown_hosts(
     site: &Site,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> UnknownHosts {
-    match sidecar.and_then(|sidecar| sidecar.outbound_traffic_policy).unwrap_or(site.unknown) {
+    match sidecar.and_then(|sidecar| sidecar.outbound_traffic_policy).or(site.unknown).unwrap_or(ALLOW_ANY) {
         OutboundTrafficPolicy::RegistryOnly => return UnknownHosts::Block,
         OutboundTrafficPolicy::AllowAny => {}
     }
     let Some((sidecar, proxy)) = sidecar.and_then(|sidecar| Some((sidecar, sidecar.egress_proxy.as_ref()?))) else {
-        return UnknownHosts::Allow(clusters.add(clusters::passthrough()));
+        return UnknownHosts::Allow(clusters.add(clusters::passthrough(site)));
     };
     let port = proxy.port.as_ref().map_or(0, |port| port.value);
     let subset = proxy.subset.as_ref().map_or("", |subset| &subset.value);
@@ -156,7 +158,7 @@ impl<'r> Egress<'r> {
             let namespace = document.meta.namespace();
             let full = |host: &str| Arc::<str>::from(&*complete(host, namespace, &site.cluster_domain));
             let hosts: Vec<Arc<str>> = document.hosts.iter().map(|host| full(&host.value)).collect();
-            let seen = reach(&document.export_to, namespace, &site.workload.namespace).is_some()
+            let seen = site.mesh.reach_of_routes(document, &site.workload.namespace).is_some()
                 && listeners.iter().any(|listener| {
                     // Who delegates to a delegate is not asked: what it leads to may be needed.
                     hosts.is_empty()

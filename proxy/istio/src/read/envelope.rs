@@ -50,6 +50,7 @@ pub(super) fn kind_of(node: &Node, file: &Arc<str>) -> Result<Kind, Box<Diagnost
             let wanted = ISTIO_VERSIONS.map(|v| format!("`{ISTIO}/{v}`")).join(", ");
             fail(Severity::Error, codes::ENVELOPE, at, format!("`{version}` is no version of {ISTIO}: {wanted} are"))
         }
+        (Some(Kind::MeshConfig), None | Some("mesh.istio.io" | "install.istio.io")) => Ok(Kind::MeshConfig),
         (Some(Kind::EndpointSlice), Some("discovery.k8s.io")) if version == "v1" => Ok(Kind::EndpointSlice),
         (Some(kind), None) if version == "v1" && !kind.is_istio() && kind != Kind::EndpointSlice => Ok(kind),
         (Some(kind), None) if kind.is_istio() => {

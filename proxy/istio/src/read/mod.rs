@@ -12,6 +12,7 @@ mod http_match;
 mod http_route;
 mod kubernetes;
 mod load_balancer;
+mod mesh_config;
 mod server_tls;
 mod service_entry;
 mod sidecar;
@@ -64,14 +65,16 @@ impl<'n> Reading<'n> {
 
     /// Reads everything in a file.
     pub(crate) fn file(&mut self, source: &Source) {
-        yaml::parse(&source.text, |document| self.document(&source.name, &document));
+        yaml::parse(&source.text, |document| self.document(source, &document));
     }
 
     /// This and what was read of the files behind it, as if it had been read in one go. `None` when both define the same object.
     pub(crate) fn and(mut self, behind: Self) -> Option<Self> {
-        if behind.seen.keys().any(|id| self.seen.contains_key(id)) {
+        let meshes = |reading: &Self| reading.seen.keys().any(|id| id.kind == Kind::MeshConfig);
+        if behind.seen.keys().any(|id| self.seen.contains_key(id)) || (meshes(&self) && meshes(&behind)) {
             return None;
         }
+        self.resources.mesh = self.resources.mesh.or(behind.resources.mesh);
         macro_rules! append {
             ($($list:ident)*) => {$(
                 for mut object in behind.resources.$list {
@@ -90,9 +93,13 @@ impl<'n> Reading<'n> {
         Some(self)
     }
 
-    fn document(&mut self, file: &Arc<str>, document: &Document) {
+    fn document(&mut self, source: &Source, document: &Document) {
+        let file = &source.name;
         let Some(problem) = &document.broken else {
-            return self.node(file, &document.root);
+            return match source.mesh && !document.root.is_null() {
+                true => self.object(file, &document.root, Kind::MeshConfig),
+                false => self.node(file, &document.root),
+            };
         };
         if !self.broken.contains(file) {
             self.broken.push(file.clone());
@@ -132,6 +139,9 @@ impl<'n> Reading<'n> {
     }
 
     fn kind(&mut self, cx: &Cx, node: &Node, id: &ObjectId) {
+        if id.kind == Kind::MeshConfig {
+            return self.mesh(cx, node, id);
+        }
         let Some(object) = envelope::open(cx, node, id, self.order) else { return };
         if !id.name.is_empty() {
             if let Some(first) = self.seen.get(id) {
@@ -162,6 +172,22 @@ impl<'n> Reading<'n> {
             Kind::Pod => keep!(pods, kubernetes::read_pod(object)),
             Kind::Endpoints => keep!(endpoints, endpoints::read(object)),
             Kind::EndpointSlice => keep!(endpoint_slices, endpoints::read_slice(object)),
+            Kind::MeshConfig => {}
+        }
+    }
+
+    /// Settings of the mesh, of which there is one.
+    fn mesh(&mut self, cx: &Cx, node: &Node, id: &ObjectId) {
+        let Some((mesh, spot)) = mesh_config::read(cx, node, id) else { return };
+        let first = self.seen.iter().find(|(known, _)| known.kind == Kind::MeshConfig);
+        if let Some((_, first)) = first {
+            let message = "the settings of the mesh are written twice; the first ones count";
+            let at = Diagnostic::error(codes::DUPLICATE_OBJECT, &cx.resource, &spot, message);
+            return self.diagnostics.push(at.label(first, "they are first written here"));
+        }
+        self.seen.insert(id.clone(), spot);
+        if !cx.failed() {
+            self.resources.mesh = Some(Arc::new(mesh));
         }
     }
 }

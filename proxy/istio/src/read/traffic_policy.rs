@@ -56,7 +56,7 @@ fn blocks(fields: &Fields<'_>) -> PolicyBlocks {
     PolicyBlocks {
         load_balancer: fields.get("loadBalancer").block(&LOAD_BALANCER).map(|f| load_balancer::read(&f)),
         connection_pool: pool(fields.get("connectionPool")),
-        outlier_detection: fields.get("outlierDetection").block(&OUTLIER_DETECTION).map(|f| outlier_detection(&f)),
+        outlier_detection: outlier(fields.get("outlierDetection")),
         tls: client_tls::read(fields.get("tls")).map(Box::new),
     }
 }
@@ -93,11 +93,7 @@ fn connection_pool(fields: &Fields<'_>) -> ConnectionPool {
         pool.connect_timeout = tcp.get("connectTimeout").duration();
         pool.max_connection_duration = tcp.get("maxConnectionDuration").duration();
         pool.tcp_idle_timeout = tcp.get("idleTimeout").duration_or_zero();
-        pool.tcp_keepalive = tcp.get("tcpKeepalive").block(&TCP_KEEPALIVE).map(|keepalive| TcpKeepalive {
-            probes: keepalive.get("probes").uint(),
-            time: keepalive.get("time").duration(),
-            interval: keepalive.get("interval").duration(),
-        });
+        pool.tcp_keepalive = tcp_keepalive(tcp.get("tcpKeepalive"));
     }
     if let Some(http) = fields.get("http").block(&HTTP_SETTINGS) {
         pool.max_pending_requests = limit(http.get("http1MaxPendingRequests"));
@@ -121,6 +117,20 @@ fn connection_pool(fields: &Fields<'_>) -> ConnectionPool {
         pool.http2_keepalive = keepalive.and_then(|keepalive| both(&keepalive, "interval", "timeout"));
     }
     pool
+}
+
+/// Reads `tcpKeepalive`, wherever one may be written.
+pub(super) fn tcp_keepalive(field: Field<'_>) -> Option<TcpKeepalive> {
+    field.block(&TCP_KEEPALIVE).map(|keepalive| TcpKeepalive {
+        probes: keepalive.get("probes").uint(),
+        time: keepalive.get("time").duration(),
+        interval: keepalive.get("interval").duration(),
+    })
+}
+
+/// Reads outlier detection, wherever it may be written.
+pub(super) fn outlier(field: Field<'_>) -> Option<OutlierDetection> {
+    field.block(&OUTLIER_DETECTION).map(|fields| outlier_detection(&fields))
 }
 
 fn outlier_detection(fields: &Fields<'_>) -> OutlierDetection {

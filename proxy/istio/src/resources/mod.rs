@@ -3,6 +3,7 @@
 pub mod destination_rule;
 pub mod gateway;
 pub mod kubernetes;
+pub mod mesh_config;
 pub mod service_entry;
 pub mod sidecar;
 pub mod virtual_service;
@@ -18,6 +19,7 @@ use crate::source::Spot;
 pub use destination_rule::DestinationRule;
 pub use gateway::Gateway;
 pub use kubernetes::{EndpointSlice, Endpoints, Pod, Service};
+pub use mesh_config::MeshConfig;
 pub use service_entry::{ServiceEntry, WorkloadEntry};
 pub use sidecar::Sidecar;
 pub use virtual_service::VirtualService;
@@ -48,6 +50,8 @@ pub struct Resources {
     pub endpoint_slices: Vec<Arc<EndpointSlice>>,
     /// Kubernetes pods.
     pub pods: Vec<Arc<Pod>>,
+    /// Istio: settings of the whole mesh.
+    pub mesh: Option<Arc<MeshConfig>>,
 }
 
 /// The kinds that are read.
@@ -73,11 +77,13 @@ pub enum Kind {
     EndpointSlice,
     /// v1
     Pod,
+    /// Settings of the mesh; Istio has them in a file of their own, without a group.
+    MeshConfig,
 }
 
 impl Kind {
     /// All kinds, in order.
-    pub const ALL: [Kind; 10] = [
+    pub const ALL: [Kind; 11] = [
         Kind::VirtualService,
         Kind::DestinationRule,
         Kind::ServiceEntry,
@@ -88,6 +94,7 @@ impl Kind {
         Kind::Endpoints,
         Kind::EndpointSlice,
         Kind::Pod,
+        Kind::MeshConfig,
     ];
 
     /// Whether it is of networking.istio.io; the others are Kubernetes' own.
@@ -108,6 +115,7 @@ impl Kind {
             Kind::Endpoints => "Endpoints",
             Kind::EndpointSlice => "EndpointSlice",
             Kind::Pod => "Pod",
+            Kind::MeshConfig => "MeshConfig",
         }
     }
 }

@@ -4,6 +4,7 @@
 mod destination_rule;
 mod edges;
 mod envelope;
+mod mesh;
 mod others;
 mod virtual_service;
 

@@ -49,9 +49,12 @@ pub(crate) struct RunArgs {
     /// Where the application runs, as region/zone/subzone.
     #[arg(long, env = "LEEBOARD_LOCALITY", value_name = "r/z/s", default_value = "")]
     locality: String,
-    /// What is done with hosts that the configuration does not know.
-    #[arg(long, env = "LEEBOARD_OUTBOUND_TRAFFIC_POLICY", value_enum, default_value_t = OutboundPolicy::AllowAny)]
-    outbound_traffic_policy: OutboundPolicy,
+    /// What is done with hosts that the configuration does not know [default: what the mesh's settings say, else allow-any].
+    #[arg(long, env = "LEEBOARD_OUTBOUND_TRAFFIC_POLICY", value_enum)]
+    outbound_traffic_policy: Option<OutboundPolicy>,
+    /// A file with Istio's MeshConfig: settings of the whole mesh. A document `kind: MeshConfig` in the configuration does as well.
+    #[arg(long, env = "LEEBOARD_MESH_CONFIG", value_name = "FILE")]
+    mesh_config: Option<PathBuf>,
     /// Where the access log goes: `-` is standard output, `off` disables it.
     #[arg(long, env = "LEEBOARD_ACCESS_LOG", value_name = "-|PATH|off", default_value = "off", value_parser = |text: &str| Ok::<_, String>(Sink::parse(text)), allow_hyphen_values = true)]
     access_log: Sink,
@@ -124,8 +127,10 @@ pub(crate) struct Settings {
     pub(crate) workers: usize,
     /// The workload that this proxy stands beside.
     pub(crate) workload: Workload,
-    /// What is done with unknown hosts.
-    pub(crate) outbound_policy: OutboundPolicy,
+    /// What is done with unknown hosts; `None` leaves it to the mesh.
+    pub(crate) outbound_policy: Option<OutboundPolicy>,
+    /// A file with settings of the mesh.
+    pub(crate) mesh_config: Option<PathBuf>,
     /// Where the access log goes.
     pub(crate) access_log: Sink,
     /// How the access log is written.
@@ -168,6 +173,7 @@ impl RunArgs {
                 locality: self.locality.into(),
             },
             outbound_policy: self.outbound_traffic_policy,
+            mesh_config: self.mesh_config,
             access_log: self.access_log,
             access_log_format: match self.access_log_format {
                 Format::Text => access_log::Format::Text,
@@ -229,13 +235,13 @@ mod tests {
         assert_eq!((s.replay_buffer, s.max_header_bytes, s.max_headers), (65_536, 61_440, 100));
         assert_eq!((s.drain_time, s.min_drain_time), (Span::from_secs(45), Span::from_secs(5)));
         assert_eq!(s.header_timeout, Some(Span::from_secs(10)));
-        assert_eq!(s.outbound_policy, OutboundPolicy::AllowAny);
+        assert_eq!((s.outbound_policy, s.mesh_config), (None, None));
     }
 
     #[test]
     fn lines_and_what_they_set() {
         type Holds = fn(&Settings) -> bool;
-        let table: [(&str, Holds); 14] = [
+        let table: [(&str, Holds); 15] = [
             ("--outbound off --admin off --status off --metrics off", |s| {
                 [s.outbound, s.admin, s.status, s.metrics] == [None; 4]
             }),
@@ -251,7 +257,8 @@ mod tests {
             ("--access-log /var/log/x --access-log-format json", |s| {
                 s.access_log == Sink::File("/var/log/x".into()) && s.access_log_format == access_log::Format::Json
             }),
-            ("--outbound-traffic-policy registry-only", |s| s.outbound_policy == OutboundPolicy::RegistryOnly),
+            ("--outbound-traffic-policy registry-only", |s| s.outbound_policy == Some(OutboundPolicy::RegistryOnly)),
+            ("--mesh-config /etc/mesh", |s| s.mesh_config.as_deref() == Some("/etc/mesh".as_ref())),
             ("--header-timeout 0", |s| s.header_timeout.is_none()),
             ("--drain-time 2s", |s| s.min_drain_time == Span::from_secs(2)),
             ("--dns 127.0.0.1:53", |s| s.dns.is_some_and(|a| a.port() == 53)),

@@ -45,6 +45,8 @@ pub(crate) struct Reading {
 #[derive(Debug)]
 pub(crate) struct Files {
     roots: Vec<PathBuf>,
+    /// The one among them that holds settings of the mesh.
+    mesh: Option<PathBuf>,
     /// What each file said when it could last be read.
     texts: BTreeMap<PathBuf, Arc<str>>,
     complaints: Vec<Diagnostic>,
@@ -79,7 +81,15 @@ impl Stamp {
 impl Files {
     /// The files and folders named on the command line. Nothing is read yet.
     pub(crate) fn new(roots: Vec<PathBuf>) -> Self {
-        Self { roots, texts: BTreeMap::new(), complaints: Vec::new(), stamps: BTreeMap::new(), read: false }
+        Self { roots, mesh: None, texts: BTreeMap::new(), complaints: Vec::new(), stamps: BTreeMap::new(), read: false }
+    }
+
+    /// Reads settings of the mesh from a file of their own, too.
+    #[must_use]
+    pub(crate) fn with_mesh(mut self, file: Option<PathBuf>) -> Self {
+        self.roots.splice(0..0, file.clone());
+        self.mesh = file;
+        self
     }
 
     /// Reads everything; `None` when it is all as it was.
@@ -102,8 +112,11 @@ impl Files {
                 }
             }
         }
-        reading.sources =
-            ordered(&self.roots, &texts).map(|(path, text)| Source::new(name(path), text.clone())).collect();
+        let source = |(path, text): (&PathBuf, &Arc<str>)| match self.mesh.as_ref() == Some(path) {
+            true => Source::mesh(name(path), text.clone()),
+            false => Source::new(name(path), text.clone()),
+        };
+        reading.sources = ordered(&self.roots, &texts).map(source).collect();
         let same = self.read && self.texts == texts && self.complaints == reading.complaints;
         self.read = true;
         self.texts = texts;

@@ -61,6 +61,19 @@ fn what_is_named_is_read_whatever_its_name_and_only_once() {
 }
 
 #[test]
+fn the_settings_of_the_mesh_come_first_and_are_told_apart() {
+    let folder = Folder::new();
+    folder.write("a.yaml", "a");
+    let mesh = folder.write("mesh", "m");
+    let mut files = folder.files().with_mesh(Some(mesh.clone()));
+    let marks = |reading: &Reading| reading.sources.iter().map(|s| (s.text.to_string(), s.mesh)).collect::<Vec<_>>();
+    assert_eq!(marks(&files.read().unwrap()), [("m".to_owned(), true), ("a".to_owned(), false)]);
+    fs::write(&mesh, "n").unwrap();
+    assert!(files.stale());
+    assert_eq!(marks(&files.read().unwrap())[0], ("n".to_owned(), true));
+}
+
+#[test]
 fn only_a_change_of_content_is_news() {
     let folder = Folder::new();
     let path = folder.write("a.yaml", "one");

@@ -105,7 +105,7 @@ fn unknown_hosts() {
 
 #[test]
 fn the_command_line_gives_the_default_for_unknown_hosts() {
-    let site = Site { unknown: crate::resources::sidecar::OutboundTrafficPolicy::RegistryOnly, ..site() };
+    let site = Site { unknown: Some(crate::resources::sidecar::OutboundTrafficPolicy::RegistryOnly), ..site() };
     assert_eq!(world_at("", &site).snapshot.unknown(), &UnknownHosts::Block);
     assert!(world_at("", &site).snapshot.cluster_named("PassthroughCluster").is_none());
 }

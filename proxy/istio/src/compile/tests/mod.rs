@@ -5,6 +5,7 @@ mod endpoints;
 mod hosts;
 mod inbound;
 mod locality;
+mod mesh;
 mod owners;
 mod policies;
 mod references;

@@ -1,0 +1,101 @@
+//! Reads MeshConfig: settings of the whole mesh, in a file or document of their own.
+
+use std::sync::Arc;
+
+use super::{actions, load_balancer, traffic_policy};
+use crate::codes;
+use crate::diagnostic::Severity;
+use crate::fields::{Cx, Field, Fields};
+use crate::names;
+use crate::resources::sidecar::OutboundTrafficPolicy;
+use crate::resources::{Created, MeshConfig, Meta, ObjectId};
+use crate::source::Spot;
+use crate::support::{MESH_CONFIG, MESH_OUTBOUND, MESH_POLICY, PATH_NORMALIZATION};
+use crate::yaml::Node;
+
+/// Reads the settings at the top of a document, or below its `spec`; and where they are.
+pub(super) fn read(cx: &Cx, node: &Node, id: &ObjectId) -> Option<(MeshConfig, Spot)> {
+    let spec = node.entries().and_then(|entries| entries.iter().find(|(key, _)| &*key.text == "spec"));
+    let (node, mark) = spec.map_or((node, node.mark), |(key, spec)| (spec, key.mark));
+    let fields = Fields::of(node, mark, &MESH_CONFIG, cx)?;
+    let upgrade = [("DEFAULT", false), ("DO_NOT_UPGRADE", false), ("UPGRADE", true)];
+    let policy = fields.get("defaultTrafficPolicy").block(&MESH_POLICY);
+    let pool = policy.as_ref().and_then(|policy| traffic_policy::pool(policy.get("connectionPool")));
+    let outlier = policy.as_ref().and_then(|policy| traffic_policy::outlier(policy.get("outlierDetection")));
+    normalization(fields.get("pathNormalization"));
+    of_others(&fields);
+    let spot = fields.spot();
+    let meta = Meta {
+        id: id.clone(),
+        labels: Default::default(),
+        annotations: Default::default(),
+        created: Created::default(),
+        resource: cx.resource.clone(),
+        spot: spot.clone(),
+    };
+    let mesh = MeshConfig {
+        connect_timeout: fields.get("connectTimeout").duration(),
+        outbound_traffic_policy: fields.get("outboundTrafficPolicy").block(&MESH_OUTBOUND).map(|f| outbound(&f)),
+        locality: load_balancer::locality(fields.get("localityLbSetting")).map(Box::new),
+        h2_upgrade: fields.get("h2UpgradePolicy").choice(&upgrade).unwrap_or(false),
+        retries: actions::retries(fields.get("defaultHttpRetryPolicy")),
+        inbound_retries: actions::retries(fields.get("defaultInboundHttpRetryPolicy")),
+        connection_pool: pool.map(Box::new),
+        outlier_detection: outlier.map(Box::new),
+        tcp_keepalive: traffic_policy::tcp_keepalive(fields.get("tcpKeepalive")),
+        service_export_to: export_to(fields.get("defaultServiceExportTo")),
+        virtual_service_export_to: export_to(fields.get("defaultVirtualServiceExportTo")),
+        destination_rule_export_to: export_to(fields.get("defaultDestinationRuleExportTo")),
+        root_namespace: fields.get("rootNamespace").checked(codes::BAD_NAME, names::dns_label).map(|ns| ns.value),
+        auto_mtls: fields.get("enableAutoMtls").bool(),
+        meta: Some(meta),
+    };
+    Some((mesh, spot))
+}
+
+fn outbound(fields: &Fields<'_>) -> OutboundTrafficPolicy {
+    let modes = [
+        ("REGISTRY_ONLY", OutboundTrafficPolicy::RegistryOnly),
+        ("ALLOW_ANY", OutboundTrafficPolicy::AllowAny),
+        ("ALLOW_ANY_DYNAMIC_DNS", OutboundTrafficPolicy::AllowAny),
+    ];
+    fields.get("mode").choice(&modes).unwrap_or_default()
+}
+
+/// Istio: the defaults of `exportTo` are `.`, `*` or `~`, or names of namespaces.
+fn export_to(field: Field<'_>) -> Vec<Arc<str>> {
+    let entries = field.checked_texts(codes::BAD_NAME, |entry| match entry {
+        "." | "*" | "~" => Ok(()),
+        name => names::dns_label(name),
+    });
+    entries.into_iter().map(|entry| entry.value).collect()
+}
+
+fn normalization(field: Field<'_>) {
+    let Some(fields) = field.block(&PATH_NORMALIZATION) else { return };
+    let levels = [
+        ("DEFAULT", true),
+        ("BASE", true),
+        ("NONE", false),
+        ("MERGE_SLASHES", false),
+        ("DECODE_AND_MERGE_SLASHES", false),
+    ];
+    let level = fields.get("normalization");
+    if level.choice(&levels) == Some(false) {
+        let message = "paths are normalised as `BASE` says; other levels are not enforced yet";
+        field.cx.push(field.cx.at(Severity::Warning, codes::NOT_ENFORCED, level.mark(), message));
+    }
+}
+
+/// Settings that are looked at for their form only.
+fn of_others(fields: &Fields<'_>) {
+    fields.get("protocolDetectionTimeout").duration_or_zero();
+    for name in ["drainDuration", "terminationDrainDuration"] {
+        fields.get(name).duration_or_zero();
+    }
+    for name in ["accessLogFile", "accessLogFormat"] {
+        fields.get(name).text();
+    }
+    fields.get("accessLogEncoding").choice(&[("TEXT", ()), ("JSON", ())]);
+    fields.get("discoverySelectors").list();
+}
