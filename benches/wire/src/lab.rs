@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 
 use crate::certificate::Certificate;
 use crate::peers::{HOST, Launch, Needs, PATH, Peer, Protocol, Rewrite, SERVICE_PORT, Site};
-use crate::process::{Child, CommandLine, Scratch, pin};
+use crate::process::{Child, CommandLine, Scratch, pin, raise_open_files};
 use crate::procfs;
 use crate::role::load::{self, LoadArgs, LoadReport};
 use crate::trouble::{Interrupt, Trouble};
@@ -23,6 +23,8 @@ const QUIET_SHARE: f64 = 0.1;
 const QUIET_SPAN: Duration = Duration::from_millis(300);
 /// Requests under way at once on one connection of HTTP/2.
 const STREAMS: usize = 8;
+/// Beside the connections of the load there are those of probes.
+const SPARE: usize = 100;
 /// How long a load may take beyond its own time.
 const LOAD_GRACE: Duration = Duration::from_secs(15);
 
@@ -98,6 +100,7 @@ impl Lab {
     pub(crate) fn open(plan: Plan, cores: Cores, interrupt: Interrupt) -> Result<Self, Trouble> {
         // What this process does meanwhile must not be done on the proxy's core.
         pin(&[cores.load])?;
+        raise_open_files()?;
         let scratch = Scratch::new()?;
         let certificate = Certificate::make(scratch.path(), HOST)?;
         let args = ["upstream".to_owned(), "--body".into(), plan.body.to_string()];
@@ -132,6 +135,8 @@ impl Lab {
     pub(crate) fn start(&self, peer: &Peer, binary: &Path, needs: &Needs) -> Result<Running, Trouble> {
         self.await_quiet()?;
         let dir = self.fresh_folder(peer.name)?;
+        let connections = needs.connections.max(self.plan.connections) + SPARE;
+        let needs = &Needs { connections, ..needs.clone() };
         let site = Site { binary, dir: &dir, upstream: self.upstream_address, certificate: &self.certificate, needs };
         let launch = (peer.prepare)(&site)?;
         let both = [self.cores.proxy, self.cores.load];

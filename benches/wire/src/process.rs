@@ -11,11 +11,15 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sched::{CpuSet, sched_setaffinity};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 /// A peer gets this long between each of SIGTERM, a second SIGTERM and SIGKILL.
 const PATIENCE: Duration = Duration::from_millis(1500);
+
+/// Open files of a child: twice the most idle connections, for a relay has two sockets for each.
+const OPEN_FILES: u64 = 65_536;
 
 /// A command line.
 pub(crate) struct CommandLine {
@@ -116,6 +120,21 @@ fn announced_in(text: &str, kind: &str) -> Option<SocketAddr> {
         .filter(|line| line.split_whitespace().any(|word| word == wanted))
         .flat_map(str::split_whitespace)
         .find_map(|word| word.strip_prefix("address=")?.parse().ok())
+}
+
+/// Thousands of connections need thousands of files. Without the right to raise the hard limit, that is all there is. Children
+/// inherit it.
+pub(crate) fn raise_open_files() -> io::Result<()> {
+    if setrlimit(Resource::RLIMIT_NOFILE, OPEN_FILES, OPEN_FILES).is_err() {
+        let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+        setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+    }
+    Ok(())
+}
+
+/// How many files a child may open.
+pub(crate) fn open_files() -> io::Result<u64> {
+    Ok(getrlimit(Resource::RLIMIT_NOFILE)?.0)
 }
 
 /// Restricts this process to these cores.

@@ -57,6 +57,36 @@ fn a_short_run_measures_the_built_in_peers() {
 }
 
 #[test]
+fn every_suite_of_the_built_in_relay_runs_without_errors() {
+    let json = Path::new(env!("CARGO_TARGET_TMPDIR")).join("suites.json");
+    for (suite, figure) in [("h2", "grpc_rps"), ("bodies", "up_large_rate"), ("churn", "rps")] {
+        let output = wire(&format!(
+            "--suite {suite} --peers relay --rounds 1 --seconds 0.2 --warmup 0.05 --rate 200 --connections 4 \
+             --large 5000000 --json {}",
+            json.display()
+        ));
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{suite}: {errors}");
+        let document: Value = serde_json::from_slice(&fs::read(&json).expect("written")).expect("JSON");
+        let medians = &document["peers"][0]["medians"];
+        assert!(medians[figure].as_f64() > Some(0.0), "{suite}: {document}");
+        assert_eq!(medians["errors"], 0.0, "{suite}: {document}");
+    }
+}
+
+#[test]
+fn what_a_peer_cannot_do_is_said_and_is_no_failure() {
+    for (suite, reason) in [("tls", "does not terminate TLS"), ("routes", "has no routes"), ("scale", "has one thread")]
+    {
+        let output = wire(&format!("--suite {suite} --peers relay --rounds 1 --seconds 0.1 --warmup 0 --rate 100"));
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{suite}: {text}");
+        let line = text.lines().find(|line| line.starts_with("skipped relay: ")).unwrap_or_default();
+        assert!(line.contains(reason), "{suite}: {text}");
+    }
+}
+
+#[test]
 fn what_is_unknown_is_refused_with_the_list() {
     for (line, message) in [
         ("--suite h9", "there is no suite `h9`; there are: h1"),

@@ -1,7 +1,7 @@
 //! The two ends of the scale: no proxy at all, and a relay that only copies bytes.
 
 use super::{Launch, Layout, Needs, ONLY_FORWARDS, Peer, Protocol};
-use crate::process::CommandLine;
+use crate::process::{CommandLine, open_files};
 
 const NO_TLS: &str = "it does not terminate TLS";
 
@@ -35,6 +35,9 @@ pub(super) const RELAY: Peer = Peer {
         }
         if site.needs.layout != Layout::Own {
             return Ok(Launch::Unable(ONLY_FORWARDS));
+        }
+        if open_files()? < 2 * site.needs.connections as u64 {
+            return Ok(Launch::Unable("it has two sockets for each connection, and the limit of open files is lower"));
         }
         let args = ["relay".to_owned(), "--to".into(), site.upstream.to_string()];
         Ok(Launch::Announced("relay", CommandLine::new(site.binary, args)))

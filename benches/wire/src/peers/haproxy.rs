@@ -35,6 +35,7 @@ fn prepare(site: &Site<'_>) -> io::Result<Launch> {
 global
     nbthread {workers}
     maxconn {connections}
+    no strict-limits
 defaults
     mode http
     timeout connect 5s

@@ -12,13 +12,9 @@ use std::process::Command;
 
 use clap::Subcommand;
 use nix::sys::prctl;
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
 
 use crate::process::pin;
-
-/// Open files of a child: twice the most idle connections, for a relay has two sockets for each.
-const OPEN_FILES: u64 = 65_536;
 
 /// A child process of the harness. Not for calling by hand.
 #[derive(Subcommand)]
@@ -64,7 +60,6 @@ impl Role {
 
 fn launch(cores: &[usize], command: &[OsString]) -> io::Result<()> {
     pin(cores)?;
-    raise_open_files()?;
     // Survives exec: no peer outlives a harness that was killed.
     prctl::set_pdeathsig(Signal::SIGKILL)?;
     let [program, args @ ..] = command else {
@@ -72,15 +67,6 @@ fn launch(cores: &[usize], command: &[OsString]) -> io::Result<()> {
     };
     let error = Command::new(program).args(args).exec();
     Err(io::Error::new(error.kind(), format!("{}: {error}", program.display())))
-}
-
-/// Thousands of connections need thousands of files. Without the right to raise the hard limit, that is all there is.
-fn raise_open_files() -> io::Result<()> {
-    if setrlimit(Resource::RLIMIT_NOFILE, OPEN_FILES, OPEN_FILES).is_err() {
-        let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
-        setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
-    }
-    Ok(())
 }
 
 /// A non-blocking listener on a free port, announced on standard error.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Figures, Metric, OTHER, Suite, Table, check, metric};
+use super::{Figures, MACHINE_IS_NOT_QUIET, Metric, OTHER, Suite, Table, check, metric};
 use crate::lab::Lab;
 use crate::peers::{Needs, Peer};
 use crate::role::load::LoadArgs;
@@ -23,7 +23,7 @@ const METRICS: &[Metric] = &[
     metric("rss_end_mib", "RSS closed MiB", 1, Table::Compared),
     metric("end_to_start", "closed to start", 2, Table::Shown),
     metric("back_s", "back within 10 % after s", 1, Table::Shown),
-    check(OTHER, "other CPU %", f64::INFINITY),
+    check(OTHER, "other CPU %", MACHINE_IS_NOT_QUIET),
     check("errors", "errors", 0.0),
 ];
 
@@ -33,12 +33,9 @@ const REST: f64 = 5.0;
 const RELEASE: f64 = 30.0;
 /// Seconds that opening thousands of connections may take.
 const OPENING: f64 = 60.0;
-/// Beside the idle connections there is the probe's.
-const SPARE: usize = 100;
-
 fn measure(lab: &Lab, peer: &Peer, binary: &Path) -> Result<Figures, Trouble> {
     let connections = lab.plan.idle;
-    let needs = Needs { connections: connections + SPARE, ..Needs::default() };
+    let needs = Needs { connections, ..Needs::default() };
     let mut running = lab.start(peer, binary, &needs)?;
     if running.idle_rss_kib.is_none() {
         return Err(Trouble::Unable("there is no proxy that could need memory"));
@@ -58,6 +55,7 @@ fn tell(report: &IdleReport, connections: usize) -> Figures {
         ("rss_open_mib", mib(report.open_kib)),
         ("rss_end_mib", mib(report.end_kib)),
         ("end_to_start", report.end_kib as f64 / report.start_kib.max(1) as f64),
+        (OTHER, 100.0 * report.other_cpu / report.seconds),
         ("errors", report.errors as f64),
     ]);
     figures.extend(report.back_seconds.map(|seconds| ("back_s", seconds)));
@@ -70,10 +68,18 @@ mod tests {
 
     #[test]
     fn memory_is_shared_out_among_connections() {
-        let report =
-            IdleReport { start_kib: 10_240, open_kib: 30_240, end_kib: 12_288, errors: 2, ..IdleReport::default() };
+        let report = IdleReport {
+            start_kib: 10_240,
+            open_kib: 30_240,
+            end_kib: 12_288,
+            errors: 2,
+            other_cpu: 0.5,
+            seconds: 2.0,
+            ..IdleReport::default()
+        };
         let figures = tell(&report, 1000);
-        for (key, value) in [("connection_kib", 20.0), ("rss_start_mib", 10.0), ("end_to_start", 1.2), ("errors", 2.0)]
+        for (key, value) in
+            [("connection_kib", 20.0), ("rss_start_mib", 10.0), ("end_to_start", 1.2), ("errors", 2.0), (OTHER, 25.0)]
         {
             assert!((figures[key] - value).abs() < 1e-9, "{key}: {}", figures[key]);
         }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::fleet::{Fleet, News};
 use super::http1::Http1Fleet;
-use super::{LoadArgs, MOST_EVENTS};
+use super::{Accounts, LoadArgs, MOST_EVENTS};
 use crate::procfs;
 
 /// First requests under way at once, so that the proxy's connections to the upstream stay few.
@@ -48,6 +48,9 @@ pub(crate) struct IdleReport {
     pub(crate) errors: u64,
     /// What the first failed request saw.
     pub(crate) first_error: Option<String>,
+    /// CPU time of everything else on the machine, in seconds, until the connections had rested; and how long that was.
+    pub(crate) other_cpu: f64,
+    pub(crate) seconds: f64,
 }
 
 /// Opens, rests, closes, watches; prints the report as one line of JSON.
@@ -55,10 +58,14 @@ pub(crate) fn run(args: &IdleArgs) -> io::Result<()> {
     let proxy = args.load.proxy.ok_or_else(|| io::Error::other("idle connections need a proxy"))?;
     let memory = || procfs::usage_of_tree(proxy).map(|usage| usage.rss_kib);
     let mut report = IdleReport { start_kib: memory()?, ..IdleReport::default() };
+    let before = Accounts::of(args.load.proxy, args.load.upstream)?;
+    let begin = Instant::now();
     let mut fleet = Http1Fleet::open(&args.load)?;
     ask_each(&mut fleet, &mut report)?;
     thread::sleep(Duration::from_secs_f64(args.rest));
     report.open_kib = memory()?;
+    report.other_cpu = Accounts::of(args.load.proxy, args.load.upstream)?.since(&before).others();
+    report.seconds = begin.elapsed().as_secs_f64();
     // Nothing was asked, so whatever is there to be read is the end of a connection.
     let mut events = vec![EpollEvent::empty(); fleet.slots()];
     report.errors += fleet.epoll().wait(&mut events, EpollTimeout::ZERO)? as u64;
