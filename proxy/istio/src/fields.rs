@@ -25,12 +25,20 @@ pub(crate) struct Cx {
     pub(crate) resource: Arc<str>,
     /// Whether Istio's own validator would read it.
     istio: bool,
+    /// Whether a misspelt key is taken for the one it is nearest to, so that one mistake is not followed by others.
+    guessing: bool,
     found: RefCell<Vec<Diagnostic>>,
 }
 
 impl Cx {
     pub(crate) fn new(file: &Arc<str>, resource: Arc<str>, istio: bool) -> Self {
-        Self { file: file.clone(), resource, istio, found: RefCell::default() }
+        Self { file: file.clone(), resource, istio, guessing: false, found: RefCell::default() }
+    }
+
+    /// The same, which takes a misspelt key for the one it is nearest to.
+    pub(crate) fn guessing(mut self, guessing: bool) -> Self {
+        self.guessing = guessing;
+        self
     }
 
     pub(crate) fn spot(&self, mark: Mark) -> Spot {
@@ -98,7 +106,17 @@ impl<'a> Fields<'a> {
     pub(crate) fn of(node: &'a Node, mark: Mark, block: &'static Block, cx: &'a Cx) -> Option<Self> {
         let mut fields = Self { cx, block, mark, entries: Vec::new() };
         match &node.value {
-            Value::Map(entries) => entries.iter().for_each(|(key, value)| fields.sort(key, value)),
+            Value::Map(entries) => {
+                let mut guesses = Vec::new();
+                for (key, value) in entries {
+                    guesses.extend(fields.sort(key, value));
+                }
+                for guess in guesses.into_iter().filter(|_| cx.guessing) {
+                    if !fields.has(guess.name) {
+                        fields.entries.push(guess);
+                    }
+                }
+            }
             _ if node.is_null() => {}
             _ => {
                 cx.error(codes::WRONG_TYPE, node.mark, format!("a block is wanted here, not {}", node.describe()));
@@ -108,9 +126,10 @@ impl<'a> Fields<'a> {
         Some(fields)
     }
 
-    fn sort(&mut self, key: &'a Key, node: &'a Node) {
+    /// Takes a key for its row; if it is misspelt, what it may mean.
+    fn sort(&mut self, key: &'a Key, node: &'a Node) -> Option<Entry<'a>> {
         let Some(row) = self.block.row(&key.text) else {
-            return self.unknown(key);
+            return self.unknown(key).map(|name| Entry { name, key: key.mark, node });
         };
         if let Some(known) = self.entries.iter_mut().find(|entry| entry.name == row.field) {
             let message = format!("`{}` is written in both its spellings; `{0}` is taken", row.field);
@@ -118,35 +137,39 @@ impl<'a> Fields<'a> {
             if *key.text == *row.field {
                 (known.key, known.node) = (key.mark, node);
             }
-            return;
+            return None;
         }
         self.entries.push(Entry { name: row.field, key: key.mark, node });
         if node.is_null() {
-            return;
+            return None;
         }
         let (severity, code, what, why) = match row.status {
-            Status::Enforced | Status::Passed => return,
+            Status::Enforced | Status::Passed => return None,
             Status::Later(why) => (Severity::Warning, codes::NOT_ENFORCED, "is not enforced yet", why),
             Status::Ignored(why) => (Severity::Warning, codes::IGNORED, "has no effect here", why),
             Status::Refused(why) => (Severity::Error, codes::REFUSED, "is never accepted", why),
         };
         self.cx.push(self.cx.at(severity, code, key.mark, format!("`{}` {what}", row.field)).help(why));
+        None
     }
 
-    fn unknown(&self, key: &Key) {
+    /// Complains about a key without a row; the row's field that it most likely means.
+    fn unknown(&self, key: &Key) -> Option<&'static str> {
         let near = names::nearest(&key.text, self.block.rows.iter().map(|row| row.field));
         if self.block.open && near.is_none() {
-            return;
+            return None;
         }
         let severity = if self.block.strict { Severity::Error } else { Severity::Warning };
         let message = format!("unknown field `{}` in `{}`", key.text, self.block.path);
         let mut diagnostic = self.cx.at(severity, codes::UNKNOWN_FIELD, key.mark, message);
-        if let Some(home) = support::home(&key.text, self.block) {
-            diagnostic = diagnostic.help(home);
+        let home = support::home(&key.text, self.block);
+        if let Some(home) = &home {
+            diagnostic = diagnostic.help(home.as_str());
         } else if let Some(near) = near {
             diagnostic = diagnostic.help(format!("did you mean `{near}`?"));
         }
         self.cx.push(diagnostic);
+        near.filter(|_| home.is_none())
     }
 
     /// A field, present or not.

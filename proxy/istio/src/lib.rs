@@ -22,6 +22,7 @@
 //! assert!(shown.contains("rules.yaml:7:28") && shown.contains("did you mean `ROUND_ROBIN`?"));
 //! ```
 
+pub mod check;
 pub mod codes;
 pub mod compile;
 pub mod diagnostic;
@@ -36,4 +37,4 @@ pub mod support;
 mod yaml;
 
 pub use load::{Loaded, load, load_in};
-pub use render::{render, to_json};
+pub use render::{render, to_github, to_json, to_sarif};

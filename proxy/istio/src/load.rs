@@ -21,6 +21,8 @@ pub struct Loaded {
     pub rejected: Vec<ObjectId>,
     /// Rejected objects, or objects of unreadable documents, whose last good version stays in force.
     pub kept: Vec<ObjectId>,
+    /// Rejected objects, as far as they are legible: what refers to them is not to blame. Only [`load_guessing`] has them.
+    pub(crate) set_aside: Resources,
     /// Files in which some document could not be parsed.
     broken: Vec<Arc<str>>,
 }
@@ -41,15 +43,22 @@ pub fn load(sources: &[Source]) -> Loaded {
 ///
 /// Much text is shared out among threads, by whole files. What comes of it does not depend on how many there are.
 pub fn load_in(sources: &[Source], namespace: &str) -> Loaded {
-    let text: usize = sources.iter().map(|source| source.text.len()).sum();
-    let threads = thread::available_parallelism().map_or(1, usize::from).min(text / LEAST_SHARE);
-    let shared_out = if threads < 2 { None } else { read_together(sources, text.div_ceil(threads), namespace) };
-    let reading = shared_out.unwrap_or_else(|| read(sources, namespace));
+    finish(shared_out(sources, namespace, false), sources)
+}
+
+/// Loads sources to find as many mistakes as there are, each once: a misspelt key is told and then taken for what it means,
+/// and objects with errors are kept aside.
+pub(crate) fn load_guessing(sources: &[Source], namespace: &str) -> Loaded {
+    finish(shared_out(sources, namespace, true), sources)
+}
+
+fn finish(reading: Reading<'_>, sources: &[Source]) -> Loaded {
     let mut loaded = Loaded {
         resources: reading.resources,
         diagnostics: reading.diagnostics,
         rejected: reading.rejected,
         kept: Vec::new(),
+        set_aside: reading.set_aside,
         broken: reading.broken,
     };
     loaded.rejected.sort();
@@ -61,15 +70,22 @@ pub fn load_in(sources: &[Source], namespace: &str) -> Loaded {
 /// The least text that is worth a thread of its own, in bytes.
 const LEAST_SHARE: usize = 128 * 1024;
 
-fn read<'n>(sources: &[Source], namespace: &'n str) -> Reading<'n> {
-    let mut reading = Reading::new(namespace);
+fn shared_out<'n>(sources: &[Source], namespace: &'n str, guessing: bool) -> Reading<'n> {
+    let text: usize = sources.iter().map(|source| source.text.len()).sum();
+    let threads = thread::available_parallelism().map_or(1, usize::from).min(text / LEAST_SHARE);
+    let together = if threads < 2 { None } else { read_together(sources, text.div_ceil(threads), namespace, guessing) };
+    together.unwrap_or_else(|| read(sources, namespace, guessing))
+}
+
+fn read<'n>(sources: &[Source], namespace: &'n str, guessing: bool) -> Reading<'n> {
+    let mut reading = Reading::new(namespace, guessing);
     sources.iter().for_each(|source| reading.file(source));
     reading
 }
 
 /// Reads files, in shares of about so many bytes, at the same time. `None` when an object in one share has a namesake in
 /// another: only who reads them in order knows what to say of it.
-fn read_together<'n>(sources: &[Source], share: usize, namespace: &'n str) -> Option<Reading<'n>> {
+fn read_together<'n>(sources: &[Source], share: usize, namespace: &'n str, guessing: bool) -> Option<Reading<'n>> {
     let mut end = 0;
     let ends = sources.iter().map(|source| {
         end += source.text.len();
@@ -79,8 +95,9 @@ fn read_together<'n>(sources: &[Source], share: usize, namespace: &'n str) -> Op
     let mut rest = sources;
     let shares: Vec<&[Source]> = ends.chunk_by(|a, b| a == b).filter_map(|run| rest.split_off(..run.len())).collect();
     thread::scope(|scope| {
-        let started: Vec<_> = shares.iter().map(|share| scope.spawn(|| read(share, namespace))).collect();
-        started.into_iter().try_fold(Reading::new(namespace), |before, next| before.and(next.join().ok()?))
+        let started: Vec<_> =
+            shares.iter().map(|share| scope.spawn(move || read(share, namespace, guessing))).collect();
+        started.into_iter().try_fold(Reading::new(namespace, guessing), |before, next| before.and(next.join().ok()?))
     })
 }
 
@@ -171,14 +188,14 @@ mod tests {
         texts[19] = String::new();
         let source = |(n, text): (usize, String)| Source::new(format!("f{n}.yaml"), text);
         let mut sources: Vec<Source> = texts.into_iter().enumerate().map(source).collect();
-        let in_order = shown(&read(&sources, "ns"));
+        let in_order = shown(&read(&sources, "ns", false));
         assert!(in_order.contains("defined twice"), "{in_order}");
         for share in [1, 100, 500, 1_000, 1_000_000] {
-            let together = read_together(&sources, share, "ns").expect("no file names an object of another");
+            let together = read_together(&sources, share, "ns", false).expect("no file names an object of another");
             assert_eq!(shown(&together), in_order, "{share}");
         }
         sources[12].text = object("twice", "c").into();
-        assert!(read_together(&sources, 1, "ns").is_none());
-        assert!(read_together(&sources, 1_000_000, "ns").is_some());
+        assert!(read_together(&sources, 1, "ns", false).is_none());
+        assert!(read_together(&sources, 1_000_000, "ns", false).is_some());
     }
 }

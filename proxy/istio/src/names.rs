@@ -227,14 +227,14 @@ pub(crate) fn duration(text: &str, zero: bool) -> Result<Span, String> {
 pub(crate) fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let most = (word.chars().count() / 3).clamp(1, 3);
     candidates
-        .map(|c| (edits(word, c), c))
+        .map(|c| (distance(word, c), c))
         .filter(|(edits, _)| *edits <= most)
         .min_by_key(|(edits, _)| *edits)
         .map(|(_, c)| c)
 }
 
 /// How many characters must be added, removed, replaced or swapped with their neighbour, case aside.
-fn edits(a: &str, b: &str) -> usize {
+pub(crate) fn distance(a: &str, b: &str) -> usize {
     let a: Vec<char> = a.chars().flat_map(char::to_lowercase).collect();
     let b: Vec<char> = b.chars().flat_map(char::to_lowercase).collect();
     if a.len().abs_diff(b.len()) > 3 || a.len() > 64 {

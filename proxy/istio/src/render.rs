@@ -1,9 +1,13 @@
-//! Diagnostics as text for people, with the lines they are about, and as JSON for programs.
+//! Diagnostics as text for people, with the lines they are about; for programs see [`programs`].
 
+mod programs;
+
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
-use serde_json::{Value, json};
+
+pub use programs::{to_github, to_json, to_sarif};
 
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::source::{Source, Spot};
@@ -11,7 +15,10 @@ use crate::source::{Source, Spot};
 /// Diagnostics as a compiler would print them, in their order.
 pub fn render(diagnostics: &[Diagnostic], sources: &[Source], colour: bool) -> String {
     let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
-    let lines: Vec<Lines<'_>> = sources.iter().map(Lines::of).collect();
+    let spots = diagnostics.iter().flat_map(|d| d.labels.iter().map(|(spot, _)| spot).chain([&d.primary]));
+    let mentioned: HashSet<&str> = spots.map(|spot| &*spot.file).collect();
+    let shown = sources.iter().filter(|source| mentioned.contains(&*source.name));
+    let lines: Texts<'_> = shown.map(|source| (&*source.name, Lines::of(source))).collect();
     let mut text = String::new();
     for diagnostic in diagnostics {
         text.push_str(&renderer.render(&[group(diagnostic, &lines)]));
@@ -20,16 +27,19 @@ pub fn render(diagnostics: &[Diagnostic], sources: &[Source], colour: bool) -> S
     text
 }
 
+/// The texts that diagnostics are about, by file name.
+type Texts<'s> = HashMap<&'s str, Lines<'s>>;
+
 /// A place, whether it is the place, and what is there.
 type Piece<'d> = (&'d Spot, AnnotationKind, Option<&'d str>);
 
-fn group<'d>(diagnostic: &'d Diagnostic, sources: &'d [Lines<'d>]) -> Group<'d> {
+fn group<'d>(diagnostic: &'d Diagnostic, sources: &'d Texts<'d>) -> Group<'d> {
     let level = match diagnostic.severity {
         Severity::Error => Level::ERROR,
         Severity::Warning => Level::WARNING,
         Severity::Info => Level::INFO,
     };
-    let title = level.primary_title(diagnostic.message.as_str()).id(diagnostic.code.to_string());
+    let title = level.primary_title(diagnostic.message.as_str()).id(id(diagnostic));
     let mut group = Group::with_title(title);
     let mut pieces: Vec<Piece<'_>> = vec![(&diagnostic.primary, AnnotationKind::Primary, None)];
     pieces.extend(diagnostic.labels.iter().map(|(spot, text)| (spot, AnnotationKind::Context, Some(text.as_str()))));
@@ -56,13 +66,18 @@ fn group<'d>(diagnostic: &'d Diagnostic, sources: &'d [Lines<'d>]) -> Group<'d> 
     group
 }
 
+/// The code, and Istio's where it says more than that its validator complains.
+fn id(diagnostic: &Diagnostic) -> String {
+    match diagnostic.ist.filter(|ist| !matches!(*ist, "IST0106" | "IST0133")) {
+        Some(ist) => format!("{}, {ist}", diagnostic.code),
+        None => diagnostic.code.to_string(),
+    }
+}
+
 /// The lines that some places of one file are on.
-fn excerpt<'d>(
-    pieces: &[Piece<'d>],
-    sources: &'d [Lines<'d>],
-) -> Option<Snippet<'d, annotate_snippets::Annotation<'d>>> {
+fn excerpt<'d>(pieces: &[Piece<'d>], sources: &'d Texts<'d>) -> Option<Snippet<'d, annotate_snippets::Annotation<'d>>> {
     let (spot, ..) = pieces.first()?;
-    let lines = sources.iter().find(|lines| *lines.source.name == *spot.file)?;
+    let lines = sources.get(&*spot.file)?;
     let first = pieces.iter().map(|(spot, ..)| spot.line).min()?;
     let last = pieces.iter().map(|(spot, ..)| spot.line).max()?;
     let range = lines.range(first)?.start..lines.range(last)?.end;
@@ -112,32 +127,4 @@ impl<'s> Lines<'s> {
         let end = at(spot.column.saturating_sub(1).saturating_add(spot.len)).max(start);
         Some(range.start + start..range.start + end)
     }
-}
-
-/// Diagnostics as an array of objects: `code`, `ist` if there is one, `severity`, `message`, `file`, `line`, `column`, `resource`,
-/// `labels`, `help` if there is any.
-pub fn to_json(diagnostics: &[Diagnostic]) -> Value {
-    diagnostics.iter().map(one).collect()
-}
-
-fn one(diagnostic: &Diagnostic) -> Value {
-    let label = |(spot, text): &(Spot, String)| json!({"file": &*spot.file, "line": spot.line, "column": spot.column, "length": spot.len, "message": text});
-    let mut object = json!({
-        "code": diagnostic.code.to_string(),
-        "severity": diagnostic.severity.name(),
-        "message": diagnostic.message,
-        "file": &*diagnostic.primary.file,
-        "line": diagnostic.primary.line,
-        "column": diagnostic.primary.column,
-        "length": diagnostic.primary.len,
-        "resource": &*diagnostic.resource,
-        "labels": diagnostic.labels.iter().map(label).collect::<Vec<_>>(),
-    });
-    if let Some(ist) = diagnostic.ist {
-        object["ist"] = ist.into();
-    }
-    if let Some(help) = &diagnostic.help {
-        object["help"] = help.as_str().into();
-    }
-    object
 }

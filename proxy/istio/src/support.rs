@@ -58,7 +58,8 @@ impl Block {
     }
 }
 
-fn lower_camel(snake: &str) -> String {
+/// A field of Istio's original spelling in the usual one.
+pub(crate) fn lower_camel(snake: &str) -> String {
     let mut words = snake.split('_');
     let mut camel = words.next().unwrap_or("").to_owned();
     for word in words {

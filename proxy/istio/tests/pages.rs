@@ -57,11 +57,11 @@ fn section(page: &mut String, block: &Block) {
 fn codes() -> String {
     let mut page = String::from(
         "# Codes of diagnostics\n\n\
-         Every complaint has one of these codes. A number is never used for anything else. Generated from `src/codes.rs`.\n\n\
-         | code | about |\n|---|---|\n",
+         Every complaint has one of these codes; `leeboard help L0301` shows the same text. A number is never used for anything\n\
+         else. Generated from `src/codes.rs`.\n",
     );
-    for (code, title) in codes::ALL {
-        let _ = writeln!(page, "| {code} | {title} |");
+    for entry in codes::ALL {
+        let _ = write!(page, "\n## {}: {}\n\n{}\n", entry.code, entry.title, entry.page);
     }
     page
 }

@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
+use leeboard_istio::check::check;
 use leeboard_istio::compile::{Site, compile};
-use leeboard_istio::diagnostic::Severity;
+use leeboard_istio::diagnostic::{Diagnostic, Severity};
 use leeboard_istio::source::Source;
 use leeboard_istio::{load, render};
 use leeboard_policy::cluster::Workload;
@@ -36,6 +37,35 @@ fn the_shipped_configuration_is_in_order() {
         assert!(diagnostics.is_empty(), "{}", render(&diagnostics, &sources, false));
         assert!(snapshot.hosts().len() > 3 && snapshot.clusters().len() > 3);
     }
+}
+
+/// What `leeboard check` has to say of a folder and those below it.
+fn checked(path: &Path) -> (Vec<Source>, Vec<Diagnostic>) {
+    let mut sources = Vec::new();
+    folder(path, &mut sources);
+    for entry in std::fs::read_dir(path).expect("a folder").map(|entry| entry.expect("legible").path()) {
+        if entry.is_dir() {
+            folder(&entry, &mut sources);
+        }
+    }
+    let diagnostics = check(&sources, &Site::default()).diagnostics;
+    (sources, diagnostics)
+}
+
+#[test]
+fn check_finds_nothing_in_the_shipped_configuration() {
+    let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../config");
+    for path in [config.clone(), config.join("bookinfo")] {
+        let (sources, diagnostics) = checked(&path);
+        assert!(sources.len() >= 3 && diagnostics.is_empty(), "{}", render(&diagnostics, &sources, false));
+    }
+}
+
+#[test]
+fn check_finds_nothing_to_mend_in_the_manifests() {
+    let (sources, mut diagnostics) = checked(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../manifests"));
+    diagnostics.retain(|diagnostic| diagnostic.severity != Severity::Info);
+    assert!(diagnostics.is_empty(), "{}", render(&diagnostics, &sources, false));
 }
 
 #[test]

@@ -7,12 +7,14 @@ use std::thread;
 use clap::Parser;
 use clap::error::ErrorKind;
 
-use crate::cli::{Cli, Verb, version};
+use crate::cli::{Cli, Verb, check, help, version};
 use crate::run::run;
 use crate::{listener, log};
 
 /// What the process says when it is over: everything was done.
 pub(crate) const DONE: u8 = 0;
+/// It was done, and there is something to mend.
+pub(crate) const FINDINGS: u8 = 1;
 /// It could not be done: usage, unreadable input, an address that is taken.
 pub(crate) const COULD_NOT: u8 = 2;
 
@@ -25,6 +27,8 @@ pub(crate) fn begin() -> ExitCode {
     };
     let code = match cli.verb {
         Verb::Version => version::print(&mut std::io::stdout().lock()).map_or(COULD_NOT, |()| DONE),
+        Verb::Check(args) => check::run(&args, &mut std::io::stdout().lock(), &mut std::io::stderr().lock()),
+        Verb::Help(args) => help::print(&args, &mut std::io::stdout().lock(), &mut std::io::stderr().lock()),
         Verb::Run(args) => {
             let settings = args.settings(cpus());
             match log::start(&settings.log_level, settings.log_format) {

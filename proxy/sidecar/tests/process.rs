@@ -190,6 +190,26 @@ fn help_and_version_are_no_mistakes() {
 }
 
 #[test]
+fn check_tells_by_its_exit_code() {
+    let folder = Folder::new();
+    folder.write("routes.yaml", &route(200).replace("status", "sttus"));
+    let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/../../config");
+    let mended = folder.0.to_str().unwrap().to_owned();
+    for (paths, code, says) in [
+        (&[shipped][..], 0, "all is well"),
+        (&[shipped, "--deny", "warnings"], 0, "all is well"),
+        (&[&mended, "--format", "json"], 1, "did you mean `status`?"),
+        (&["/no/such/folder"], 2, "cannot be read"),
+    ] {
+        let output = Command::new(env!("CARGO_BIN_EXE_leeboard")).arg("check").args(paths).output().unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said);
+        assert_eq!(output.status.code(), Some(code), "{paths:?}: {said}");
+        assert!(said.contains(says), "{paths:?}: {said}");
+    }
+}
+
+#[test]
 fn edits_take_effect_and_broken_ones_do_not() {
     let folder = Folder::new();
     folder.write("service.yaml", SERVICE);

@@ -127,7 +127,7 @@ fn merge_matches(root: &[HttpMatch], own: &[HttpMatch]) -> Option<Vec<HttpMatch>
     Some(merged)
 }
 
-fn fits(root: &HttpMatch, own: &HttpMatch) -> bool {
+pub(crate) fn fits(root: &HttpMatch, own: &HttpMatch) -> bool {
     let each = [
         (&root.uri, &own.uri),
         (&root.scheme, &own.scheme),

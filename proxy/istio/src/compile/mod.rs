@@ -4,29 +4,30 @@
 //! policy that `policy` finds for it, `hosts` decides which VirtualService owns which host, `routes` translates its rules.
 
 mod actions;
-mod catalog;
+pub(crate) mod catalog;
 mod clusters;
-mod delegates;
-mod effective;
+pub(crate) mod delegates;
+pub(crate) mod effective;
 mod entries;
 mod headers;
 mod hosts;
 mod inbound;
 mod kubernetes;
 mod locality;
-mod matches;
-mod mesh;
-mod names;
+pub(crate) mod matches;
+pub(crate) mod mesh;
+pub(crate) mod names;
 mod owners;
-mod policy;
-mod protocol;
+pub(crate) mod policy;
+pub(crate) mod protocol;
 mod references;
 mod retries;
 mod routes;
 mod shared;
 mod sidecar;
-mod traffic;
-mod visibility;
+pub(crate) mod traffic;
+pub(crate) mod view;
+pub(crate) mod visibility;
 mod workloads;
 
 #[cfg(test)]
@@ -105,13 +106,13 @@ pub fn compile(resources: &Resources, site: &Site) -> (Snapshot, Vec<Diagnostic>
 }
 
 /// Whether labels carry everything that a selector asks for.
-fn selects(selector: &Labels, labels: &Labels) -> bool {
+pub(crate) fn selects(selector: &Labels, labels: &Labels) -> bool {
     selector.iter().all(|(key, value)| labels.get(key) == Some(value))
 }
 
 /// Sorts objects oldest first. Istio: by creation time, then name, then namespace; those without a time, as files usually
 /// are, come first and in the order they are written in.
-fn age(meta: &Meta) -> (Option<Arc<str>>, u32, Arc<str>, Arc<str>) {
+pub(crate) fn age(meta: &Meta) -> (Option<Arc<str>>, u32, Arc<str>, Arc<str>) {
     let order = if meta.created.stamp.is_none() { meta.created.order } else { 0 };
     (meta.created.stamp.clone(), order, meta.name().clone(), meta.namespace().clone())
 }

@@ -11,10 +11,10 @@ use crate::resources::{Created, Kind, Meta, ObjectId};
 use crate::support::{ENVELOPE, METADATA, OWNER};
 use crate::yaml::{Node, Value};
 
-const ISTIO: &str = "networking.istio.io";
-const ISTIO_VERSIONS: [&str; 3] = ["v1", "v1beta1", "v1alpha3"];
+pub(super) const ISTIO: &str = "networking.istio.io";
+pub(super) const ISTIO_VERSIONS: [&str; 3] = ["v1", "v1beta1", "v1alpha3"];
 /// Kinds of Istio's group that concern no sidecar of ours.
-const ISTIO_OTHERS: [&str; 3] = ["EnvoyFilter", "ProxyConfig", "WorkloadGroup"];
+pub(super) const ISTIO_OTHERS: [&str; 3] = ["EnvoyFilter", "ProxyConfig", "WorkloadGroup"];
 
 /// Which kind of object this is, or what to say about it instead.
 pub(super) fn kind_of(node: &Node, file: &Arc<str>) -> Result<Kind, Box<Diagnostic>> {

@@ -106,6 +106,12 @@ pub(super) fn check_weights(field: Field<'_>, weights: &[u32]) {
     if weights.len() > 1 && weights.iter().all(|weight| *weight == 0) {
         field.cx.error(codes::OUT_OF_RANGE, field.key, "the weights of several destinations cannot all be 0");
     }
+    if let ([0], [entry]) = (weights, field.list())
+        && let Some(weight) = entry.get("weight").filter(|weight| weight.raw() == Some("0"))
+    {
+        let message = "weight 0 on the only destination still takes all";
+        field.cx.warn(codes::SOLE_WEIGHT_ZERO, weight.mark, message);
+    }
 }
 
 /// Istio: Destination. `around` is what it stands in.

@@ -12,6 +12,7 @@ mod http_match;
 mod http_route;
 mod kubernetes;
 mod load_balancer;
+mod mend;
 mod mesh_config;
 mod server_tls;
 mod service_entry;
@@ -36,6 +37,8 @@ use crate::resources::{Kind, Meta, ObjectId, Resources};
 use crate::source::{Located, Source, Spot};
 use crate::yaml::{self, Document, Node, Value};
 
+pub(crate) use virtual_service::overlap;
+
 /// What is to be read of a file, and into what.
 pub(crate) struct Reading<'n> {
     /// The namespace of objects that name none.
@@ -45,19 +48,24 @@ pub(crate) struct Reading<'n> {
     pub(crate) rejected: Vec<ObjectId>,
     /// Files in which a document could not be parsed.
     pub(crate) broken: Vec<Arc<str>>,
+    /// Whether misspelt keys are taken for what they mean, and rejected objects are set aside instead of dropped.
+    guessing: bool,
+    pub(crate) set_aside: Resources,
     /// Where each object is defined.
     seen: BTreeMap<ObjectId, Spot>,
     order: u32,
 }
 
 impl<'n> Reading<'n> {
-    pub(crate) fn new(namespace: &'n str) -> Self {
+    pub(crate) fn new(namespace: &'n str, guessing: bool) -> Self {
         Self {
             namespace,
             resources: Resources::default(),
             diagnostics: Vec::new(),
             rejected: Vec::new(),
             broken: Vec::new(),
+            guessing,
+            set_aside: Resources::default(),
             seen: BTreeMap::new(),
             order: 0,
         }
@@ -90,6 +98,7 @@ impl<'n> Reading<'n> {
         self.diagnostics.extend(behind.diagnostics);
         self.rejected.extend(behind.rejected);
         self.broken.extend(behind.broken);
+        self.set_aside.append(&behind.set_aside);
         Some(self)
     }
 
@@ -97,7 +106,7 @@ impl<'n> Reading<'n> {
         let file = &source.name;
         let Some(problem) = &document.broken else {
             return match source.mesh && !document.root.is_null() {
-                true => self.object(file, &document.root, Kind::MeshConfig),
+                true => self.object(file, &document.root, Kind::MeshConfig, &[]),
                 false => self.node(file, &document.root),
             };
         };
@@ -111,6 +120,22 @@ impl<'n> Reading<'n> {
         cx.push(complaint(&cx, problem));
         self.rejected.extend(ids);
         self.diagnostics.extend(cx.into_found());
+        if self.guessing {
+            self.half(file, &document.root);
+        }
+    }
+
+    /// Sets aside what can be read of a document that could not be parsed to its end, without a further complaint.
+    fn half(&mut self, file: &Arc<str>, node: &Node) {
+        if let Some(items) = list_items(node) {
+            return items.iter().for_each(|item| self.half(file, item));
+        }
+        if let Ok(kind) = envelope::kind_of(node, file) {
+            let id = envelope::id_of(node, kind, self.namespace);
+            let cx = Cx::new(file, id.to_string().into(), true).guessing(true);
+            cx.error(codes::SYNTAX, node.mark, "");
+            self.kind(&cx, node, &id);
+        }
     }
 
     /// Reads an object, or a list of them.
@@ -118,16 +143,30 @@ impl<'n> Reading<'n> {
         if let Some(items) = list_items(node) {
             return items.iter().for_each(|item| self.node(file, item));
         }
-        match envelope::kind_of(node, file) {
-            Ok(kind) => self.object(file, node, kind),
+        let kind = envelope::kind_of(node, file);
+        if kind.is_err() || node.get("metadata").is_none() {
+            let (mended, wrong) = mend::envelope(node);
+            if !wrong.is_empty()
+                && let Ok(kind) = envelope::kind_of(&mended, file)
+            {
+                return self.object(file, &mended, kind, &wrong);
+            }
+        }
+        match kind {
+            Ok(kind) => self.object(file, node, kind, &[]),
             Err(diagnostic) => self.diagnostics.push(*diagnostic),
         }
     }
 
-    fn object(&mut self, file: &Arc<str>, node: &Node, kind: Kind) {
+    /// Reads an object, in whose envelope something may have been wrong.
+    fn object(&mut self, file: &Arc<str>, node: &Node, kind: Kind, wrong: &[mend::Slip]) {
         self.order += 1;
         let id = envelope::id_of(node, kind, self.namespace);
-        let cx = Cx::new(file, id.to_string().into(), id.kind.is_istio());
+        let cx = Cx::new(file, id.to_string().into(), id.kind.is_istio()).guessing(self.guessing);
+        for slip in wrong {
+            let diagnostic = cx.at(Severity::Error, slip.code, slip.mark, slip.message.clone());
+            cx.push(diagnostic.help(format!("did you mean `{}`?", slip.meant)));
+        }
         for problem in node.problems() {
             cx.push(complaint(&cx, problem));
         }
@@ -155,9 +194,11 @@ impl<'n> Reading<'n> {
         let resources = &mut self.resources;
         macro_rules! keep {
             ($list:ident, $object:expr) => {{
-                let object = $object;
+                let object = $object.map(Arc::new);
                 if !cx.failed() {
-                    resources.$list.extend(object.map(Arc::new));
+                    resources.$list.extend(object);
+                } else if self.guessing {
+                    self.set_aside.$list.extend(object);
                 }
             }};
         }
@@ -303,6 +344,16 @@ fn or_blank(located: Option<Located<Arc<str>>>, fields: &Fields<'_>) -> Located<
 /// A limit in which 0 means none.
 fn limit(field: Field<'_>) -> Option<u32> {
     field.count().filter(|n| *n > 0)
+}
+
+/// The same, of something that 0 seems to forbid.
+fn ceiling(field: Field<'_>) -> Option<u32> {
+    let count = field.count();
+    if count == Some(0) {
+        let message = format!("`{}: 0` is no limit; the least limit is 1", field.name);
+        field.cx.warn(codes::ZERO_IS_NO_LIMIT, field.mark(), message);
+    }
+    count.filter(|n| *n > 0)
 }
 
 /// A percentage's `value`, 0 when the block is empty.

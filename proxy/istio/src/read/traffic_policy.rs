@@ -1,6 +1,6 @@
 //! Reads `trafficPolicy`: load balancing, connection pool, outlier detection.
 
-use super::{both, client_tls, limit, load_balancer};
+use super::{both, ceiling, client_tls, limit, load_balancer};
 use crate::codes;
 use crate::fields::{Field, Fields};
 use crate::names;
@@ -89,17 +89,17 @@ fn connection_pool(fields: &Fields<'_>) -> ConnectionPool {
     fields.at_least_one(&["tcp", "http"]);
     let mut pool = ConnectionPool::default();
     if let Some(tcp) = fields.get("tcp").block(&TCP_SETTINGS) {
-        pool.max_connections = limit(tcp.get("maxConnections"));
+        pool.max_connections = ceiling(tcp.get("maxConnections"));
         pool.connect_timeout = tcp.get("connectTimeout").duration();
         pool.max_connection_duration = tcp.get("maxConnectionDuration").duration();
         pool.tcp_idle_timeout = tcp.get("idleTimeout").duration_or_zero();
         pool.tcp_keepalive = tcp_keepalive(tcp.get("tcpKeepalive"));
     }
     if let Some(http) = fields.get("http").block(&HTTP_SETTINGS) {
-        pool.max_pending_requests = limit(http.get("http1MaxPendingRequests"));
-        pool.max_requests = limit(http.get("http2MaxRequests"));
+        pool.max_pending_requests = ceiling(http.get("http1MaxPendingRequests"));
+        pool.max_requests = ceiling(http.get("http2MaxRequests"));
         pool.max_requests_per_connection = limit(http.get("maxRequestsPerConnection"));
-        pool.max_retries = limit(http.get("maxRetries"));
+        pool.max_retries = ceiling(http.get("maxRetries"));
         pool.http_idle_timeout = http.get("idleTimeout").duration();
         pool.max_concurrent_streams = limit(http.get("maxConcurrentStreams"));
         let upgrade = [

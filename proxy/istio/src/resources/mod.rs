@@ -180,3 +180,27 @@ pub struct Created {
     /// The number of the object in the order that files were given.
     pub order: u32,
 }
+
+macro_rules! kinds {
+    ($($list:ident)*) => {
+        impl Resources {
+            /// How many objects there are.
+            pub(crate) fn len(&self) -> usize {
+                [$(self.$list.len(),)* usize::from(self.mesh.is_some())].iter().sum()
+            }
+
+            /// Adds the objects of another configuration behind these.
+            pub(crate) fn append(&mut self, more: &Resources) {
+                $(self.$list.extend(more.$list.iter().cloned());)*
+                self.mesh = self.mesh.take().or_else(|| more.mesh.clone());
+            }
+
+            /// Shows every object's envelope.
+            pub(crate) fn each<'r>(&'r self, mut see: impl FnMut(&'r Meta)) {
+                $(self.$list.iter().for_each(|object| see(&object.meta));)*
+            }
+        }
+    };
+}
+
+kinds!(virtual_services destination_rules service_entries workload_entries gateways sidecars services endpoints endpoint_slices pods);

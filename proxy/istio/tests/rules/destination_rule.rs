@@ -164,7 +164,8 @@ fn warming_up() {
 fn connection_pools() {
     policy(&[
         error(MISSING, "«connectionPool»: {}"),
-        good("connectionPool: {tcp: {maxConnections: 0, idleTimeout: 0s}}"),
+        good("connectionPool: {tcp: {maxConnections: 1, idleTimeout: 0s}}"),
+        warning(ZERO_IS_NO_LIMIT, "connectionPool: {tcp: {maxConnections: «0»}}"),
         error(OUT_OF_RANGE, "connectionPool: {tcp: {maxConnections: «-1»}}"),
         error(OUT_OF_RANGE, "connectionPool: {tcp: {maxConnections: «4294967296»}}"),
         error(BAD_DURATION, "connectionPool: {tcp: {connectTimeout: «0s»}}"),

@@ -93,7 +93,7 @@ fn entries() {
         error(OUT_OF_RANGE, "{route: [{destination: {host: a}, weight: «-1»}]}"),
         error(OUT_OF_RANGE, "{«route»: [{destination: {host: a}}, {destination: {host: b}, weight: 0}]}"),
         good("{route: [{destination: {host: a}}, {destination: {host: b}, weight: 1}]}"),
-        good("{route: [{destination: {host: a}, weight: 0}]}"),
+        warning(SOLE_WEIGHT_ZERO, "{route: [{destination: {host: a}, weight: «0»}]}"),
         good("{delegate: {name: x, namespace: ns}, directResponse: {status: 200}, rewrite: {uri: /}}"),
         error(ONE_OF, "{delegate: {name: x}, «route»: [{destination: {host: a}}]}"),
         error(ONE_OF, "{delegate: {name: x}, «redirect»: {uri: /}}"),

@@ -1,5 +1,7 @@
 //! The command line: one file for each verb. Every flag may also be given as a `LEEBOARD_*` variable.
 
+pub(crate) mod check;
+pub(crate) mod help;
 pub(crate) mod run;
 pub(crate) mod values;
 pub(crate) mod version;
@@ -19,6 +21,10 @@ pub(crate) struct Cli {
 pub(crate) enum Verb {
     /// Stand beside an application and carry its traffic.
     Run(Box<run::RunArgs>),
+    /// Find the mistakes in a configuration, all at once.
+    Check(check::CheckArgs),
+    /// Explain a command, or a code such as L0301.
+    Help(help::HelpArgs),
     /// Print the version.
     Version,
 }

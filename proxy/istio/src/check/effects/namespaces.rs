@@ -1,0 +1,108 @@
+//! Namespaces and callers that rules are for, and that are not there or cannot see them.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::super::Checking;
+use super::super::places::{Path, way};
+use crate::codes;
+use crate::diagnostic::Diagnostic;
+use crate::names;
+use crate::resources::{Labels, Meta};
+
+pub(super) fn check(cx: &Checking<'_>) {
+    let mut known: BTreeSet<&str> = BTreeSet::new();
+    cx.resources.each(|meta| {
+        known.insert(meta.namespace());
+    });
+    let callers = callers(cx);
+    for document in &cx.resources.virtual_services {
+        exports(cx, &document.meta, &document.export_to, &known);
+        for (entry, route) in document.http.iter().enumerate() {
+            for (number, rule) in route.matches.iter().enumerate().filter(|(_, rule)| rule.gateways.is_empty()) {
+                let path = way!["spec", "http", entry, "match", number];
+                if let Some(namespace) = &rule.source_namespace {
+                    let path = path.to("sourceNamespace");
+                    if !cx.sees(namespace, document) {
+                        let message = format!("callers in {namespace} do not see this VirtualService");
+                        let complaint = cx.warning(codes::SOURCE_CANNOT_SEE, &document.meta, &path, message);
+                        let there = cx.key(&document.meta, &way!["spec", "exportTo"]);
+                        cx.tell(complaint.label(&there, "it is exported to others only"));
+                    } else {
+                        misspelt(cx, &document.meta, &path, namespace, &known);
+                    }
+                }
+                labels(cx, &document.meta, &path.to("sourceLabels"), &rule.source_labels, &callers);
+            }
+        }
+    }
+    for rule in &cx.resources.destination_rules {
+        exports(cx, &rule.meta, &rule.export_to, &known);
+        if let Some(selector) = &rule.workload_selector {
+            labels(cx, &rule.meta, &way!["spec", "workloadSelector", "matchLabels"], selector, &callers);
+        }
+    }
+    for entry in &cx.resources.service_entries {
+        exports(cx, &entry.meta, &entry.export_to, &known);
+    }
+    for sidecar in &cx.resources.sidecars {
+        if let Some(selector) = &sidecar.workload_selector {
+            labels(cx, &sidecar.meta, &way!["spec", "workloadSelector", "labels"], selector, &callers);
+        }
+    }
+}
+
+/// Each set of labels that some workload carries, written down in whatever way.
+fn callers<'r>(cx: &Checking<'r>) -> BTreeSet<&'r Labels> {
+    let resources = cx.resources;
+    let pods = resources.pods.iter().map(|pod| &pod.meta.labels);
+    let entries = resources.workload_entries.iter().map(|entry| &entry.spec.labels);
+    let written =
+        resources.service_entries.iter().flat_map(|entry| entry.endpoints.iter().map(|endpoint| &endpoint.labels));
+    pods.chain(entries).chain(written).filter(|labels| !labels.is_empty()).collect()
+}
+
+fn exports(cx: &Checking<'_>, meta: &Meta, export_to: &[Arc<str>], known: &BTreeSet<&str>) {
+    for (at, namespace) in export_to.iter().enumerate().filter(|(_, entry)| !matches!(&***entry, "." | "*" | "~")) {
+        misspelt(cx, meta, &way!["spec", "exportTo", at], namespace, known);
+    }
+}
+
+/// A namespace without any object is nothing to wonder at, unless it is nearly one that has some.
+fn misspelt(cx: &Checking<'_>, meta: &Meta, path: &Path, namespace: &str, known: &BTreeSet<&str>) {
+    if known.contains(namespace) {
+        return;
+    }
+    let near = known.iter().copied().find(|other| namespace.len() > 3 && names::distance(namespace, other) == 1);
+    if let Some(near) = near {
+        let message = format!("no object is of namespace {namespace}");
+        let complaint = cx.warning(codes::UNKNOWN_NAMESPACE, meta, path, message);
+        cx.tell(complaint.help(format!("did you mean `{near}`?")));
+    }
+}
+
+/// Callers may be unknown here; labels that are nearly those of known workloads are not.
+fn labels(cx: &Checking<'_>, meta: &Meta, path: &Path, wanted: &Labels, callers: &BTreeSet<&Labels>) {
+    for (key, value) in wanted {
+        let values: BTreeSet<&str> =
+            callers.iter().filter_map(|labels| labels.get(key)).map(|value| &**value).collect();
+        let path = path.to(&**key);
+        if values.is_empty() {
+            let keys: BTreeSet<&str> = callers.iter().flat_map(|labels| labels.keys()).map(|key| &**key).collect();
+            let near = keys.into_iter().find(|other| key.len() > 2 && names::distance(key, other) == 1);
+            if let Some(near) = near {
+                let spot = cx.key(meta, &path);
+                let message = format!("no workload has a label `{key}`");
+                let complaint = Diagnostic::warning(codes::SELECTS_NOBODY, &meta.resource, &spot, message);
+                cx.tell(complaint.help(format!("did you mean `{near}`?")));
+            }
+        } else if !values.contains(&**value) {
+            let near = values.into_iter().find(|other| value.len() > 3 && names::distance(value, other) == 1);
+            if let Some(near) = near {
+                let message = format!("no workload has the label `{key}: {value}`");
+                let complaint = cx.warning(codes::SELECTS_NOBODY, meta, &path, message);
+                cx.tell(complaint.help(format!("did you mean `{near}`?")));
+            }
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! What rewrites and redirects make of a path.
+
+use super::super::Checking;
+use super::super::places::Path;
+use super::super::shadowed::cover::{covers, everything, takes};
+use super::Entry;
+use crate::codes;
+use crate::resources::virtual_service::{HttpAction, HttpMatch, RedirectPath, RewritePath, StringMatch};
+
+pub(super) fn check(cx: &Checking<'_>, at: &Entry<'_>) {
+    match &at.entry.action {
+        HttpAction::Redirect(redirect) => {
+            if let Some(RedirectPath::Prefix(with)) = &redirect.path {
+                surgery(cx, at, with, &at.path.to("redirect").to("prefixRewrite"));
+            }
+            redirects(cx, at);
+        }
+        _ => {
+            if let Some(RewritePath::Uri(with)) = at.entry.rewrite.as_ref().and_then(|rewrite| rewrite.path.as_ref()) {
+                surgery(cx, at, with, &at.path.to("rewrite").to("uri"));
+            }
+        }
+    }
+}
+
+/// The matched prefix gives way character by character; without a path in the match it is the leading `/`.
+fn surgery(cx: &Checking<'_>, at: &Entry<'_>, with: &str, path: &Path) {
+    if with.is_empty() {
+        return;
+    }
+    let whole = [everything(&at.entry.spot)];
+    let rules: &[HttpMatch] = if at.entry.matches.is_empty() { &whole } else { &at.entry.matches };
+    for (number, rule) in rules.iter().enumerate() {
+        let prefix = match &rule.uri {
+            None | Some(StringMatch::Present) => "/",
+            Some(StringMatch::Prefix(prefix)) => prefix,
+            _ => continue,
+        };
+        let (code, example) = match (prefix.ends_with('/'), with.ends_with('/')) {
+            (false, true) if !prefix.is_empty() && !taken_before(at, number, rule, prefix) => {
+                (codes::REWRITE_SLASHES, format!("{prefix}/x"))
+            }
+            (true, false) => (codes::REWRITE_GLUES, format!("{prefix}x")),
+            _ => continue,
+        };
+        let made = format!("{with}{}", &example[prefix.len()..]);
+        let message = format!("`{example}` becomes `{made}`");
+        let complaint = cx.warning(code, &at.document.meta, path, message);
+        let there = cx.spot(&at.document.meta, &at.path.to("match").to(number).to("uri"));
+        let help = match code {
+            codes::REWRITE_SLASHES => format!("match `{prefix}/` before `{prefix}`, so that the slash is replaced too"),
+            _ => format!("write `{with}/`"),
+        };
+        let complaint =
+            if at.entry.matches.is_empty() { complaint } else { complaint.label(&there, "this is what it replaces") };
+        return cx.tell(complaint.help(help));
+    }
+}
+
+/// Whether what is below the prefix is matched before: then it is for the prefix alone.
+fn taken_before(at: &Entry<'_>, number: usize, rule: &HttpMatch, prefix: &str) -> bool {
+    let below = HttpMatch { uri: Some(StringMatch::Prefix(format!("{prefix}/").into())), ..rule.clone() };
+    let entries = at.document.http[..at.at].iter().flat_map(|entry| &entry.matches);
+    entries.chain(&at.entry.matches[..number.min(at.entry.matches.len())]).any(|before| covers(before, &below))
+}
+
+/// A redirect to where the same entry redirects again.
+fn redirects(cx: &Checking<'_>, at: &Entry<'_>) {
+    let HttpAction::Redirect(redirect) = &at.entry.action else { return };
+    if redirect.authority.is_some() || redirect.scheme.is_some() || redirect.port.is_some() {
+        return;
+    }
+    let (name, again) = match &redirect.path {
+        Some(RedirectPath::Uri(uri)) => {
+            let target = uri.split(['?', '#']).next().unwrap_or_default();
+            let any = at.entry.matches.is_empty();
+            let loops = |rule: &HttpMatch| {
+                let plain = rule.headers.is_empty() && rule.query_params.is_empty() && rule.without_headers.is_empty();
+                plain && rule.method.is_none() && rule.uri.as_ref().is_none_or(|wanted| takes(wanted, target))
+            };
+            ("uri", (any || at.entry.matches.iter().any(loops)).then(|| target.to_owned()))
+        }
+        Some(RedirectPath::Prefix(with)) => {
+            let grows = |rule: &HttpMatch| match &rule.uri {
+                Some(StringMatch::Prefix(prefix)) => with.starts_with(&**prefix),
+                None | Some(StringMatch::Present) => with.starts_with('/'),
+                _ => false,
+            };
+            ("prefixRewrite", at.entry.matches.iter().any(grows).then(|| with.to_string()))
+        }
+        None => return,
+    };
+    if let Some(target) = again {
+        let message = format!("`{target}` is redirected again by this entry, without end");
+        cx.tell(cx.warning(codes::REDIRECT_LOOP, &at.document.meta, &at.path.to("redirect").to(name), message));
+    }
+}

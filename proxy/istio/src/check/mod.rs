@@ -1,0 +1,225 @@
+//! What is wrong between objects, and what settings will really do: the rules of `leeboard check`.
+//!
+//! A rule looks at one thing and says what is wrong with it through [`Checking`]; its code is its name. Each rule has a case that
+//! fires and one that does not in `tests/check/`, and a page in `codes.rs`.
+
+mod conflicts;
+mod effects;
+pub(crate) mod places;
+mod references;
+pub(crate) mod shadowed;
+mod suppress;
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use leeboard_policy::cluster::Workload;
+
+use crate::codes::{self, Code};
+use crate::compile::Site;
+use crate::compile::mesh::placed;
+use crate::compile::view::{View, view};
+use crate::diagnostic::{self, Diagnostic, Severity};
+use crate::load::load_guessing;
+use crate::resources::{Labels, Meta, ObjectId, Resources, VirtualService};
+use crate::source::{Source, Spot};
+use places::{Path, Places};
+
+/// What came of checking.
+#[derive(Clone, Debug, Default)]
+pub struct Checked {
+    /// Every complaint, in the order of the files and of the lines in them.
+    pub diagnostics: Vec<Diagnostic>,
+    /// How many objects were looked at, those with errors included.
+    pub objects: usize,
+}
+
+/// Checks all documents of a configuration: each by itself, then what they say about one another, then what it comes to.
+///
+/// `site` gives the cluster's domain, the mesh's namespace, and as the workload's namespace that of objects which name none. Never
+/// fails and never stops at a mistake; each mistake is told once, where it was made.
+pub fn check(sources: &[Source], site: &Site) -> Checked {
+    let loaded = load_guessing(sources, &site.workload.namespace);
+    let mut resources = loaded.resources.clone();
+    resources.append(&loaded.set_aside);
+    let site = &placed(&resources, site);
+    let sites = sites(&resources, site);
+    let own: Vec<Resources> = sites.iter().map(|site| own(&resources, &site.workload.namespace)).collect();
+    let views = sites.iter().zip(&own).map(|(site, own)| (&*site.workload.namespace, view(&resources, own, site)));
+    let half = loaded.diagnostics.iter().filter(|d| matches!(d.code, codes::SYNTAX | codes::TOO_DEEP));
+    let cx = Checking {
+        broken: half.map(|d| d.resource.clone()).collect(),
+        resources: &resources,
+        views: views.collect(),
+        site,
+        rejected: loaded.rejected.iter().map(ToString::to_string).collect(),
+        places: Places::of(sources),
+        found: RefCell::default(),
+    };
+    cx.compiled();
+    references::check(&cx);
+    conflicts::check(&cx);
+    shadowed::check(&cx);
+    effects::check(&cx);
+    let mut diagnostics = loaded.diagnostics;
+    // Istio: a running proxy reads over fields that it does not know, and `istioctl validate` refuses them.
+    for diagnostic in diagnostics.iter_mut().filter(|diagnostic| diagnostic.code == codes::UNKNOWN_FIELD) {
+        diagnostic.severity = Severity::Error;
+    }
+    diagnostics.extend(cx.found.into_inner());
+    suppress::apply(&resources, &mut diagnostics);
+    diagnostic::sort(&mut diagnostics, sources);
+    Checked { diagnostics, objects: resources.len() }
+}
+
+/// A site in each namespace that has objects of Istio's.
+fn sites(resources: &Resources, site: &Site) -> Vec<Site> {
+    let mut namespaces: BTreeSet<&Arc<str>> = BTreeSet::new();
+    namespaces.extend(resources.virtual_services.iter().map(|object| object.meta.namespace()));
+    namespaces.extend(resources.destination_rules.iter().map(|object| object.meta.namespace()));
+    namespaces.extend(resources.service_entries.iter().map(|object| object.meta.namespace()));
+    namespaces.extend(resources.sidecars.iter().map(|object| object.meta.namespace()));
+    let at = |namespace: &Arc<str>| Site {
+        workload: Workload { namespace: namespace.clone(), ..Workload::default() },
+        inbound: Vec::new(),
+        ..site.clone()
+    };
+    namespaces.into_iter().map(at).collect()
+}
+
+/// The same objects, with none but the VirtualServices of one namespace.
+fn own(resources: &Resources, namespace: &str) -> Resources {
+    let mut own = resources.clone();
+    own.virtual_services.retain(|document| &**document.meta.namespace() == namespace);
+    own
+}
+
+/// What the rules look at, and where they complain.
+pub(crate) struct Checking<'r> {
+    /// Every object, those with errors included as far as they are legible.
+    pub(crate) resources: &'r Resources,
+    views: BTreeMap<&'r str, View<'r>>,
+    /// Where the mesh's settings are.
+    site: &'r Site,
+    rejected: BTreeSet<String>,
+    /// Objects of which only the beginning could be read.
+    broken: BTreeSet<Arc<str>>,
+    places: Places<'r>,
+    found: RefCell<Vec<Diagnostic>>,
+}
+
+impl<'r> Checking<'r> {
+    /// The configuration as a namespace sees it; `None` for one without objects of Istio's.
+    pub(crate) fn view(&self, namespace: &str) -> Option<&View<'r>> {
+        self.views.get(namespace)
+    }
+
+    /// The labels of a namespace's pods.
+    pub(crate) fn pods<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = &'r Labels> + 'a {
+        self.resources.pods.iter().filter(move |pod| **pod.meta.namespace() == *namespace).map(|pod| &pod.meta.labels)
+    }
+
+    /// The labels of a namespace's WorkloadEntries and pods.
+    pub(crate) fn workloads<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = &'r Labels> + 'a {
+        let entries = self.resources.workload_entries.iter();
+        let entries =
+            entries.filter(move |entry| **entry.meta.namespace() == *namespace).map(|entry| &entry.spec.labels);
+        entries.chain(self.pods(namespace))
+    }
+
+    /// Whether an object has an error of its own, so that not all of it may be as it was meant.
+    pub(crate) fn is_rejected(&self, id: &ObjectId) -> bool {
+        self.rejected.contains(&id.to_string())
+    }
+
+    /// Whether only the beginning of an object could be read.
+    pub(crate) fn is_broken(&self, meta: &Meta) -> bool {
+        self.broken.contains(&meta.resource)
+    }
+
+    /// The place of a setting: the value if it is a scalar, else its key.
+    pub(crate) fn spot(&self, meta: &Meta, path: &Path) -> Spot {
+        self.places.spot(meta, path)
+    }
+
+    /// The place of a setting's key.
+    pub(crate) fn key(&self, meta: &Meta, path: &Path) -> Spot {
+        self.places.key(meta, path)
+    }
+
+    /// The end of every cluster service's name.
+    pub(crate) fn domain(&self) -> &'r str {
+        &self.site.cluster_domain
+    }
+
+    /// Whether a namespace sees a VirtualService.
+    pub(crate) fn sees(&self, namespace: &str, document: &VirtualService) -> bool {
+        self.site.mesh.reach_of_routes(document, namespace).is_some()
+    }
+
+    /// Whether a setting is written.
+    pub(crate) fn is_written(&self, meta: &Meta, path: &Path) -> bool {
+        self.places.is_written(meta, path)
+    }
+
+    /// A warning about a setting.
+    pub(crate) fn warning(&self, code: Code, meta: &Meta, path: &Path, message: impl Into<String>) -> Diagnostic {
+        Diagnostic::warning(code, &meta.resource, &self.spot(meta, path), message)
+    }
+
+    /// Something good to know about a setting.
+    pub(crate) fn info(&self, code: Code, meta: &Meta, path: &Path, message: impl Into<String>) -> Diagnostic {
+        Diagnostic::new(Severity::Info, code, &meta.resource, &self.spot(meta, path), message)
+    }
+
+    /// Complains. Of an object with errors only what it refers to is worth judging: the rest may not be as it was meant.
+    pub(crate) fn tell(&self, mut diagnostic: Diagnostic) {
+        const SURE: [Code; 4] =
+            [codes::UNKNOWN_HOST, codes::UNKNOWN_SUBSET, codes::UNKNOWN_PORT, codes::UNKNOWN_GATEWAY];
+        if self.rejected.contains(&*diagnostic.resource) && !SURE.contains(&diagnostic.code) {
+            return;
+        }
+        // Messages quote what the user wrote, and are shown on terminals and in logs.
+        if diagnostic.message.contains(char::is_control) {
+            diagnostic.message = diagnostic.message.escape_debug().to_string();
+        }
+        self.found.borrow_mut().push(diagnostic);
+    }
+
+    /// What compiling complains about, save for what the rules here say better.
+    fn compiled(&self) {
+        for (namespace, view) in &self.views {
+            for diagnostic in &view.diagnostics {
+                let (_, object) = diagnostic.resource.split_once(' ').unwrap_or_default();
+                let told_here = match diagnostic.code {
+                    codes::HOST_CONFLICT => diagnostic.resource.starts_with("VirtualService "),
+                    code => code == codes::UNKNOWN_PORT,
+                };
+                if !told_here && object.split_once('/').is_some_and(|(own, _)| own == *namespace) {
+                    self.tell(diagnostic.clone());
+                }
+            }
+        }
+    }
+}
+
+/// Durations as people write them.
+pub(crate) fn duration(span: leeboard_policy::time::Span) -> String {
+    let ms = span.0 / 1_000_000;
+    match ms {
+        0 => format!("{}us", span.0 / 1_000),
+        ms if ms % 3_600_000 == 0 => format!("{}h", ms / 3_600_000),
+        ms if ms % 60_000 == 0 => format!("{}m", ms / 60_000),
+        ms if ms % 1_000 == 0 => format!("{}s", ms / 1_000),
+        ms if ms > 1_000 => format!("{}s", ms as f64 / 1_000.0),
+        ms => format!("{ms}ms"),
+    }
+}
+
+/// `a`, `a and b`, `a, b and c`.
+pub(crate) fn list<T: std::fmt::Display>(items: impl IntoIterator<Item = T>) -> String {
+    let mut items: Vec<String> = items.into_iter().map(|item| item.to_string()).collect();
+    let Some(last) = items.pop() else { return "none".into() };
+    if items.is_empty() { last } else { format!("{} and {last}", items.join(", ")) }
+}

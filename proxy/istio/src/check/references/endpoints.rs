@@ -1,0 +1,121 @@
+//! Selectors and subset labels that no workload carries.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::super::Checking;
+use super::super::places::{Path, way};
+use crate::codes;
+use crate::compile::catalog::{Backends, Service};
+use crate::compile::names::{complete, is_wildcard};
+use crate::compile::selects;
+use crate::diagnostic::Diagnostic;
+use crate::names;
+use crate::resources::service_entry::Resolution;
+use crate::resources::{DestinationRule, Labels, Meta};
+
+pub(super) fn check(cx: &Checking<'_>) {
+    for rule in &cx.resources.destination_rules {
+        subsets(cx, rule);
+    }
+    selectors(cx);
+}
+
+/// Istio: IST0173, as far as the endpoints are known.
+fn subsets(cx: &Checking<'_>, rule: &DestinationRule) {
+    let host = complete(&rule.host.value, rule.meta.namespace(), cx.domain());
+    let Some(view) = cx.view(rule.meta.namespace()).filter(|_| !is_wildcard(&host)) else { return };
+    let Some(service) = view.catalog.find(&host) else { return };
+    let carried = carried(cx, service);
+    if carried.is_empty() {
+        return;
+    }
+    for (at, subset) in rule.subsets.iter().enumerate() {
+        let path = way!["spec", "subsets", at, "labels"];
+        if subset.labels.is_empty() {
+            let message = format!("subset {} has no labels: it is all endpoints of {host}", subset.name.value);
+            cx.tell(cx.warning(codes::SUBSET_OF_ALL, &rule.meta, &path, message));
+        } else if !carried.iter().any(|labels| selects(&subset.labels, labels)) {
+            let message = format!("no endpoint of {host} carries the labels of subset {}", subset.name.value);
+            let complaint = nobody(cx, &rule.meta, &path, &subset.labels, &carried, message);
+            cx.tell(Diagnostic { code: codes::SUBSET_SELECTS_NOTHING, ..complaint }.ist("IST0173"));
+        }
+    }
+}
+
+/// The labels that the known endpoints of a service carry, each set once; those of its pods stand for endpoints not listed.
+fn carried(cx: &Checking<'_>, service: &Service) -> Vec<Labels> {
+    let mut found: BTreeSet<Labels> = BTreeSet::new();
+    for port in &service.ports {
+        match &port.backends {
+            Backends::Written(all) => found.extend(all.iter().map(|spec| spec.workload.labels.clone())),
+            Backends::Names(all) | Backends::FirstName(all) if !service.external || all.len() > 1 => {
+                found.extend(all.iter().map(|spec| spec.workload.labels.clone()));
+            }
+            _ => {}
+        }
+    }
+    if !service.selector.is_empty() {
+        let pods = cx.pods(&service.namespace).filter(|labels| selects(&service.selector, labels));
+        found.extend(pods.cloned());
+    }
+    found.into_iter().collect()
+}
+
+/// Points at the label that keeps a selector from fitting: its key if nobody carries it, else its value.
+fn nobody(
+    cx: &Checking<'_>,
+    meta: &Meta,
+    path: &Path,
+    wanted: &Labels,
+    carried: &[Labels],
+    message: String,
+) -> Diagnostic {
+    let lacking = wanted.iter().find(|(key, value)| !carried.iter().any(|labels| labels.get(*key) == Some(*value)));
+    let Some((key, value)) = lacking else {
+        return cx
+            .warning(codes::SELECTS_NOBODY, meta, path, message)
+            .help("each label is carried by some, all of them by none");
+    };
+    let path = path.to(&**key);
+    let values: BTreeSet<&Arc<str>> = carried.iter().filter_map(|labels| labels.get(key)).collect();
+    if values.is_empty() {
+        let spot = cx.key(meta, &path);
+        let complaint = Diagnostic::warning(codes::SELECTS_NOBODY, &meta.resource, &spot, message);
+        let keys: BTreeSet<&str> = carried.iter().flat_map(|labels| labels.keys()).map(|key| &**key).collect();
+        return match names::nearest(key, keys.iter().copied()) {
+            Some(near) => complaint.help(format!("did you mean `{near}`?")),
+            None => complaint.help(format!("none has a label `{key}`")),
+        };
+    }
+    let complaint = cx.warning(codes::SELECTS_NOBODY, meta, &path, message);
+    match names::nearest(value, values.iter().map(|value| &***value)) {
+        Some(near) => complaint.help(format!("did you mean `{near}`?")),
+        None => {
+            let known: Vec<String> = values.iter().take(8).map(|value| format!("`{value}`")).collect();
+            complaint.help(format!("`{key}` is {} there", known.join(" or ")))
+        }
+    }
+}
+
+/// Selectors of ServiceEntries, and services that can have no endpoint.
+fn selectors(cx: &Checking<'_>) {
+    for entry in cx.resources.service_entries.iter().filter(|entry| entry.resolution == Resolution::Static) {
+        let Some(selector) = &entry.workload_selector else {
+            if entry.endpoints.is_empty() {
+                let message = "resolution STATIC without endpoints: every call is answered 503";
+                let complaint = cx.warning(codes::NO_ENDPOINTS, &entry.meta, &way!["spec", "resolution"], message);
+                cx.tell(complaint.help("write `endpoints`, a `workloadSelector`, or `resolution: DNS`"));
+            }
+            continue;
+        };
+        let namespace = entry.meta.namespace();
+        let carried: Vec<Labels> = cx.workloads(namespace).cloned().collect();
+        if selector.is_empty() || carried.is_empty() || carried.iter().any(|labels| selects(selector, labels)) {
+            continue;
+        }
+        let message = format!("no workload of namespace {namespace} carries these labels");
+        let path = way!["spec", "workloadSelector", "labels"];
+        cx.tell(nobody(cx, &entry.meta, &path, selector, &carried, message).ist("IST0101"));
+    }
+}

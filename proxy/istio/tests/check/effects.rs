@@ -1,0 +1,224 @@
+//! What settings really do: L05xx.
+
+use leeboard_istio::codes::*;
+
+use crate::{Pair, entry, http, object, policy, rule};
+
+pub(crate) fn pairs() -> Vec<Pair> {
+    [ejection(), retries(), routes(), policies()].concat()
+}
+
+fn ejection() -> Vec<Pair> {
+    let outlier = |fields: &str| policy(&format!("{{outlierDetection: {{{fields}}}}}"));
+    let places = |second: &str| {
+        object(
+            "ServiceEntry",
+            "far",
+            &format!(
+                "{{hosts: [far.example.com], resolution: STATIC, ports: [{{number: 80, name: http, protocol: HTTP}}], endpoints: \
+                 [{{address: 10.0.3.1, locality: eu/a}}, {{address: 10.0.3.2, locality: {second}}}]}}"
+            ),
+        )
+    };
+    vec![
+        (EJECTION_IMPOSSIBLE, outlier("maxEjectionPercent: «10»"), outlier("maxEjectionPercent: 34")),
+        (EJECTION_IMPOSSIBLE, policy("{«outlierDetection»: {}}"), outlier("maxEjectionPercent: 100")),
+        (
+            EJECTION_IMPOSSIBLE,
+            rule(
+                "host: reviews, subsets: [{name: v1, labels: {version: v1}, trafficPolicy: {outlierDetection: {maxEjectionPercent: «50»}}}]",
+            ),
+            rule(
+                "host: reviews, subsets: [{name: v1, labels: {version: v1}, trafficPolicy: {outlierDetection: {maxEjectionPercent: 100}}}]",
+            ),
+        ),
+        (
+            EJECTION_UNTRIGGERED,
+            outlier("consecutive5xxErrors: «0», maxEjectionPercent: 50"),
+            outlier("consecutive5xxErrors: 0, consecutiveGatewayErrors: 3, maxEjectionPercent: 50"),
+        ),
+        (
+            COUNTER_OUTRUN,
+            outlier("consecutiveGatewayErrors: «7», maxEjectionPercent: 50"),
+            outlier("consecutiveGatewayErrors: 7, consecutive5xxErrors: 9, maxEjectionPercent: 50"),
+        ),
+        (
+            PANIC_BEFORE_CAP,
+            outlier("maxEjectionPercent: 60, minHealthPercent: «50»"),
+            outlier("maxEjectionPercent: 50, minHealthPercent: 50"),
+        ),
+        (
+            LOCALITY_PREFERRED,
+            places("us/b")
+                + &rule("host: far.example.com, trafficPolicy: {«outlierDetection»: {maxEjectionPercent: 50}}"),
+            places("eu/a")
+                + &rule("host: far.example.com, trafficPolicy: {outlierDetection: {maxEjectionPercent: 50}}"),
+        ),
+        (
+            LOCALITY_PREFERRED,
+            places("us/b")
+                + &rule("host: far.example.com, trafficPolicy: {«outlierDetection»: {maxEjectionPercent: 50}}"),
+            places("us/b")
+                + &rule(
+                    "host: far.example.com, trafficPolicy: {loadBalancer: {localityLbSetting: {enabled: false}}, outlierDetection: {maxEjectionPercent: 50}}",
+                ),
+        ),
+    ]
+}
+
+fn retries() -> Vec<Pair> {
+    let get = "match: [{method: {exact: GET}}]";
+    vec![
+        (
+            RETRIES_DO_NOT_FIT,
+            entry("timeout: 10s, retries: {attempts: «4», perTryTimeout: 3s, retryOn: connect-failure}"),
+            entry("timeout: 10s, retries: {attempts: 4, perTryTimeout: 2s, retryOn: connect-failure}"),
+        ),
+        (
+            PER_TRY_IGNORED,
+            entry("timeout: 2s, retries: {attempts: 5, perTryTimeout: «5s», retryOn: connect-failure}"),
+            entry("timeout: 20s, retries: {attempts: 1, perTryTimeout: 5s, retryOn: connect-failure}"),
+        ),
+        (
+            BACKOFF_TOO_LONG,
+            entry("timeout: 1s, retries: {attempts: 1, backoff: «2s», retryOn: connect-failure}"),
+            entry("timeout: 1s, retries: {attempts: 1, backoff: 20ms, retryOn: connect-failure}"),
+        ),
+        (
+            RETRY_NOT_SAFE,
+            entry("match: [{method: {exact: POST}}], retries: {attempts: 2, retryOn: «5xx»}"),
+            entry("match: [{method: {exact: POST}}], retries: {attempts: 2, retryOn: connect-failure}"),
+        ),
+        (
+            RETRY_NOT_SAFE,
+            entry("retries: {attempts: 2, retryOn: «'5xx,reset'»}"),
+            entry(&format!("{get}, retries: {{attempts: 2, retryOn: 5xx}}")),
+        ),
+        (
+            RETRY_NOT_SAFE,
+            entry("match: [{uri: {prefix: /a}}], retries: {attempts: 2, retryOn: «5xx»}"),
+            http(
+                "{match: [{method: {exact: POST}}], route: [{destination: {host: reviews}}]}, \
+                 {route: [{destination: {host: reviews}}], retries: {attempts: 2, retryOn: 5xx}}",
+            ),
+        ),
+        (
+            RETRY_ON_NOTHING,
+            entry(&format!("{get}, retries: {{attempts: 2, retryOn: «retriable-status-codes»}}")),
+            entry(&format!("{get}, retries: {{attempts: 2, retryOn: '503,retriable-status-codes'}}")),
+        ),
+        (RETRY_DEFAULTS, entry("retries: {attempts: «3»}"), entry("retries: {attempts: 0}")),
+    ]
+}
+
+fn routes() -> Vec<Pair> {
+    let subsets =
+        rule("host: reviews, subsets: [{name: v1, labels: {version: v1}}, {name: v2, labels: {version: v2}}]");
+    let split = |a: &str, b: &str| {
+        subsets.clone()
+            + &http(&format!(
+                "{{route: [{{destination: {{host: reviews, subset: v1}}, weight: {a}}}, {{destination: {{host: reviews, subset: v2}}, weight: {b}}}]}}"
+            ))
+    };
+    let alone = |weight: &str| http(&format!("{{route: [{{destination: {{host: reviews}}{weight}}}]}}"));
+    vec![
+        (SOLE_WEIGHT_ZERO, alone(", weight: «0»"), alone("")),
+        (SOLE_WEIGHT, alone(", weight: «10»"), alone(", weight: 100")),
+        (WEIGHT_SUM, split("90", "«5»"), split("1", "1")),
+        (
+            FORWARD_ONLY,
+            http("{redirect: {uri: /b}, match: [{uri: {exact: /a}}], «timeout»: 5s}"),
+            http("{redirect: {uri: /b}, match: [{uri: {exact: /a}}]}"),
+        ),
+        (
+            FORWARD_ONLY,
+            http("{directResponse: {status: 200}, «retries»: {attempts: 2}}"),
+            http("{directResponse: {status: 200}}"),
+        ),
+        (
+            REMOVED_THEN_SET,
+            entry("headers: {request: {set: {x-a: b}, remove: [«x-a»]}}"),
+            entry("headers: {request: {set: {x-a: b}, remove: [x-b]}}"),
+        ),
+        (EMPTY_HEADER, entry("headers: {response: {set: {x-a: «''»}}}"), entry("headers: {response: {set: {x-a: b}}}")),
+        (
+            FAULT_NOT_RETRIED,
+            entry(
+                "match: [{method: {exact: GET}}], retries: {attempts: 2, retryOn: 5xx}, fault: {«abort»: {httpStatus: 503, percentage: {value: 10}}}",
+            ),
+            entry(
+                "match: [{method: {exact: GET}}], retries: {attempts: 2, retryOn: 5xx}, fault: {abort: {httpStatus: 503, percentage: {value: 0}}}",
+            ),
+        ),
+        (
+            ALL_ABORTED,
+            entry("fault: {abort: {httpStatus: 503, percentage: {value: «100»}}}"),
+            entry("fault: {abort: {httpStatus: 503, percentage: {value: 50}}}"),
+        ),
+        (
+            DELAY_BEFORE_TIMEOUT,
+            entry("timeout: 3s, fault: {delay: {fixedDelay: «7s», percentage: {value: 100}}}"),
+            entry("timeout: 3s, fault: {delay: {fixedDelay: 1s, percentage: {value: 100}}}"),
+        ),
+        (MIRROR_OF_ITSELF, entry("mirror: {host: «reviews»}"), entry("mirror: {host: ratings, port: {number: 9080}}")),
+        (
+            BLOCKS_UNKNOWN,
+            object("Sidecar", "s", "{«outboundTrafficPolicy»: {}}"),
+            object("Sidecar", "s", "{outboundTrafficPolicy: {mode: REGISTRY_ONLY}}"),
+        ),
+        (
+            NO_ENDPOINTS,
+            object(
+                "ServiceEntry",
+                "none",
+                "{hosts: [n.example.com], resolution: «STATIC», ports: [{number: 80, name: http, protocol: HTTP}]}",
+            ),
+            object(
+                "ServiceEntry",
+                "none",
+                "{hosts: [n.example.com], resolution: DNS, ports: [{number: 80, name: http, protocol: HTTP}]}",
+            ),
+        ),
+    ]
+}
+
+fn policies() -> Vec<Pair> {
+    let pool = |http: &str| policy(&format!("{{connectionPool: {{http: {{{http}}}}}}}"));
+    let tcp = |tcp: &str| policy(&format!("{{connectionPool: {{tcp: {{{tcp}}}}}}}"));
+    let level = |top: &str, entry: &str| policy(&format!("{{{top}portLevelSettings: [{entry}]}}"));
+    vec![
+        (
+            PORT_LEVEL_DROPS,
+            level(
+                "outlierDetection: {maxEjectionPercent: 50}, ",
+                "«{»port: {number: 80}, loadBalancer: {simple: RANDOM}}",
+            ),
+            level(
+                "outlierDetection: {maxEjectionPercent: 50}, ",
+                "{port: {number: 80}, outlierDetection: {maxEjectionPercent: 100}}",
+            ),
+        ),
+        (
+            PORT_LEVEL_NEVER,
+            level("", "{port: {number: «8080»}, loadBalancer: {simple: RANDOM}}"),
+            level("", "{port: {number: 80}, loadBalancer: {simple: RANDOM}}"),
+        ),
+        (LIMIT_PER_SIDECAR, tcp("maxConnections: «2»"), tcp("maxConnections: 3")),
+        (LIMIT_PER_SIDECAR, pool("http2MaxRequests: «1»"), pool("http2MaxRequests: 100")),
+        (ZERO_IS_NO_LIMIT, tcp("maxConnections: «0»"), tcp("maxConnections: 100")),
+        (ZERO_IS_NO_LIMIT, pool("http1MaxPendingRequests: «0»"), pool("maxRequestsPerConnection: 0")),
+        (NOT_HTTP2, pool("maxConcurrentStreams: «5»"), pool("maxConcurrentStreams: 5, h2UpgradePolicy: UPGRADE")),
+        (
+            PASSTHROUGH_BYPASSES,
+            rule(
+                "host: reviews, trafficPolicy: {loadBalancer: {simple: «PASSTHROUGH»}}, subsets: [{name: v1, labels: {version: v1}}]",
+            ),
+            rule("host: reviews, trafficPolicy: {loadBalancer: {simple: PASSTHROUGH}}"),
+        ),
+        (
+            SUBSET_OF_ALL,
+            rule("host: reviews, subsets: [{name: all, «labels»: {}}]"),
+            rule("host: reviews, subsets: [{name: v1, labels: {version: v1}}]"),
+        ),
+    ]
+}

@@ -1,0 +1,139 @@
+//! The rules of `leeboard check`: each has a case in which it fires, at the place between `«` and `»` and nowhere else, and one
+//! nearly the same in which nothing does. A rule without such a pair fails the test.
+
+mod effects;
+mod matches;
+mod references;
+mod suppressed;
+
+use std::collections::BTreeSet;
+
+use leeboard_istio::check::check;
+use leeboard_istio::codes::{self, Code};
+use leeboard_istio::compile::Site;
+use leeboard_istio::diagnostic::Diagnostic;
+use leeboard_istio::render;
+use leeboard_istio::source::Source;
+
+/// A rule, a text in which it fires, and one in which nothing does. Both stand beside [`WORLD`].
+type Pair = (Code, String, String);
+
+/// Two services of namespace `demo`: reviews with one endpoint of each of v1, v2 and v3, and ratings on port 9080 with one.
+const WORLD: &str = "\
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: reviews, namespace: demo}
+spec:
+  hosts: [reviews.demo.svc.cluster.local]
+  location: MESH_INTERNAL
+  resolution: STATIC
+  ports: [{number: 80, name: http, protocol: HTTP}]
+  endpoints:
+  - {address: 10.0.0.1, labels: {app: reviews, version: v1}}
+  - {address: 10.0.0.2, labels: {app: reviews, version: v2}}
+  - {address: 10.0.0.3, labels: {app: reviews, version: v3}}
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: ratings, namespace: demo}
+spec:
+  hosts: [ratings.demo.svc.cluster.local]
+  location: MESH_INTERNAL
+  resolution: STATIC
+  ports: [{number: 9080, name: http, protocol: HTTP, targetPort: 8080}]
+  endpoints: [{address: 10.0.1.1, labels: {app: ratings, version: v1}}]
+";
+
+/// An Istio object, `name` or `name.namespace` (default `demo`), whose spec is in YAML's flow style.
+fn object(kind: &str, name: &str, spec: &str) -> String {
+    let (name, namespace) = name.split_once('.').unwrap_or((name, "demo"));
+    format!(
+        "---\napiVersion: networking.istio.io/v1\nkind: {kind}\n\
+         metadata: {{name: {name}, namespace: {namespace}}}\nspec: {spec}\n"
+    )
+}
+
+/// A VirtualService for reviews with these entries of `http`.
+fn http(entries: &str) -> String {
+    object("VirtualService", "v", &format!("{{hosts: [reviews], http: [{entries}]}}"))
+}
+
+/// A VirtualService for reviews whose only entry has these fields beside its destination.
+fn entry(fields: &str) -> String {
+    http(&format!("{{route: [{{destination: {{host: reviews}}}}], {fields}}}"))
+}
+
+/// A VirtualService for reviews whose only entry has this match.
+fn matching(rule: &str) -> String {
+    entry(&format!("match: [{rule}]"))
+}
+
+/// A DestinationRule for reviews with this policy.
+fn policy(policy: &str) -> String {
+    rule(&format!("host: reviews, trafficPolicy: {policy}"))
+}
+
+/// A DestinationRule.
+fn rule(spec: &str) -> String {
+    object("DestinationRule", "d", &format!("{{{spec}}}"))
+}
+
+/// All complaints but those about what is not enforced yet, which is of no matter here.
+fn found(text: &str) -> Vec<Diagnostic> {
+    let mut found = check(&[Source::new("f.yaml", text)], &Site::default()).diagnostics;
+    found.retain(|diagnostic| diagnostic.code != codes::NOT_ENFORCED);
+    found
+}
+
+fn place(marked: &str) -> (u32, u32, u32) {
+    let (before, rest) = marked.split_once('«').expect("a mark");
+    let (inside, _) = rest.split_once('»').expect("its end");
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().map_or(0, |line| line.chars().count()) + 1;
+    (line as u32, column as u32, inside.chars().count() as u32)
+}
+
+fn shown(text: &str, found: &[Diagnostic]) -> String {
+    render(found, &[Source::new("f.yaml", text)], false)
+}
+
+/// Every pair of every table.
+fn pairs() -> Vec<Pair> {
+    [references::pairs(), matches::pairs(), effects::pairs()].concat()
+}
+
+#[test]
+fn each_rule_fires_where_it_should_and_not_beside_it() {
+    let mut wrong = String::new();
+    for (code, fires, quiet) in pairs() {
+        let marked = format!("{WORLD}{fires}");
+        let text = marked.replace(['«', '»'], "");
+        let complaints = found(&text);
+        let places: Vec<_> =
+            complaints.iter().map(|d| (d.code, (d.primary.line, d.primary.column, d.primary.len))).collect();
+        if places != [(code, place(&marked))] {
+            wrong += &format!("{code} should fire once, at the mark:\n{fires}\n{}\n", shown(&text, &complaints));
+        }
+        let text = format!("{WORLD}{quiet}");
+        let complaints = found(&text);
+        if !complaints.is_empty() {
+            wrong += &format!("{code} should be quiet:\n{quiet}\n{}\n", shown(&text, &complaints));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+}
+
+#[test]
+fn every_rule_has_its_pair() {
+    let tried: BTreeSet<Code> = pairs().iter().map(|(code, ..)| *code).collect();
+    let rules: BTreeSet<Code> = codes::ALL.iter().map(|entry| entry.code).filter(|code| code.is_checked()).collect();
+    let without: Vec<String> = rules.difference(&tried).map(ToString::to_string).collect();
+    assert!(without.is_empty(), "rules without a pair: {without:?}");
+    let effects = rules.iter().filter(|code| code.to_string().as_str() >= "L0500").count();
+    assert!(effects >= 30 && rules.len() >= 60, "{effects} of {}", rules.len());
+}
+
+#[test]
+fn the_world_is_in_order() {
+    assert!(found(WORLD).is_empty());
+}

@@ -1,0 +1,323 @@
+//! What objects say of one another: L03xx.
+
+use leeboard_istio::codes::*;
+
+use crate::{Pair, entry, http, object, rule};
+
+const SUBSETS: &str = "host: reviews, subsets: [{name: v1, labels: {version: v1}}, {name: v2, labels: {version: v2}}]";
+
+fn to(destination: &str) -> String {
+    http(&format!("{{route: [{{destination: {destination}}}]}}"))
+}
+
+fn service(name: &str, namespace: &str, rest: &str) -> String {
+    format!("---\napiVersion: v1\nkind: Service\nmetadata: {{name: {name}, namespace: {namespace}}}\nspec: {rest}\n")
+}
+
+fn pod(name: &str, labels: &str) -> String {
+    format!(
+        "---\napiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, namespace: demo, labels: {labels}}}\n\
+         status: {{podIP: 10.9.0.1}}\n"
+    )
+}
+
+fn gateway(name: &str, hosts: &str) -> String {
+    let spec = format!(
+        "{{selector: {{istio: gw}}, servers: [{{port: {{number: 80, name: http, protocol: HTTP}}, hosts: [{hosts}]}}]}}"
+    );
+    object("Gateway", name, &spec)
+}
+
+/// A VirtualService of some gateways.
+fn bound(gateways: &str, host: &str, to: &str) -> String {
+    object(
+        "VirtualService",
+        "g",
+        &format!("{{hosts: [{host}], gateways: [{gateways}], http: [{{route: [{{destination: {to}}}]}}]}}"),
+    )
+}
+
+pub(crate) fn pairs() -> Vec<Pair> {
+    [hosts(), subsets_and_ports(), conflicts(), rules(), services()].concat()
+}
+
+fn hosts() -> Vec<Pair> {
+    let elsewhere = service("stock", "prod", "{clusterIP: 10.0.0.9, ports: [{name: http, port: 80}]}");
+    let private = |to: &str| {
+        object(
+            "ServiceEntry",
+            "inner.prod",
+            "{hosts: [inner.example.com], exportTo: ['.'], resolution: DNS, ports: [{number: 80, name: http, protocol: HTTP}]}",
+        )
+        .replace("'.'", to)
+    };
+    let claim = |gateways: &str| bound(gateways, "reviews", "{host: reviews}");
+    vec![
+        (UNKNOWN_HOST, to("{host: «reviewz»}"), to("{host: reviews}")),
+        (
+            UNKNOWN_HOST,
+            rule("host: «reveiws», trafficPolicy: {loadBalancer: {simple: RANDOM}}"),
+            rule("host: '*.demo.svc.cluster.local'"),
+        ),
+        (UNKNOWN_HOST, entry("mirror: {host: «nobody»}"), entry("mirror: {host: ratings, port: {number: 9080}}")),
+        (NEVER_EXPANDED, to("{host: «reviews.demo»}"), to("{host: reviews.demo.svc.cluster.local}")),
+        (
+            NEVER_EXPANDED,
+            elsewhere.clone() + &to("{host: «stock.prod»}"),
+            elsewhere + &to("{host: stock.prod.svc.cluster.local}"),
+        ),
+        (
+            NOT_EXPORTED,
+            private("'.'") + &to("{host: «inner.example.com»}"),
+            private("demo") + &to("{host: inner.example.com}"),
+        ),
+        (
+            ROUTED_ON_80_ONLY,
+            object(
+                "VirtualService",
+                "w",
+                "{hosts: [reviews, «api.example.com»], http: [{route: [{destination: {host: reviews}}]}]}",
+            ),
+            object("VirtualService", "w", "{hosts: [reviews], http: [{route: [{destination: {host: reviews}}]}]}"),
+        ),
+        (
+            UNKNOWN_GATEWAY,
+            gateway("edge", "'*'") + &claim("mesh, «egde»"),
+            gateway("edge", "'*'") + &claim("mesh, edge"),
+        ),
+        (
+            NOT_ON_GATEWAY,
+            gateway("edge", "shop.example.com") + &bound("edge", "«shop.example.org»", "{host: reviews}"),
+            gateway("edge", "'*.example.org'") + &bound("edge", "shop.example.org", "{host: reviews}"),
+        ),
+        (
+            NOT_FOR_INGRESS,
+            rule(SUBSETS)
+                + &to("{host: reviews, subset: v1}")
+                + &gateway("edge", "'*'")
+                + &bound("edge", "shop.example.com", "{host: «reviews»}"),
+            rule(SUBSETS)
+                + &to("{host: reviews, subset: v1}")
+                + &gateway("edge", "'*'")
+                + &bound("edge", "shop.example.com", "{host: reviews, subset: v2}"),
+        ),
+        (
+            SOURCE_CANNOT_SEE,
+            object(
+                "VirtualService",
+                "v",
+                "{hosts: [reviews], exportTo: ['.'], http: [{match: [{sourceNamespace: «other»}], route: [{destination: {host: reviews}}]}]}",
+            ),
+            object(
+                "VirtualService",
+                "v",
+                "{hosts: [reviews], exportTo: ['.', other], http: [{match: [{sourceNamespace: other}], route: [{destination: {host: reviews}}]}]}",
+            ),
+        ),
+        (
+            UNKNOWN_NAMESPACE,
+            object(
+                "VirtualService",
+                "v",
+                "{hosts: [reviews], exportTo: [«deno»], http: [{route: [{destination: {host: reviews}}]}]}",
+            ),
+            object(
+                "VirtualService",
+                "v",
+                "{hosts: [reviews], exportTo: [demo], http: [{route: [{destination: {host: reviews}}]}]}",
+            ),
+        ),
+    ]
+}
+
+fn subsets_and_ports() -> Vec<Pair> {
+    let two = |destination: &str| {
+        object(
+            "ServiceEntry",
+            "two",
+            "{hosts: [two.demo.svc.cluster.local], location: MESH_INTERNAL, resolution: STATIC, \
+             ports: [{number: 80, name: http, protocol: HTTP}, {number: 81, name: http-b, protocol: HTTP}], \
+             endpoints: [{address: 10.0.2.1}]}",
+        ) + &to(destination)
+    };
+    let tls = |protocol: &str, http: &str| {
+        object(
+            "ServiceEntry",
+            "tls",
+            &format!(
+                "{{hosts: [tls.example.com], resolution: DNS, ports: [{{number: 443, name: https, protocol: {protocol}}}]}}"
+            ),
+        ) + &object(
+            "VirtualService",
+            "t",
+            &format!("{{hosts: [tls.example.com], {http}: [{{route: [{{destination: {{host: tls.example.com}}}}]}}]}}"),
+        )
+    };
+    vec![
+        (
+            UNKNOWN_SUBSET,
+            rule(SUBSETS) + &to("{host: reviews, subset: «v3»}"),
+            rule(SUBSETS) + &to("{host: reviews, subset: v2}"),
+        ),
+        (UNKNOWN_SUBSET, to("{host: reviews, subset: «v1»}"), rule(SUBSETS) + &to("{host: reviews, subset: v1}")),
+        (UNKNOWN_PORT, to("{host: ratings, port: {number: «8080»}}"), to("{host: ratings, port: {number: 9080}}")),
+        (PORT_NOT_NAMED, to("{host: «ratings»}"), to("{host: ratings, port: {number: 9080}}")),
+        (PORT_NOT_NAMED, two("{host: «two»}"), two("{host: two, port: {number: 81}}")),
+        (
+            SUBSET_SELECTS_NOTHING,
+            rule("host: reviews, subsets: [{name: v1, labels: {version: «v11»}}]"),
+            rule("host: reviews, subsets: [{name: v1, labels: {version: v1}}]"),
+        ),
+        (
+            SUBSET_SELECTS_NOTHING,
+            rule("host: reviews, subsets: [{name: v1, labels: {«versoin»: v1}}]"),
+            rule("host: ratings, subsets: [{name: v1, labels: {version: v1}}]"),
+        ),
+        (NOT_HTTP, tls("TLS", "«http»"), tls("HTTP", "http")),
+    ]
+}
+
+fn conflicts() -> Vec<Pair> {
+    let claim = |name: &str, host: &str| {
+        object(
+            "VirtualService",
+            name,
+            &format!(
+                "{{hosts: [{host}], http: [{{route: [{{destination: {{host: reviews.demo.svc.cluster.local, port: {{number: 80}}}}}}]}}]}}"
+            ),
+        )
+    };
+    let sidecar = |name: &str, selector: &str| {
+        object("Sidecar", name, &format!("{{{selector}outboundTrafficPolicy: {{mode: ALLOW_ANY}}}}"))
+    };
+    let named = |name: &str| sidecar(name, "").replace(&format!("name: {name}"), &format!("name: «{name}»"));
+    vec![
+        (
+            HOST_CONFLICT,
+            claim("a", "reviews") + &claim("b", "«reviews»"),
+            claim("a", "reviews") + &claim("b", "ratings"),
+        ),
+        (
+            SIDECAR_CONFLICT,
+            sidecar("a", "") + &named("b"),
+            sidecar("a", "") + &sidecar("b", "workloadSelector: {labels: {app: x}}, "),
+        ),
+        (
+            GATEWAY_CONFLICT,
+            gateway("a", "'*'") + &gateway("b", "«x.example.com»"),
+            gateway("a", "y.example.com") + &gateway("b", "x.example.com"),
+        ),
+        (
+            PROTOCOL_CONFLICT,
+            object(
+                "ServiceEntry",
+                "p",
+                "{hosts: [reviews.demo.svc.cluster.local], location: MESH_INTERNAL, resolution: STATIC, ports: [{number: 80, name: tls, protocol: «TLS»}], endpoints: [{address: 10.0.0.4}]}",
+            ),
+            object(
+                "ServiceEntry",
+                "p",
+                "{hosts: [reviews.demo.svc.cluster.local], location: MESH_INTERNAL, resolution: STATIC, ports: [{number: 80, name: http, protocol: HTTP}], endpoints: [{address: 10.0.0.4}]}",
+            ),
+        ),
+    ]
+}
+
+fn rules() -> Vec<Pair> {
+    let named = |name: &str, spec: &str| object("DestinationRule", name, &format!("{{{spec}}}"));
+    let lb = "trafficPolicy: {loadBalancer: {simple: RANDOM}}";
+    let selected = "workloadSelector: {matchLabels: {app: order}}";
+    vec![
+        (
+            POLICY_DROPPED,
+            named("a", &format!("host: reviews, {lb}"))
+                + &named("b", "host: reviews, «trafficPolicy»: {loadBalancer: {simple: RANDOM}}"),
+            named("a", &format!("host: reviews, {lb}")) + &named("b", &format!("host: ratings, {lb}")),
+        ),
+        (
+            POLICY_DROPPED,
+            named("a", SUBSETS) + &named("b", "host: reviews, subsets: [{name: «v1», labels: {version: v1}}]"),
+            named("a", SUBSETS) + &named("b", "host: reviews, subsets: [{name: v3, labels: {version: v3}}]"),
+        ),
+        (
+            RULE_SHADOWED,
+            named("a", &format!("host: reviews, {lb}")) + &named("b.other", &format!("host: «'*.local'», {lb}")),
+            named("a", &format!("host: reviews, {lb}"))
+                + &named("b.other", &format!("host: '*.other.svc.cluster.local', {lb}"))
+                + &service("x", "other", "{ports: [{name: http, port: 80}]}"),
+        ),
+        (
+            RULE_HIDDEN_BY_SELECTOR,
+            named("a", SUBSETS)
+                + &named("b", &format!("host: reviews, «workloadSelector»: {{matchLabels: {{app: order}}}}, {lb}")),
+            named("a", SUBSETS) + &named("b", &format!("{SUBSETS}, {selected}, {lb}")),
+        ),
+        (
+            UNKNOWN_DELEGATE,
+            http("{delegate: {name: «parts»}}"),
+            http("{delegate: {name: parts}}")
+                + &object("VirtualService", "parts", "{http: [{route: [{destination: {host: reviews}}]}]}"),
+        ),
+        (
+            DELEGATE_DROPPED,
+            http("{match: [{uri: {prefix: /a}}], delegate: {name: parts}}")
+                + &object(
+                    "VirtualService",
+                    "parts",
+                    "{http: [{match: [{«uri»: {prefix: /b}}], route: [{destination: {host: reviews}}]}]}",
+                ),
+            http("{match: [{uri: {prefix: /a}}], delegate: {name: parts}}")
+                + &object(
+                    "VirtualService",
+                    "parts",
+                    "{http: [{match: [{uri: {prefix: /a/b}}], route: [{destination: {host: reviews}}]}]}",
+                ),
+        ),
+        (
+            UNUSED_DELEGATE,
+            object("VirtualService", "parts", "{http: [{route: [{destination: {host: reviews}}]}]}")
+                .replace("name: parts", "name: «parts»"),
+            http("{delegate: {name: parts}}")
+                + &object("VirtualService", "parts", "{http: [{route: [{destination: {host: reviews}}]}]}"),
+        ),
+    ]
+}
+
+fn services() -> Vec<Pair> {
+    let selecting = |labels: &str| {
+        pod("p-1", "{app: stock, version: v1}")
+            + &object(
+                "ServiceEntry",
+                "s",
+                &format!(
+                    "{{hosts: [stock.example.com], resolution: STATIC, ports: [{{number: 80, name: http, protocol: HTTP}}], workloadSelector: {{labels: {labels}}}}}"
+                ),
+            )
+    };
+    let tcp = |rest: &str| {
+        object(
+            "ServiceEntry",
+            "t",
+            &format!("{{hosts: [db.example.com], resolution: DNS, ports: [{{number: 6000, name: tcp, protocol: {rest}"),
+        )
+    };
+    vec![
+        (SELECTS_NOBODY, selecting("{app: «stok»}"), selecting("{app: stock}")),
+        (
+            SELECTS_NOBODY,
+            pod("p-1", "{app: stock}") + &entry("match: [{sourceLabels: {app: «stokc»}}]"),
+            pod("p-1", "{app: stock}") + &entry("match: [{sourceLabels: {app: stock}}]"),
+        ),
+        (ADDRESSES_NEEDED, tcp("«TCP»}]}"), tcp("TCP}], addresses: [10.1.1.1]}")),
+        (
+            PORT_NAME,
+            service("a", "demo", "{clusterIP: 10.0.0.9, ports: [{name: «web», port: 80}]}"),
+            service("a", "demo", "{clusterIP: 10.0.0.9, ports: [{name: http-web, port: 80}]}"),
+        ),
+        (
+            EXTERNAL_NAME_PORT,
+            service("a", "demo", "{type: ExternalName, externalName: a.example.com, ports: [{name: «web», port: 80}]}"),
+            service("a", "demo", "{type: ExternalName, externalName: a.example.com, ports: [{name: http, port: 80}]}"),
+        ),
+    ]
+}

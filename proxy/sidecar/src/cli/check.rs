@@ -1,0 +1,191 @@
+//! `leeboard check`: every mistake of a configuration in one run.
+
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use leeboard_istio::check::{Checked, check};
+use leeboard_istio::compile::Site;
+use leeboard_istio::diagnostic::{Diagnostic, Severity};
+use leeboard_istio::{render, to_github, to_json, to_sarif};
+use leeboard_policy::cluster::Workload;
+
+use super::version::VERSION;
+use crate::bootstrap::{COULD_NOT, DONE, FINDINGS};
+use crate::discovery::files::{Files, Reading};
+
+/// The flags of `leeboard check`.
+#[derive(Args, Debug)]
+pub(crate) struct CheckArgs {
+    /// Files, and folders that are searched for *.yaml, *.yml and *.json.
+    #[arg(value_name = "PATH", required = true)]
+    paths: Vec<PathBuf>,
+    /// How mistakes are printed.
+    #[arg(long, env = "LEEBOARD_FORMAT", value_enum, default_value_t = Format::Human)]
+    format: Format,
+    /// What fails the check besides errors.
+    #[arg(long, env = "LEEBOARD_DENY", value_enum, value_name = "WHAT")]
+    deny: Option<Deny>,
+    /// The namespace of objects that name none.
+    #[arg(long, env = "LEEBOARD_NAMESPACE", value_name = "NS", default_value = "default")]
+    namespace: String,
+    /// A file with Istio's MeshConfig: settings of the whole mesh.
+    #[arg(long, env = "LEEBOARD_MESH_CONFIG", value_name = "FILE")]
+    mesh_config: Option<PathBuf>,
+    /// The end of every cluster service's name.
+    #[arg(long, env = "LEEBOARD_CLUSTER_DOMAIN", value_name = "DOMAIN", default_value = "cluster.local")]
+    cluster_domain: String,
+}
+
+/// How mistakes are printed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum Format {
+    /// As a compiler does, with the lines they are on.
+    Human,
+    /// An array of objects.
+    Json,
+    /// Annotations of a GitHub workflow.
+    Github,
+    /// SARIF 2.1.0, which code scanners exchange.
+    Sarif,
+}
+
+/// What fails the check besides errors.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum Deny {
+    /// Warnings, too.
+    Warnings,
+}
+
+/// Checks and prints; the process' exit code: 0 when all is well, 1 when something is to be mended, 2 when it could not be done.
+pub(crate) fn run(args: &CheckArgs, out: &mut dyn Write, complaints: &mut dyn Write) -> u8 {
+    let reading = Files::new(args.paths.clone()).with_mesh(args.mesh_config.clone()).read().unwrap_or_default();
+    if !reading.complaints.is_empty() {
+        let _ = complaints.write_all(render(&reading.complaints, &reading.sources, false).as_bytes());
+        return COULD_NOT;
+    }
+    let site = Site {
+        workload: Workload { namespace: args.namespace.as_str().into(), ..Workload::default() },
+        cluster_domain: args.cluster_domain.as_str().into(),
+        ..Site::default()
+    };
+    let checked = check(&reading.sources, &site);
+    match print(args.format, &checked, &reading, out, complaints) {
+        Ok(()) => verdict(&checked.diagnostics, args.deny),
+        // Where it goes may be closed already, and there is nobody else to tell.
+        Err(_) => COULD_NOT,
+    }
+}
+
+fn verdict(diagnostics: &[Diagnostic], deny: Option<Deny>) -> u8 {
+    let worst = diagnostics.iter().map(|diagnostic| diagnostic.severity).min();
+    match worst {
+        Some(Severity::Error) => FINDINGS,
+        Some(Severity::Warning) if deny == Some(Deny::Warnings) => FINDINGS,
+        _ => DONE,
+    }
+}
+
+fn print(
+    format: Format,
+    checked: &Checked,
+    reading: &Reading,
+    out: &mut dyn Write,
+    complaints: &mut dyn Write,
+) -> io::Result<()> {
+    let diagnostics = &checked.diagnostics;
+    match format {
+        Format::Human => {
+            let colour = io::stdout().is_terminal();
+            out.write_all(render(diagnostics, &reading.sources, colour).as_bytes())?;
+            writeln!(complaints, "{}", summary(checked, reading.sources.len()))
+        }
+        Format::Json => writeln!(out, "{:#}", to_json(diagnostics)),
+        Format::Github => out.write_all(to_github(diagnostics).as_bytes()),
+        Format::Sarif => writeln!(out, "{:#}", to_sarif(diagnostics, VERSION)),
+    }
+}
+
+fn summary(checked: &Checked, files: usize) -> String {
+    let count = |severity| checked.diagnostics.iter().filter(|diagnostic| diagnostic.severity == severity).count();
+    let number = |n: usize, noun: &str| format!("{n} {noun}{}", if n == 1 { "" } else { "s" });
+    let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
+    let looked_at = format!("{} in {}", number(checked.objects, "object"), number(files, "file"));
+    if errors + warnings == 0 {
+        return format!("{looked_at}: all is well");
+    }
+    let first = checked.diagnostics.iter().min_by_key(|diagnostic| diagnostic.severity);
+    let about = first.map_or_else(String::new, |first| format!("; `leeboard help {}` says more", first.code));
+    format!("{looked_at}: {}, {}{about}", number(errors, "error"), number(warnings, "warning"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::{Cli, Verb};
+
+    const GOOD: &str = "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: a}\nspec:\n  \
+                        hosts: [a.example.com]\n  resolution: DNS\n  ports: [{number: 80, name: http, protocol: HTTP}]\n";
+    const WARNING: &str = "---\napiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: a}\nspec:\n  \
+                           host: b.example.com\n";
+    const ERROR: &str =
+        "---\napiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: b}\nspec: {}\n";
+
+    fn checked(line: &str, text: &str) -> (u8, String, String) {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a.yaml");
+        fs::write(&file, text).unwrap();
+        let line = format!("leeboard check {}", line.replace("FILE", file.to_str().unwrap()));
+        let Verb::Check(args) = Cli::try_parse_from(line.split_whitespace()).unwrap().verb else { panic!("check") };
+        let (mut out, mut complaints) = (Vec::new(), Vec::new());
+        let code = run(&args, &mut out, &mut complaints);
+        (code, String::from_utf8(out).unwrap(), String::from_utf8(complaints).unwrap())
+    }
+
+    #[test]
+    fn exit_codes() {
+        let warned = [GOOD, WARNING].concat();
+        let failed = [GOOD, WARNING, ERROR].concat();
+        for (line, text, code) in [
+            ("FILE", GOOD, DONE),
+            ("FILE --deny warnings", GOOD, DONE),
+            ("FILE", &*warned, DONE),
+            ("FILE --deny warnings", &*warned, FINDINGS),
+            ("FILE", &*failed, FINDINGS),
+            ("FILE --format json", &*failed, FINDINGS),
+            ("/no/such/folder", GOOD, COULD_NOT),
+            ("FILE /no/such/folder", GOOD, COULD_NOT),
+        ] {
+            let (found, out, complaints) = checked(line, text);
+            assert_eq!(found, code, "{line}: {out}{complaints}");
+        }
+    }
+
+    #[test]
+    fn every_format_tells_of_every_mistake() {
+        let failed = [GOOD, WARNING, ERROR].concat();
+        let (_, out, complaints) = checked("FILE", &failed);
+        assert!(out.contains("error[L0103]") && out.contains("warning[L0301, IST0174]"), "{out}");
+        assert!(complaints.contains("3 objects in 1 file: 1 error, 1 warning; `leeboard help L0103`"), "{complaints}");
+        let (_, out, _) = checked("FILE --format json", &failed);
+        let json: serde_json::Value = serde_json::from_str(&out).unwrap();
+        assert_eq!(json.as_array().map(Vec::len), Some(2));
+        let (_, out, _) = checked("FILE --format github", &failed);
+        assert_eq!(out.lines().filter(|line| line.starts_with("::")).count(), 2, "{out}");
+        let (_, out, _) = checked("FILE --format sarif", &failed);
+        let sarif: serde_json::Value = serde_json::from_str(&out).unwrap();
+        assert_eq!(sarif["runs"][0]["results"].as_array().map(Vec::len), Some(2));
+    }
+
+    #[test]
+    fn lines_that_are_refused() {
+        for line in ["", "FILE --format xml", "FILE --deny infos"] {
+            let line = format!("leeboard check {line}");
+            assert!(Cli::try_parse_from(line.split_whitespace()).is_err(), "{line}");
+        }
+    }
+}
