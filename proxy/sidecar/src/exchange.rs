@@ -109,7 +109,7 @@ fn keep(lane: &Lane, exchange: &Exchange) -> usize {
 }
 
 /// Passes an endpoint's response on.
-fn forward(answered: Answered, head: &RequestHead, mut ledger: Ledger) -> Answer {
+fn forward(answered: Answered, head: &RequestHead, mut ledger: Box<Ledger>) -> Answer {
     let Answered { mut response, lease, far, service_time } = answered;
     let keeps = peer_keeps(&response.fields);
     let protocol = response.fields.text(Name::Upgrade).map(str::to_owned);
@@ -135,7 +135,7 @@ fn forward(answered: Answered, head: &RequestHead, mut ledger: Ledger) -> Answer
 }
 
 /// Gives the proxy's own answer.
-fn answer(reply: &Reply, head: &RequestHead, mut ledger: Ledger) -> Answer {
+fn answer(reply: &Reply, head: &RequestHead, mut ledger: Box<Ledger>) -> Answer {
     let caller = ledger.caller;
     let (mut response, words) = own(reply, ledger.exchange(), head, &caller);
     ledger.status = response.status;
@@ -146,25 +146,25 @@ fn answer(reply: &Reply, head: &RequestHead, mut ledger: Ledger) -> Answer {
         ledger.lane.telemetry.fault(&route.name, FaultKind::Abort);
     }
     mark_close(&mut response, &ledger);
-    Answer::of(response, DownBody::Own(Some(words), Some(Box::new(ledger))))
+    Answer::of(response, DownBody::Own(Some(words), Some(ledger)))
 }
 
 /// Answers what could not be admitted.
-fn refuse(mut ledger: Ledger, bad: BadRequest) -> Answer {
+fn refuse(mut ledger: Box<Ledger>, bad: BadRequest) -> Answer {
     let said = Verdict::Bad(bad).answer(false);
     ledger.lane.telemetry.bad_request(said.reason);
     ledger.status = said.status;
     ledger.flags = said.flags;
     ledger.details = Some(said.details.clone());
-    Answer::of(refusal(&said), DownBody::Own(None, Some(Box::new(ledger))))
+    Answer::of(refusal(&said), DownBody::Own(None, Some(ledger)))
 }
 
 /// Nobody reads this answer: the caller broke off in the middle of its request. Envoy logs status 0 and `DC`.
-fn gone(mut ledger: Ledger) -> Answer {
+fn gone(mut ledger: Box<Ledger>) -> Answer {
     ledger.flags = Flags::DOWNSTREAM_TERMINATED;
     let mut fields = Fields::default();
     fields.put(Name::Connection, b"close");
-    Answer { status: 400, fields, body: DownBody::Own(None, Some(Box::new(ledger))) }
+    Answer { status: 400, fields, body: DownBody::Own(None, Some(ledger)) }
 }
 
 /// While this side drains, every HTTP/1 answer says that its connection ends.

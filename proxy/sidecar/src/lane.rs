@@ -15,6 +15,7 @@ use leeboard_policy::live::Live;
 use leeboard_policy::outlier::OutlierEvent;
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use crate::alarm::Alarms;
 use crate::clock::Clock;
 use crate::drain::Traffic;
 use crate::exchange::head::RequestHead;
@@ -27,6 +28,8 @@ use crate::telemetry::record::{Destination, Reporter};
 use crate::upstream::connect::SWEEP;
 use crate::upstream::pool::Pool;
 
+/// After how many sweeps half of the alarms that nobody needs are let go.
+const FORGET: u64 = 10;
 /// The most callers that are remembered.
 const PEERS: usize = 256;
 /// The most destinations that are remembered; beyond it all are found again.
@@ -47,6 +50,8 @@ pub(crate) struct Lane {
     pub(crate) traffic: Arc<Traffic>,
     /// The callers' connections.
     pub(crate) talks: Talks,
+    /// Timers to borrow.
+    pub(crate) alarms: Alarms,
     destinations: RefCell<FxHashMap<(u64, usize), Arc<Destination>>>,
     /// What this workload's proxy tells the next one.
     introduction: Option<String>,
@@ -77,6 +82,7 @@ impl Lane {
             no_route: "".into(),
             traffic,
             talks: Talks::default(),
+            alarms: Alarms::default(),
             nowhere: Arc::new(nowhere),
             shared,
         })
@@ -185,7 +191,7 @@ impl Lane {
         let mut ticks = tokio::time::interval(SWEEP);
         let mut swept: Option<Arc<Live>> = None;
         let mut wanted = FxHashSet::default();
-        loop {
+        for turn in 1_u64.. {
             ticks.tick().await;
             let (now, live) = (self.clock.now(), self.live());
             if !swept.as_ref().is_some_and(|before| Arc::ptr_eq(before, &live)) {
@@ -196,6 +202,9 @@ impl Lane {
             self.pool.sweep(now, &wanted);
             self.talks.hurry(now, self.shared.settings.header_timeout);
             self.telemetry.tick(self.clock.wall());
+            if turn.is_multiple_of(FORGET) {
+                self.alarms.forget();
+            }
         }
     }
 }

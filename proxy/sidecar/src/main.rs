@@ -1,6 +1,7 @@
 //! The `leeboard` binary: Istio's traffic management beside one application, with no control plane.
 
 mod admin;
+mod alarm;
 mod bootstrap;
 mod cli;
 mod clock;

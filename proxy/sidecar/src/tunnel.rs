@@ -71,7 +71,7 @@ pub(crate) type Far = (Metered, Bytes);
 /// A tunnel, and the exchange that it belongs to. Dropping it ends both.
 pub(crate) struct Tunnel {
     far: Option<Far>,
-    ledger: Ledger,
+    ledger: Box<Ledger>,
     /// Holds the endpoint's connection, its place, and whatever limits count. It goes back to no pool.
     _lease: Lease,
     up: Cell<u64>,
@@ -88,7 +88,7 @@ enum Broken {
 
 impl Tunnel {
     /// Takes over an exchange whose answer opens a tunnel.
-    pub(crate) fn new(far: Far, ledger: Ledger, lease: Lease) -> Self {
+    pub(crate) fn new(far: Far, ledger: Box<Ledger>, lease: Lease) -> Self {
         Self { far: Some(far), ledger, _lease: lease, up: Cell::new(0), down: Cell::new(0), over: false }
     }
 

@@ -12,9 +12,8 @@ use leeboard_policy::live::LiveCluster;
 use leeboard_policy::request::{Head, Tunnel};
 use leeboard_policy::snapshot::split_authority;
 use leeboard_policy::step::{Attempt, Outcome, Step};
-use leeboard_policy::time::{Span, Time};
+use leeboard_policy::time::Span;
 use leeboard_policy::verdict::Failure;
-use tokio::time::Sleep;
 
 use super::answer::response_head;
 use super::copies;
@@ -96,7 +95,7 @@ impl Attempting {
             grpc: ledger.exchange().is_grpc(),
         };
         let body = ledger.upload.as_ref().map_or(UpBody::Empty, |upload| UpBody::Upload(upload.reader()));
-        let sent = under_timers(lease.send(&departure, body), ledger).await;
+        let sent = under_timers(pin!(lease.send(&departure, body)), ledger).await;
         note_received(ledger);
         match sent {
             Err(step) => Ok(step),
@@ -131,7 +130,7 @@ impl Attempting {
     ) -> Result<Lease, Step> {
         let endpoint = match &attempt.endpoint {
             Some(endpoint) => endpoint.clone(),
-            None => self.original(head, ledger).await?,
+            None => Box::pin(self.original(head, ledger)).await?,
         };
         let lane = ledger.lane.clone();
         let live = ledger.exchange().live().clone();
@@ -146,7 +145,12 @@ impl Attempting {
             passing: attempt.endpoint.is_none(),
             now: lane.clock.now(),
         };
-        match under_timers(lane.pool.acquire(&ask, &lane.telemetry), ledger).await? {
+        if let Some(lease) = lane.pool.idle(&ask) {
+            return Ok(lease);
+        }
+        // It is rare, and large.
+        let mut making = Box::pin(lane.pool.acquire(&ask, &lane.telemetry));
+        match under_timers(making.as_mut(), ledger).await? {
             Ok(lease) => Ok(lease),
             Err(error) => Err(unconnected(error, ledger)),
         }
@@ -158,7 +162,7 @@ impl Attempting {
         let (host, port) = split_authority(authority);
         let (host, port) = (host.into_owned(), port.unwrap_or(80));
         let lane = ledger.lane.clone();
-        let addresses = under_timers(lane.resolve(&host), ledger).await?;
+        let addresses = under_timers(pin!(lane.resolve(&host)), ledger).await?;
         let error = |failure, words: &str| ConnectError { failure, words: words.into() };
         let Some(ip) = addresses.first() else {
             return Err(unconnected(error(Failure::Dns, "the name has no address"), ledger));
@@ -232,9 +236,7 @@ fn note_received(ledger: &mut Ledger) {
 }
 
 /// Does a piece of an attempt until it is done, or until the policy's next tick decides otherwise.
-async fn under_timers<T>(work: impl Future<Output = T>, ledger: &mut Ledger) -> Result<T, Step> {
-    let mut work = pin!(work);
-    let mut timer: Option<(Time, Pin<Box<Sleep>>)> = None;
+async fn under_timers<T>(mut work: Pin<&mut impl Future<Output = T>>, ledger: &mut Ledger) -> Result<T, Step> {
     poll_fn(move |cx| {
         if let Poll::Ready(done) = work.as_mut().poll(cx) {
             return Poll::Ready(Ok(done));
@@ -245,11 +247,7 @@ async fn under_timers<T>(work: impl Future<Output = T>, ledger: &mut Ledger) -> 
             note_received(ledger);
         }
         let Some((at, _)) = ledger.exchange().next_tick() else { return Poll::Pending };
-        let (_, sleep) = match &mut timer {
-            Some(armed) if armed.0 == at => armed,
-            other => other.insert((at, Box::pin(tokio::time::sleep_until(ledger.lane.clock.instant(at))))),
-        };
-        std::task::ready!(sleep.as_mut().poll(cx));
+        std::task::ready!(ledger.poll_until(at, cx));
         let now = ledger.lane.clock.now().max(at);
         Poll::Ready(Err(ledger.exchange_mut().woke(now)))
     })

@@ -6,9 +6,8 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use leeboard_policy::step::End;
-use leeboard_policy::time::Span;
+use leeboard_policy::time::{Span, Time};
 use leeboard_policy::verdict::Failure;
-use tokio::time::Sleep;
 
 use super::answer::grpc_status_of;
 use super::ledger::Ledger;
@@ -48,9 +47,9 @@ impl std::error::Error for Broken {}
 
 /// An endpoint's body under way.
 pub(crate) struct Download {
-    ledger: Ledger,
+    ledger: Box<Ledger>,
     lease: Option<Lease>,
-    timeout: Option<Pin<Box<Sleep>>>,
+    deadline: Option<Time>,
     peer_keeps: Option<Span>,
     over: bool,
     broken: Option<Broken>,
@@ -58,24 +57,26 @@ pub(crate) struct Download {
 
 impl Download {
     /// Takes over an exchange whose response head has been passed on.
-    pub(crate) fn new(ledger: Ledger, lease: Lease, peer_keeps: Option<Span>) -> Self {
+    pub(crate) fn new(ledger: Box<Ledger>, lease: Lease, peer_keeps: Option<Span>) -> Self {
         let deadline = ledger.exchange.as_ref().and_then(|exchange| exchange.deadline());
-        let timeout = deadline.map(|at| Box::pin(tokio::time::sleep_until(ledger.lane.clock.instant(at))));
-        Self { ledger, lease: Some(lease), timeout, peer_keeps, over: false, broken: None }
+        Self { ledger, lease: Some(lease), deadline, peer_keeps, over: false, broken: None }
     }
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         if let Some(broken) = self.broken.take() {
             return Poll::Ready(Some(Err(broken)));
         }
-        if let Some(timeout) = &mut self.timeout
-            && timeout.as_mut().poll(cx).is_ready()
-        {
-            self.end(End::TimedOut);
-            return self.break_off(Broken::TimedOut, cx);
-        }
         let Some(lease) = &mut self.lease else { return Poll::Ready(None) };
-        match std::task::ready!(lease.poll_frame(cx)) {
+        let frame = lease.poll_frame(cx);
+        if let Some(deadline) = self.deadline {
+            // A body that always has more never waits for its timer.
+            let over = frame.is_ready() && self.ledger.lane.clock.now() >= deadline;
+            if over || (frame.is_pending() && self.ledger.poll_until(deadline, cx).is_ready()) {
+                self.end(End::TimedOut);
+                return self.break_off(Broken::TimedOut, cx);
+            }
+        }
+        match std::task::ready!(frame) {
             None => {
                 self.end(End::Complete { grpc_status: None });
                 Poll::Ready(None)

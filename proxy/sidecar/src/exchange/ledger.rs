@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::SystemTime;
 
 use leeboard_policy::cluster::Workload;
@@ -13,6 +14,7 @@ use leeboard_policy::time::{Span, Time};
 use leeboard_policy::verdict::Flags;
 
 use super::head::{Caller, RequestHead};
+use crate::alarm::Alarm;
 use crate::drain::{Side, UnderWay};
 use crate::fields::Name;
 use crate::lane::Lane;
@@ -45,6 +47,7 @@ pub(crate) struct Ledger {
     began: Time,
     began_wall: SystemTime,
     head: Option<Box<LoggedHead>>,
+    alarm: Option<Alarm>,
     _under_way: UnderWay,
 }
 
@@ -56,9 +59,9 @@ impl Ledger {
         reporter: Reporter,
         version: http::Version,
         began: Time,
-    ) -> Self {
+    ) -> Box<Self> {
         let under_way = lane.traffic.exchange();
-        Self {
+        Box::new(Self {
             exchange: None,
             upload: None,
             caller,
@@ -81,8 +84,9 @@ impl Ledger {
             began_wall: lane.clock.wall_at(began),
             head: None,
             lane,
+            alarm: None,
             _under_way: under_way,
-        }
+        })
     }
 
     /// Notes what was asked for.
@@ -123,6 +127,12 @@ impl Ledger {
         self.exchange.as_mut().expect("an admitted request has an exchange")
     }
 
+    /// Waits until a moment, which may be another each time.
+    pub(crate) fn poll_until(&mut self, at: Time, cx: &mut Context<'_>) -> Poll<()> {
+        let lane = &self.lane;
+        self.alarm.get_or_insert_with(|| lane.alarms.take(&lane.clock, at)).poll_until(&lane.clock, at, cx)
+    }
+
     /// Whether an HTTP/1 answer says that its connection ends; HTTP/2 has GOAWAY for that.
     pub(crate) fn closes(&self) -> bool {
         self.version < http::Version::HTTP_2 && self.lane.shared.drain.says_close(side(self.reporter))
@@ -153,6 +163,9 @@ impl Drop for Ledger {
     fn drop(&mut self) {
         if let Some(upload) = &self.upload {
             upload.abandon();
+        }
+        if let Some(alarm) = self.alarm.take() {
+            self.lane.alarms.put(alarm);
         }
         let mut exchange = self.exchange.take();
         for event in exchange.as_mut().map(Exchange::take_events).unwrap_or_default() {

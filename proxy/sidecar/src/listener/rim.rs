@@ -35,7 +35,16 @@ pub(super) struct Door {
     caller: Caller,
 }
 
-type Answering = Pin<Box<dyn Future<Output = Result<Answer, Infallible>>>>;
+/// A request that is being answered.
+pub(super) struct Answering(Pin<Box<dyn Future<Output = Answer>>>);
+
+impl Future for Answering {
+    type Output = Result<Answer, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.as_mut().poll(cx).map(Ok)
+    }
+}
 
 impl Service<Arrival> for Door {
     type Response = Answer;
@@ -47,8 +56,7 @@ impl Service<Arrival> for Door {
     }
 
     fn call(&mut self, arrival: Arrival) -> Answering {
-        let answering = serve(self.lane.clone(), self.entrance, self.caller, arrival);
-        Box::pin(async { Ok(answering.await) })
+        Answering(Box::pin(serve(self.lane.clone(), self.entrance, self.caller, arrival)))
     }
 }
 
@@ -67,7 +75,7 @@ impl<S> Layer<S> for Isolation {
 #[derive(Clone)]
 pub(super) struct Isolated<S>(S);
 
-/// A request that is being answered.
+/// A future behind [`Isolation`].
 pub(super) struct Isolating<F>(F);
 
 impl<S, F> Service<Arrival> for Isolated<S>

@@ -85,6 +85,18 @@ impl Pool {
         }
     }
 
+    /// A connection that is there already.
+    pub(crate) fn idle(&self, ask: &Ask<'_>) -> Option<Lease> {
+        if ask.fresh {
+            return None;
+        }
+        if ask.cluster.limits().connections.is_some() {
+            return self.shared_pool(ask.cluster).idle(ask);
+        }
+        let connection = self.shelf.borrow_mut().take(ask)?;
+        Some(Lease::new(connection, ask, Home::Worker(self.shelf.clone()), true))
+    }
+
     /// A connection for one request.
     pub(crate) async fn acquire(&self, ask: &Ask<'_>, telemetry: &WorkerTelemetry) -> Result<Lease, ConnectError> {
         let counters = || self.counters(ask, telemetry);

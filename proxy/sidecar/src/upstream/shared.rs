@@ -12,7 +12,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use tokio::sync::oneshot;
 
 use super::connect::ConnectError;
-use super::pool::{Ask, Home, Lease, make, stream_of};
+use super::pool::{Ask, Home, Lease, make};
 use super::shelf::{Connection, Shelf};
 use crate::telemetry::worker::PoolCounters;
 
@@ -50,6 +50,16 @@ enum Look {
 }
 
 impl SharedPool {
+    /// A connection that is there already. Nobody passes those who wait.
+    pub(super) fn idle(self: &Arc<Self>, ask: &Ask<'_>) -> Option<Lease> {
+        let mut state = self.lock();
+        if !state.line.is_empty() || state.called > 0 {
+            return None;
+        }
+        let connection = state.shelf.take(ask)?;
+        Some(Lease::new(connection, ask, Home::Cluster(self.clone()), true))
+    }
+
     /// A connection, the right to make one, or a wait in line for either.
     pub(super) async fn acquire(
         self: &Arc<Self>,
@@ -91,15 +101,10 @@ impl SharedPool {
             None if state.line.is_empty() && state.called == 0 => {}
             None => return Look::Wait,
         }
-        let endpoint = ask.endpoint.id();
-        if !ask.fresh {
-            if ask.http2 {
-                if let Some(many) = state.shelf.take_stream(endpoint, ask.settings.max_requests) {
-                    return Look::Ready(stream_of(many, ask.now));
-                }
-            } else if let Some(connection) = state.shelf.take_one(endpoint, ask.now) {
-                return Look::Ready(connection);
-            }
+        if !ask.fresh
+            && let Some(connection) = state.shelf.take(ask)
+        {
+            return Look::Ready(connection);
         }
         let full =
             ask.cluster.limits().connections.is_some_and(|most| ask.cluster.counts.current(Limit::Connections) >= most);

@@ -10,6 +10,7 @@ use leeboard_policy::time::{Span, Time};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::http1::One;
+use super::pool::{Ask, stream_of};
 use super::socket::{Meter, Metered};
 use super::upload::UpBody;
 
@@ -109,15 +110,21 @@ pub(crate) struct Shelf {
     many: FxHashMap<EndpointId, Vec<Arc<Many>>>,
 }
 
-/// Below this age a connection is taken as it is: the runtime has just looked at it.
-const TRUSTED: Span = Span::from_millis(1);
-
 impl Shelf {
+    /// A connection that can take this request.
+    pub(super) fn take(&mut self, ask: &Ask<'_>) -> Option<Connection> {
+        let endpoint = ask.endpoint.id();
+        if ask.http2 {
+            return self.take_stream(endpoint, ask.settings.max_requests).map(|many| stream_of(many, ask.now));
+        }
+        self.take_one(endpoint, ask.now)
+    }
+
     /// An idle HTTP/1 connection, the one used last first. Envoy: LIFO, so that the others age out.
     pub(super) fn take_one(&mut self, endpoint: EndpointId, now: Time) -> Option<Connection> {
         let idle = self.ones.get_mut(&endpoint)?;
         while let Some(connection) = idle.pop() {
-            if connection.usable(now) {
+            if connection.fresh(now) {
                 return Some(connection);
             }
         }
@@ -175,19 +182,14 @@ impl Shelf {
 }
 
 impl Connection {
-    /// Neither closed nor too old.
+    /// Not too old, and nothing has come from the peer, nor its end, that the runtime has heard of.
     fn fresh(&self, now: Time) -> bool {
         let open = match &self.wire {
-            Wire::One(_) => !self.meter.stale(false),
+            Wire::One(_) => !self.meter.stale(),
             Wire::Many(many) => !many.sender.is_closed(),
             Wire::Bare(_) => false,
         };
         open && self.keep.is_none_or(|keep| now - self.idle_since < keep)
-    }
-
-    /// Fresh, and nothing has come from the peer that the runtime has not heard of.
-    fn usable(&self, now: Time) -> bool {
-        self.fresh(now) && (now - self.idle_since < TRUSTED || !self.meter.stale(true))
     }
 }
 

@@ -43,14 +43,12 @@ impl Meter {
         self.local
     }
 
-    /// Whether the peer has closed, or sent something unasked, that no one has read yet. The kernel is asked only when
-    /// `surely`, or when the runtime has heard something.
-    pub(crate) fn stale(&self, surely: bool) -> bool {
+    /// Whether the peer has closed, or sent something unasked, that no one has read yet. The kernel is asked only when the
+    /// runtime has heard something.
+    pub(crate) fn stale(&self) -> bool {
         let peek = |socket: SockRef<'_>| socket.peek(&mut [MaybeUninit::uninit()]);
         let peeked = match &self.stream {
-            Stream::Tcp(stream) if surely => peek(SockRef::from(stream)),
             Stream::Tcp(stream) => stream.try_io(Interest::READABLE, || peek(SockRef::from(stream))),
-            Stream::Unix(stream) if surely => peek(SockRef::from(stream)),
             Stream::Unix(stream) => stream.try_io(Interest::READABLE, || peek(SockRef::from(stream))),
         };
         !matches!(peeked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
