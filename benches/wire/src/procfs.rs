@@ -1,37 +1,32 @@
-//! What the kernel accounts to a process: CPU time and resident memory, from `/proc`.
+//! What the kernel accounts to a process: CPU time from its clock, resident memory from `/proc`.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
+use std::time::Duration;
 
-/// Kernel clock ticks per second: the unit of `/proc/PID/stat` on every Linux port of today.
+use nix::time::{clock_getcpuclockid, clock_gettime};
+use nix::unistd::Pid;
+
+/// Kernel clock ticks per second: the unit of `/proc/stat` on every Linux port of today.
 const TICKS_PER_SECOND: f64 = 100.0;
 
 /// CPU time and memory of a process and all its descendants.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Usage {
-    /// User and system time of all threads since the start, in seconds (10 ms steps).
+    /// User and system time of all threads since the start, ended ones included, in seconds.
     pub(crate) cpu_seconds: f64,
     /// Resident memory, in KiB.
     pub(crate) rss_kib: u64,
 }
 
-/// The fields read from `/proc/PID/stat`.
-#[derive(Debug, PartialEq)]
-struct Stat {
-    parent: u32,
-    ticks: u64,
-}
-
 /// Usage of `root` and its descendants. An error when `root` is gone.
 pub(crate) fn usage_of_tree(root: u32) -> io::Result<Usage> {
-    let own = read_stat(root)?;
-    let mut stats = all_stats()?;
-    stats.insert(root, own);
-    let mut usage = Usage::default();
-    for pid in tree(root, &stats) {
-        if let Some(stat) = stats.get(&pid) {
-            usage.cpu_seconds += stat.ticks as f64 / TICKS_PER_SECOND;
+    let mut usage = Usage { cpu_seconds: cpu_seconds(root)?, rss_kib: 0 };
+    for pid in tree(root, &parents()?) {
+        if pid != root {
+            // A descendant may have ended meanwhile.
+            usage.cpu_seconds += cpu_seconds(pid).unwrap_or(0.0);
         }
         let status = fs::read_to_string(format!("/proc/{pid}/status")).ok();
         usage.rss_kib += status.and_then(|status| parse_kib(&status, "VmRSS:")).unwrap_or(0);
@@ -39,25 +34,32 @@ pub(crate) fn usage_of_tree(root: u32) -> io::Result<Usage> {
     Ok(usage)
 }
 
-/// Every process of the machine.
-fn all_stats() -> io::Result<BTreeMap<u32, Stat>> {
-    let mut stats = BTreeMap::new();
+/// The clock of a process; unlike `/proc/PID/stat`, it does not count in steps of 10 ms.
+fn cpu_seconds(pid: u32) -> io::Result<f64> {
+    let clock = clock_getcpuclockid(Pid::from_raw(pid.cast_signed()))?;
+    Ok(Duration::from(clock_gettime(clock)?).as_secs_f64())
+}
+
+/// The parent of every process of the machine.
+fn parents() -> io::Result<BTreeMap<u32, u32>> {
+    let mut parents = BTreeMap::new();
     for entry in fs::read_dir("/proc")? {
         let name = entry?.file_name();
         let Some(pid) = name.to_str().and_then(|name| name.parse::<u32>().ok()) else {
             continue;
         };
         // A process may end between the listing and the reading.
-        if let Ok(stat) = read_stat(pid) {
-            stats.insert(pid, stat);
+        if let Some(parent) = fs::read_to_string(format!("/proc/{pid}/stat")).ok().and_then(|stat| parse_parent(&stat))
+        {
+            parents.insert(pid, parent);
         }
     }
-    Ok(stats)
+    Ok(parents)
 }
 
 /// Forgets the peak of resident memory of `root` and its descendants.
 pub(crate) fn reset_peak_of_tree(root: u32) -> io::Result<()> {
-    for pid in tree(root, &all_stats()?) {
+    for pid in tree(root, &parents()?) {
         // Linux: 5 resets VmHWM to what is resident now.
         fs::write(format!("/proc/{pid}/clear_refs"), "5")?;
     }
@@ -67,7 +69,7 @@ pub(crate) fn reset_peak_of_tree(root: u32) -> io::Result<()> {
 /// The peak of resident memory of `root` and its descendants since it was forgotten, in KiB.
 pub(crate) fn peak_of_tree(root: u32) -> io::Result<u64> {
     let peak = |pid| fs::read_to_string(format!("/proc/{pid}/status")).ok().and_then(|s| parse_kib(&s, "VmHWM:"));
-    Ok(tree(root, &all_stats()?).into_iter().filter_map(peak).sum())
+    Ok(tree(root, &parents()?).into_iter().filter_map(peak).sum())
 }
 
 /// Seconds that all cores together spent not idle since boot, time stolen by the hypervisor included.
@@ -76,18 +78,10 @@ pub(crate) fn machine_busy_seconds() -> io::Result<f64> {
     parse_busy(&stat).ok_or_else(|| io::Error::other("/proc/stat has no cpu line"))
 }
 
-fn read_stat(pid: u32) -> io::Result<Stat> {
-    let text = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    parse_stat(&text).ok_or_else(|| io::Error::other(format!("/proc/{pid}/stat is not readable")))
-}
-
-/// `pid (name) state ppid … utime stime …`; the name may hold spaces and parentheses.
-fn parse_stat(text: &str) -> Option<Stat> {
-    let (_, rest) = text.rsplit_once(')')?;
-    let fields: Vec<&str> = rest.split_whitespace().collect();
-    let user: u64 = fields.get(11)?.parse().ok()?;
-    let system: u64 = fields.get(12)?.parse().ok()?;
-    Some(Stat { parent: fields.get(1)?.parse().ok()?, ticks: user + system })
+/// `pid (name) state ppid …`; the name may hold spaces and parentheses.
+fn parse_parent(stat: &str) -> Option<u32> {
+    let (_, rest) = stat.rsplit_once(')')?;
+    rest.split_whitespace().nth(1)?.parse().ok()
 }
 
 fn parse_kib(status: &str, key: &str) -> Option<u64> {
@@ -107,13 +101,13 @@ fn parse_busy(stat: &str) -> Option<f64> {
 }
 
 /// `root` and every process below it.
-fn tree(root: u32, stats: &BTreeMap<u32, Stat>) -> Vec<u32> {
+fn tree(root: u32, parents: &BTreeMap<u32, u32>) -> Vec<u32> {
     let mut members = vec![root];
     let mut next = 0;
     while let Some(&parent) = members.get(next) {
         next += 1;
-        for (&pid, stat) in stats {
-            if stat.parent == parent && !members.contains(&pid) {
+        for (&pid, &above) in parents {
+            if above == parent && !members.contains(&pid) {
                 members.push(pid);
             }
         }
@@ -126,11 +120,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn stat_fields_behind_an_awkward_name() {
+    fn the_parent_behind_an_awkward_name() {
         let line = "4687 (a (b) c) S 4683 4683 3311 0 -1 4194304 100 0 0 0 250 75 9 9 20 0 4 0 62317 3133440 360";
-        assert_eq!(parse_stat(line), Some(Stat { parent: 4683, ticks: 325 }));
-        assert_eq!(parse_stat("4687 (cat) R 1"), None);
-        assert_eq!(parse_stat("garbage"), None);
+        assert_eq!(parse_parent(line), Some(4683));
+        assert_eq!(parse_parent("4687 (cat) R"), None);
+        assert_eq!(parse_parent("garbage"), None);
     }
 
     #[test]
@@ -150,17 +144,16 @@ mod tests {
 
     #[test]
     fn a_tree_holds_children_of_children_only() {
-        let stats: BTreeMap<u32, Stat> = [(1, 0), (5, 1), (6, 5), (7, 1), (8, 6)]
-            .into_iter()
-            .map(|(pid, parent)| (pid, Stat { parent, ticks: 0 }))
-            .collect();
-        assert_eq!(tree(5, &stats), [5, 6, 8]);
+        let parents = BTreeMap::from([(1, 0), (5, 1), (6, 5), (7, 1), (8, 6)]);
+        assert_eq!(tree(5, &parents), [5, 6, 8]);
     }
 
     #[test]
-    fn this_process_has_memory() {
+    fn this_process_has_memory_and_uses_time() {
         let usage = usage_of_tree(std::process::id()).expect("own /proc entry");
         assert!(usage.rss_kib > 0);
+        let later = usage_of_tree(std::process::id()).expect("own /proc entry");
+        assert!(later.cpu_seconds > usage.cpu_seconds, "reading /proc takes time: {usage:?} {later:?}");
         reset_peak_of_tree(std::process::id()).expect("own /proc entry");
         assert!(peak_of_tree(std::process::id()).expect("own /proc entry") > 0);
         assert!(machine_busy_seconds().expect("/proc/stat") > 0.0);
