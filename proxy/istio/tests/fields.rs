@@ -45,7 +45,10 @@ fn every_row_of_istios_kinds_is_a_field_of_the_api() {
     let kinds: BTreeSet<&str> = wanted().keys().map(|(kind, _)| *kind).collect();
     rows.retain(|(kind, _), _| kinds.contains(kind));
     let extra = lacking(&rows, &wanted());
-    assert_eq!(extra, ["MeshConfig MeshConfig apiVersion", "MeshConfig MeshConfig kind", "MeshConfig MeshConfig metadata"]);
+    assert_eq!(
+        extra,
+        ["MeshConfig MeshConfig apiVersion", "MeshConfig MeshConfig kind", "MeshConfig MeshConfig metadata"]
+    );
 }
 
 #[test]

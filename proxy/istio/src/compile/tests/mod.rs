@@ -11,6 +11,7 @@ mod policies;
 mod references;
 mod sidecars;
 
+mod resolution;
 mod rules;
 
 use std::sync::Arc;
