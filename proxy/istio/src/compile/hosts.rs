@@ -11,6 +11,7 @@ use leeboard_policy::snapshot::VirtualHost;
 use super::catalog::{Catalog, Port, Service};
 use super::clusters::Clusters;
 use super::kubernetes::address_domain;
+use super::matches::Place;
 use super::names::domains;
 use super::owners::{Claim, claims};
 use super::routes::{Complaints, Scope, default_route, translate};
@@ -46,7 +47,7 @@ pub(crate) fn compile(
         let mut table =
             Table { port, answered: &answered, taken: HashMap::new(), claimed: HashSet::new(), hosts: Vec::new() };
         for claim in claims.remove(&port).unwrap_or_default() {
-            let scope = Scope { catalog, clusters, site, port, serves: !claim.services.is_empty() };
+            let scope = Scope { catalog, clusters, site, port, serves: !claim.services.is_empty(), place: Place::Mesh };
             let routes = translate(&claim.rules, &scope, &mut complaints);
             if !routes.is_empty() {
                 table.add(&claim, routes.into(), catalog, &mut complaints);

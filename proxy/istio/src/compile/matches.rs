@@ -1,5 +1,6 @@
 //! `match`: whether it can hold for this proxy at all, and what a request must look like.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use leeboard_policy::pattern::{HeaderMatch, PathMatch, Pattern, QueryMatch};
@@ -8,14 +9,45 @@ use leeboard_policy::route::Match;
 use super::{Site, selects};
 use crate::resources::virtual_service::{HttpMatch, StringMatch};
 
+/// Which gateways a proxy is.
+#[derive(Clone, Copy)]
+pub(crate) enum Place<'g> {
+    /// None: it is a sidecar, of the gateway `mesh`.
+    Mesh,
+    /// Those of these names, as `namespace/name`.
+    Edge(&'g BTreeSet<String>),
+}
+
+impl Place<'_> {
+    /// Whether a gateway that an object of a namespace names is this proxy.
+    pub(crate) fn is(self, gateway: &str, namespace: &str) -> bool {
+        match self {
+            Place::Mesh => gateway == "mesh",
+            Place::Edge(names) => gateway != "mesh" && names.contains(&full_gateway(gateway, namespace)),
+        }
+    }
+}
+
+/// Istio: a gateway is `namespace/name`; `.` and no namespace are the object's own; a host name is the old way.
+pub(crate) fn full_gateway(gateway: &str, namespace: &str) -> String {
+    match gateway.split_once('/') {
+        Some((".", name)) => format!("{namespace}/{name}"),
+        Some(_) => gateway.to_owned(),
+        None => match gateway.split_once('.') {
+            Some((name, rest)) => format!("{}/{name}", rest.split('.').next().unwrap_or_default()),
+            None => format!("{namespace}/{gateway}"),
+        },
+    }
+}
+
 /// Whether a match can hold for the workload on a port. Istio: when `gateways` is written it alone decides, and labels and
 /// namespace are not looked at.
-pub(crate) fn is_for(rule: &HttpMatch, port: u16, site: &Site) -> bool {
+pub(crate) fn is_for(rule: &HttpMatch, port: u16, place: Place<'_>, namespace: &str, site: &Site) -> bool {
     if rule.port.is_some_and(|wanted| wanted != port) {
         return false;
     }
     if !rule.gateways.is_empty() {
-        return rule.gateways.iter().any(|gateway| &**gateway == "mesh");
+        return rule.gateways.iter().any(|gateway| place.is(gateway, namespace));
     }
     selects(&rule.source_labels, &site.workload.labels)
         && rule.source_namespace.as_ref().is_none_or(|namespace| *namespace == site.workload.namespace)

@@ -9,6 +9,7 @@ mod clusters;
 pub(crate) mod delegates;
 pub(crate) mod effective;
 mod entries;
+mod gateways;
 mod headers;
 mod hosts;
 mod inbound;
@@ -38,6 +39,8 @@ use std::sync::Arc;
 
 use leeboard_policy::cluster::Workload;
 use leeboard_policy::snapshot::{Draft, Snapshot};
+
+pub use gateways::{Chain, Edge, EdgeListener, Served, Stream, gateways};
 
 use crate::diagnostic::Diagnostic;
 use crate::resources::sidecar::OutboundTrafficPolicy;

@@ -49,25 +49,34 @@ pub(crate) fn claims<'r>(
     claims
 }
 
+/// The VirtualServices that the workload sees and `applies` lets through.
 /// Istio: those private to the namespace, then those that name it, then the public; in each group the oldest first.
-fn candidates<'r>(resources: &'r Resources, site: &Site) -> Vec<Candidate<'r>> {
-    let delegates = Delegates::gather(resources, site);
+pub(crate) fn in_order<'r>(
+    resources: &'r Resources,
+    site: &Site,
+    applies: impl Fn(&VirtualService) -> bool,
+) -> Vec<&'r VirtualService> {
     let mut seen: Vec<_> = resources
         .virtual_services
         .iter()
-        .filter(|document| document.applies_to_mesh())
+        .filter(|document| applies(document))
         .filter_map(|document| {
             let reach = site.mesh.reach_of_routes(document, &site.workload.namespace)?;
             Some((reach, age(&document.meta), &**document))
         })
         .collect();
     seen.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
+    seen.into_iter().map(|(_, _, document)| document).collect()
+}
+
+fn candidates<'r>(resources: &'r Resources, site: &Site) -> Vec<Candidate<'r>> {
+    let delegates = Delegates::gather(resources, site);
     let complete = |document: &'r VirtualService| {
         let namespace = document.meta.namespace();
         let hosts = document.hosts.iter().map(|host| complete(&host.value, namespace, &site.cluster_domain));
         Candidate { document, rules: delegates.rules(document), hosts: hosts.map(|host| Arc::from(&*host)).collect() }
     };
-    seen.into_iter().map(|(_, _, document)| complete(document)).collect()
+    in_order(resources, site, VirtualService::applies_to_mesh).into_iter().map(complete).collect()
 }
 
 /// The hosts of all candidates: which is the most specific for a service.

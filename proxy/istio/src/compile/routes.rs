@@ -6,15 +6,16 @@ use std::sync::Arc;
 use leeboard_policy::headers::HeaderOps;
 use leeboard_policy::route::{Action, Destination, Forward, Match, Route, Target};
 
-use super::catalog::{Catalog, Service};
+use super::catalog::{Catalog, Port, Service};
 use super::clusters::Clusters;
 use super::delegates::Rules;
+use super::matches::Place;
 use super::names::complete;
 use super::{Site, actions, matches, retries};
 use crate::codes::{self, Code};
 use crate::diagnostic::Diagnostic;
 use crate::resources::Meta;
-use crate::resources::virtual_service::{Destination as Written, HttpRoute};
+use crate::resources::virtual_service::{Destination as Written, HttpMatch, HttpRoute};
 use crate::source::Spot;
 
 /// Where rules are translated for.
@@ -26,6 +27,8 @@ pub(crate) struct Scope<'c> {
     pub(crate) port: u16,
     /// Whether a service of this port is routed, rather than a mere host name.
     pub(crate) serves: bool,
+    /// Which gateways the proxy is.
+    pub(crate) place: Place<'c>,
 }
 
 /// Complaints so far. One that is made again, for another port or match, is told once.
@@ -49,9 +52,9 @@ impl Complaints {
 
 /// Where complaints about one rule go.
 pub(crate) struct Report<'d> {
-    meta: &'d Meta,
-    spot: &'d Spot,
-    complaints: &'d mut Complaints,
+    pub(crate) meta: &'d Meta,
+    pub(crate) spot: &'d Spot,
+    pub(crate) complaints: &'d mut Complaints,
 }
 
 impl Report<'_> {
@@ -61,17 +64,33 @@ impl Report<'_> {
 }
 
 impl Scope<'_> {
-    /// The cluster of a destination. Istio: without a port it is the one that the caller addresses, as a sidecar looks
-    /// only among services that have it.
+    /// The cluster of a destination. Istio: without a port it is, beside an application, the one that the caller addresses,
+    /// as a sidecar looks only among services that have it.
     pub(crate) fn target(&self, destination: &Written, report: &mut Report<'_>) -> Target {
         let host = complete(&destination.host.value, report.meta.namespace(), &self.site.cluster_domain);
         let host = self.catalog.resolve(&host);
-        let port = destination.port.as_ref().map_or(self.port, |port| port.value);
+        let port = destination.port.as_ref().map_or_else(|| self.inferred(host), |port| port.value);
         let subset = destination.subset.as_ref().map_or("", |subset| &subset.value);
         if destination.port.is_none() && self.serves {
             self.report_inferred(host, destination, report);
         }
         self.clusters.target(host, port, subset)
+    }
+
+    /// Istio: a gateway looks among all services, and takes the only port of one that has no other.
+    fn inferred(&self, host: &str) -> u16 {
+        let sole = |ports: &[Port]| match ports {
+            [only] => Some(only.number),
+            _ => None,
+        };
+        match self.place {
+            Place::Mesh => self.port,
+            Place::Edge(_) => self.catalog.find(host).and_then(|service| sole(&service.ports)).unwrap_or(self.port),
+        }
+    }
+
+    fn admits(&self, rule: &HttpMatch, meta: &Meta) -> bool {
+        matches::is_for(rule, self.port, self.place, meta.namespace(), self.site)
     }
 
     fn report_inferred(&self, host: &str, destination: &Written, report: &mut Report<'_>) {
@@ -100,7 +119,7 @@ pub(crate) fn translate(rules: &Rules<'_>, scope: &Scope<'_>, complaints: &mut C
                 return routes;
             }
         }
-        for rule in entry.matches.iter().filter(|rule| matches::is_for(rule, scope.port, scope.site)) {
+        for rule in entry.matches.iter().filter(|rule| scope.admits(rule, meta)) {
             let when = matches::translate(rule);
             let last = matches::is_catch_all(&when);
             let found = route(meta, entry, Some(&rule.name), when, scope, complaints);

@@ -2,6 +2,7 @@
 
 mod delegates;
 mod endpoints;
+mod gateways;
 mod hosts;
 mod inbound;
 mod locality;
