@@ -214,6 +214,14 @@ codes! {
     328 UNUSED_DELEGATE "a VirtualService without hosts that nothing delegates to"
         "Without `hosts` a VirtualService is a delegate: its rules are used where another one names it in `delegate`, and \
         nowhere else. If it is to route by itself, name its hosts."
+    329 DUPLICATE_CERTIFICATE "two gateways show one certificate"
+        "A browser that holds an HTTP/2 connection to one of them uses it for hosts of the other, where they are unknown: \
+        404. Let one Gateway serve both hosts, or give each its own certificate."
+    330 NEARLY_CLUSTER "a host that nearly ends as the cluster's hosts do"
+        "Short names are completed with the cluster's domain, so nobody finds a host that is spelt otherwise."
+    331 LABEL_NAME "a label that is nearly another"
+        "Few workloads carry this label, and more carry one that differs in a letter. Subsets and selectors compare \
+        labels letter by letter."
     401 NOT_ENFORCED "a field is known but not enforced yet"
         "It is read and has no effect yet. The help says what happens instead."
     402 IGNORED "a field has no meaning for this proxy"
@@ -337,6 +345,14 @@ codes! {
         "No endpoint is chosen, so subsets choose nothing, and ejection has nothing to eject."
     545 SUBSET_OF_ALL "a subset without labels is all endpoints"
         "Every endpoint carries no labels at least. Write the labels that tell this subset apart."
+    546 NOT_VERIFIED "the certificate of the endpoint is not verified against a known authority"
+        "Without `caCertificates` any authority of the system will do (in older versions of Istio: none is asked). Name \
+        the file of the authority that signs these certificates."
+    547 CREDENTIAL_IGNORED "a credentialName that sidecars do not read"
+        "On sidecars `credentialName` is read only from rules with a `workloadSelector`. Without one no TLS is configured \
+        at all: requests are sent in plain text."
+    549 FAILOVER_NEEDS_DETECTION "failover without outlier detection"
+        "Without `outlierDetection` no endpoint is ever unhealthy, so `failover` and `failoverPriority` never apply."
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ pub(super) fn check(cx: &Checking<'_>) {
     hosts(cx);
     sidecars(cx);
     gateways(cx);
+    certificates(cx);
     rules::check(cx);
     services::check(cx);
 }
@@ -142,6 +143,34 @@ fn gateways(cx: &Checking<'_>) {
         } else {
             complaint
         });
+    }
+}
+
+/// Istio: IST0138, two Gateways for the same workloads that show one certificate.
+fn certificates(cx: &Checking<'_>) {
+    let mut shown: BTreeMap<&str, Vec<(&Gateway, &Located<Arc<str>>)>> = BTreeMap::new();
+    for gateway in &cx.resources.gateways {
+        for credential in
+            gateway.servers.iter().filter_map(|server| server.tls.as_ref()).flat_map(|tls| &tls.credentials)
+        {
+            shown.entry(&credential.value).or_default().push((gateway, credential));
+        }
+    }
+    for (name, mut all) in shown.into_iter().filter(|(_, all)| all.len() > 1) {
+        all.sort_by_cached_key(|(gateway, _)| age(&gateway.meta));
+        for (at, (gateway, credential)) in all.iter().enumerate().take(MOST_COMPARED) {
+            let same = |other: &&(&Gateway, &Located<Arc<str>>)| {
+                !std::ptr::eq(other.0, *gateway)
+                    && (selects(&other.0.selector, &gateway.selector) || selects(&gateway.selector, &other.0.selector))
+            };
+            let Some((_, first)) = all[..at].iter().find(same) else { continue };
+            let message = format!(
+                "two gateways of the same workloads show certificate {name}: callers that reuse connections get 404"
+            );
+            let spot = &credential.spot;
+            let complaint = Diagnostic::warning(codes::DUPLICATE_CERTIFICATE, &gateway.meta.resource, spot, message);
+            cx.tell(complaint.ist("IST0138").label(&first.spot, "it is shown here, too"));
+        }
     }
 }
 

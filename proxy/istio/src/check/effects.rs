@@ -9,6 +9,7 @@ mod namespaces;
 mod paths;
 mod ports;
 mod retries;
+mod security;
 mod sidecars;
 mod weights;
 
@@ -38,6 +39,7 @@ pub(super) fn check(cx: &Checking<'_>) {
         for scope in &scopes {
             ejection::check(cx, scope);
             limits::check(cx, scope);
+            security::check(cx, scope);
         }
         ports::check(cx, rule);
     }

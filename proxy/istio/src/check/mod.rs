@@ -153,6 +153,11 @@ impl<'r> Checking<'r> {
         &self.site.cluster_domain
     }
 
+    /// Whether the mesh gives outlier detection to rules that have none.
+    pub(crate) fn has_default_detection(&self) -> bool {
+        self.site.mesh.outlier_detection.is_some()
+    }
+
     /// Whether a namespace sees a VirtualService.
     pub(crate) fn sees(&self, namespace: &str, document: &VirtualService) -> bool {
         self.site.mesh.reach_of_routes(document, namespace).is_some()
@@ -171,6 +176,11 @@ impl<'r> Checking<'r> {
     /// Something good to know about a setting.
     pub(crate) fn info(&self, code: Code, meta: &Meta, path: &Path, message: impl Into<String>) -> Diagnostic {
         Diagnostic::new(Severity::Info, code, &meta.resource, &self.spot(meta, path), message)
+    }
+
+    /// Whether something has been said of a place.
+    pub(crate) fn has_told(&self, spot: &Spot) -> bool {
+        self.found.borrow().iter().any(|diagnostic| diagnostic.primary == *spot)
     }
 
     /// Complains. Of an object with errors only what it refers to is worth judging: the rest may not be as it was meant.

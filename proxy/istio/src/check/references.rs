@@ -4,6 +4,7 @@ mod delegates;
 mod endpoints;
 mod gateways;
 mod hosts;
+mod labels;
 pub(super) mod ports;
 mod subsets;
 
@@ -16,7 +17,9 @@ pub(super) fn check(cx: &Checking<'_>) {
     let lost = hosts::check(cx, &known);
     subsets::check(cx, &lost);
     ports::check(cx);
-    endpoints::check(cx);
+    labels::cluster_hosts(cx);
+    let misspelt = labels::check(cx);
+    endpoints::check(cx, &misspelt);
     gateways::check(cx);
     delegates::check(cx);
 }

@@ -69,12 +69,23 @@ pub(super) fn kind_of(node: &Node, file: &Arc<str>) -> Result<Kind, Box<Diagnost
     }
 }
 
-/// The name that an object goes by, as far as it is legible.
-pub(super) fn id_of(node: &Node, kind: Kind, namespace: &str) -> ObjectId {
+/// The name that an object goes by, as far as it is legible. With `guessing` a misspelt key is taken for the one that is meant.
+pub(super) fn id_of(node: &Node, kind: Kind, namespace: &str, guessing: bool) -> ObjectId {
     let metadata = node.get("metadata");
-    let word = |key| metadata.and_then(|m| m.get(key)).filter(|n| !n.is_null()).and_then(Node::raw);
-    let namespace = word("namespace").filter(|ns| !ns.is_empty()).unwrap_or(namespace);
-    ObjectId { kind, namespace: namespace.into(), name: word("name").unwrap_or("").into() }
+    let misspelt = |metadata: &'_ Node, key: &'static str| {
+        let mut entries = metadata.entries().unwrap_or_default().iter().filter(|_| guessing);
+        let near = entries.find(|(known, _)| {
+            METADATA.row(&known.text).is_none()
+                && names::nearest(&known.text, METADATA.rows.iter().map(|row| row.field)) == Some(key)
+        });
+        near.map(|(_, node)| node.clone())
+    };
+    let word = |key| {
+        let written = metadata.and_then(|m| m.get(key).cloned().or_else(|| misspelt(m, key)));
+        written.filter(|n| !n.is_null()).and_then(|n| n.raw().map(str::to_owned))
+    };
+    let namespace = word("namespace").filter(|ns| !ns.is_empty()).unwrap_or_else(|| namespace.to_owned());
+    ObjectId { kind, namespace: namespace.into(), name: word("name").unwrap_or_default().into() }
 }
 
 /// Reads `metadata`, and finds `spec`.

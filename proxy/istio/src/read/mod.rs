@@ -131,7 +131,7 @@ impl<'n> Reading<'n> {
             return items.iter().for_each(|item| self.half(file, item));
         }
         if let Ok(kind) = envelope::kind_of(node, file) {
-            let id = envelope::id_of(node, kind, self.namespace);
+            let id = envelope::id_of(node, kind, self.namespace, self.guessing);
             let cx = Cx::new(file, id.to_string().into(), true).guessing(true);
             cx.error(codes::SYNTAX, node.mark, "");
             self.kind(&cx, node, &id);
@@ -161,7 +161,7 @@ impl<'n> Reading<'n> {
     /// Reads an object, in whose envelope something may have been wrong.
     fn object(&mut self, file: &Arc<str>, node: &Node, kind: Kind, wrong: &[mend::Slip]) {
         self.order += 1;
-        let id = envelope::id_of(node, kind, self.namespace);
+        let id = envelope::id_of(node, kind, self.namespace, self.guessing);
         let cx = Cx::new(file, id.to_string().into(), id.kind.is_istio()).guessing(self.guessing);
         for slip in wrong {
             let diagnostic = cx.at(Severity::Error, slip.code, slip.mark, slip.message.clone());
@@ -285,7 +285,7 @@ fn identify(node: &Node, namespace: &str, into: &mut Vec<ObjectId>) {
     let kind =
         node.get("kind").and_then(Node::raw).and_then(|word| Kind::ALL.into_iter().find(|kind| kind.name() == word));
     if let Some(kind) = kind {
-        let id = envelope::id_of(node, kind, namespace);
+        let id = envelope::id_of(node, kind, namespace, false);
         if !id.name.is_empty() {
             into.push(id);
         }

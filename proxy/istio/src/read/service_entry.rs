@@ -42,7 +42,10 @@ pub(super) fn read(object: Object<'_>) -> Option<ServiceEntry> {
         ("DNS_ROUND_ROBIN", Resolution::DnsRoundRobin),
         ("DYNAMIC_DNS", Resolution::DynamicDns),
     ];
-    let resolution = spec.get("resolution").choice(&resolutions).unwrap_or_default();
+    let chosen = spec.get("resolution").choice(&resolutions);
+    // What is not legible may be meant as anything: nothing more is said of it.
+    let legible = chosen.is_some() || !spec.has("resolution");
+    let resolution = chosen.unwrap_or(if legible { Resolution::default() } else { Resolution::Dns });
     let locations = [("MESH_EXTERNAL", false), ("MESH_INTERNAL", true)];
     let selector = spec.get("workloadSelector").block(&LABEL_SELECTOR).map(|fields| {
         let labels = selector(fields.get("labels"));
@@ -66,9 +69,11 @@ pub(super) fn read(object: Object<'_>) -> Option<ServiceEntry> {
         meta: object.meta,
     };
     check_sizes(&spec);
-    check_hosts(cx, &spec, &entry);
-    check_endpoints(cx, &spec, &entry);
-    check_ports(cx, &spec, &entry);
+    if legible {
+        check_hosts(cx, &spec, &entry);
+        check_endpoints(cx, &spec, &entry);
+        check_ports(cx, &spec, &entry);
+    }
     Some(entry)
 }
 

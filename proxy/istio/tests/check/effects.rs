@@ -208,6 +208,21 @@ fn policies() -> Vec<Pair> {
         (ZERO_IS_NO_LIMIT, tcp("maxConnections: «0»"), tcp("maxConnections: 100")),
         (ZERO_IS_NO_LIMIT, pool("http1MaxPendingRequests: «0»"), pool("maxRequestsPerConnection: 0")),
         (NOT_HTTP2, pool("maxConcurrentStreams: «5»"), pool("maxConcurrentStreams: 5, h2UpgradePolicy: UPGRADE")),
+        (NOT_VERIFIED, policy("{«tls»: {mode: SIMPLE}}"), policy("{tls: {mode: SIMPLE, caCertificates: /etc/ca.pem}}")),
+        (
+            CREDENTIAL_IGNORED,
+            policy("{tls: {mode: SIMPLE, credentialName: «shop»}}"),
+            rule(
+                "host: reviews, workloadSelector: {matchLabels: {app: order}}, trafficPolicy: {tls: {mode: SIMPLE, credentialName: shop}}",
+            ),
+        ),
+        (
+            FAILOVER_NEEDS_DETECTION,
+            policy("{loadBalancer: {localityLbSetting: {«failover»: [{from: eu, to: us}]}}}"),
+            policy(
+                "{loadBalancer: {localityLbSetting: {failover: [{from: eu, to: us}]}}, outlierDetection: {maxEjectionPercent: 50}}",
+            ),
+        ),
         (
             PASSTHROUGH_BYPASSES,
             rule(

@@ -190,6 +190,12 @@ fn conflicts() -> Vec<Pair> {
     let sidecar = |name: &str, selector: &str| {
         object("Sidecar", name, &format!("{{{selector}outboundTrafficPolicy: {{mode: ALLOW_ANY}}}}"))
     };
+    let secured = |name: &str, host: &str, credential: &str| {
+        let server = format!(
+            "{{port: {{number: 443, name: https, protocol: HTTPS}}, hosts: [{host}], tls: {{mode: SIMPLE, credentialName: {credential}}}}}"
+        );
+        object("Gateway", name, &format!("{{selector: {{istio: gw}}, servers: [{server}]}}"))
+    };
     let named = |name: &str| sidecar(name, "").replace(&format!("name: {name}"), &format!("name: «{name}»"));
     vec![
         (
@@ -206,6 +212,11 @@ fn conflicts() -> Vec<Pair> {
             GATEWAY_CONFLICT,
             gateway("a", "'*'") + &gateway("b", "«x.example.com»"),
             gateway("a", "y.example.com") + &gateway("b", "x.example.com"),
+        ),
+        (
+            DUPLICATE_CERTIFICATE,
+            secured("a", "a.example.com", "shop") + &secured("b", "b.example.com", "«shop»"),
+            secured("a", "a.example.com", "shop") + &secured("b", "b.example.com", "other"),
         ),
         (
             PROTOCOL_CONFLICT,
@@ -294,6 +305,12 @@ fn services() -> Vec<Pair> {
                 ),
             )
     };
+    let written = |endpoint: &str| {
+        let spec = format!(
+            "{{hosts: [stock.example.com], resolution: STATIC, ports: [{{number: 80, name: http, protocol: HTTP}}], endpoints: [{{address: {endpoint}}}]}}"
+        );
+        object("ServiceEntry", "s", &spec)
+    };
     let tcp = |rest: &str| {
         object(
             "ServiceEntry",
@@ -307,6 +324,37 @@ fn services() -> Vec<Pair> {
             SELECTS_NOBODY,
             pod("p-1", "{app: stock}") + &entry("match: [{sourceLabels: {app: «stokc»}}]"),
             pod("p-1", "{app: stock}") + &entry("match: [{sourceLabels: {app: stock}}]"),
+        ),
+        (
+            LABEL_NAME,
+            written("10.0.4.1, labels: {versoin: v1}").replace("versoin", "«versoin»"),
+            written("10.0.4.1, labels: {tier: v1}"),
+        ),
+        (
+            NEARLY_CLUSTER,
+            object(
+                "ServiceEntry",
+                "s",
+                "{hosts: [«stock.demo.svc.clustr.local»], resolution: DNS, ports: [{number: 80, name: http, protocol: HTTP}]}",
+            ),
+            object(
+                "ServiceEntry",
+                "s",
+                "{hosts: [stock.demo.svc.cluster.local], resolution: DNS, ports: [{number: 80, name: http, protocol: HTTP}]}",
+            ),
+        ),
+        (
+            UNKNOWN_NAMESPACE,
+            object(
+                "ServiceEntry",
+                "s",
+                "{hosts: [«stock.deno.svc.cluster.local»], resolution: DNS, ports: [{number: 80, name: http, protocol: HTTP}]}",
+            ),
+            object(
+                "ServiceEntry",
+                "s",
+                "{hosts: [stock.other.svc.cluster.local], resolution: DNS, ports: [{number: 80, name: http, protocol: HTTP}]}",
+            ),
         ),
         (ADDRESSES_NEEDED, tcp("«TCP»}]}"), tcp("TCP}], addresses: [10.1.1.1]}")),
         (

@@ -14,6 +14,7 @@ const DEFAULT_PERCENT: u32 = 10;
 const DEFAULT_ERRORS: u32 = 5;
 
 pub(super) fn check(cx: &Checking<'_>, at: &Scope<'_, '_>) {
+    failover(cx, at);
     let Some(detection) = &at.blocks.outlier_detection else { return };
     impossible(cx, at, detection);
     counters(cx, at, detection);
@@ -96,6 +97,29 @@ fn locality(cx: &Checking<'_>, at: &Scope<'_, '_>) {
     let message = format!("with outlierDetection requests also stay in the caller's locality, of {}", names.join(", "));
     let complaint = cx.info(codes::LOCALITY_PREFERRED, &at.rule.meta, &at.path.to("outlierDetection"), message);
     cx.tell(complaint.help("write `loadBalancer: {localityLbSetting: {enabled: false}}` to use all endpoints alike"));
+}
+
+/// Istio: without outlier detection no endpoint is unhealthy, and so none is failed over from.
+fn failover(cx: &Checking<'_>, at: &Scope<'_, '_>) {
+    let Some(locality) = at.blocks.load_balancer.as_ref().and_then(|balancer| balancer.locality.as_ref()) else {
+        return;
+    };
+    let top = at.rule.traffic_policy.as_ref().filter(|_| at.port.is_none()).map(|policy| &policy.blocks);
+    let detects = at.blocks.outlier_detection.is_some() || top.is_some_and(|top| top.outlier_detection.is_some());
+    let below = || at.rule.subsets.iter().filter_map(|subset| subset.traffic_policy.as_ref());
+    let refined = at.subset.is_none() && below().any(|policy| policy.blocks.outlier_detection.is_some());
+    if detects || refined || locality.enabled == Some(false) || cx.has_default_detection() {
+        return;
+    }
+    let name = match (locality.failover.is_empty(), locality.failover_priority.is_empty()) {
+        (false, _) => "failover",
+        (true, false) => "failoverPriority",
+        (true, true) => return,
+    };
+    let message = format!("`{name}` never applies: without `outlierDetection` no endpoint is unhealthy");
+    let path = at.path.to("loadBalancer").to("localityLbSetting").to(name);
+    let complaint = cx.warning(codes::FAILOVER_NEEDS_DETECTION, &at.rule.meta, &path, message);
+    cx.tell(complaint.help("add `outlierDetection`"));
 }
 
 fn localities(service: &Service) -> BTreeSet<String> {

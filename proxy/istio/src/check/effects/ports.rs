@@ -42,16 +42,20 @@ fn level(
             cx.tell(complaint.label(&defined(service), format!("it has {known}, defined here")));
             continue;
         }
-        let lost: Vec<&str> = ["loadBalancer", "connectionPool", "outlierDetection"]
+        let mut lost: Vec<&str> = ["loadBalancer", "connectionPool", "outlierDetection", "tls"]
             .into_iter()
             .filter(|name| !has(blocks, name) && above.iter().any(|above| has(above, name)))
             .collect();
+        // Istio: these have no form of their own for a port.
+        lost.extend(policy.retry_budget.is_some().then_some("retryBudget"));
+        lost.extend(policy.tunnel.is_some().then_some("tunnel"));
+        lost.extend(policy.proxy_protocol.is_some().then_some("proxyProtocol"));
         if !lost.is_empty() {
+            let is = if lost.len() == 1 { "is" } else { "are" };
             let message = format!(
-                "on port {} {} of the rule {} not in force: a port inherits nothing",
+                "on port {} {} of the rule {is} not in force: a port inherits nothing",
                 port.value,
-                list(&lost),
-                if lost.len() == 1 { "is" } else { "are" }
+                list(&lost)
             );
             let complaint = cx.warning(codes::PORT_LEVEL_DROPS, &rule.meta, &path, message);
             cx.tell(complaint.help(format!("repeat {} here", list(&lost))));
@@ -63,6 +67,7 @@ fn has(blocks: &PolicyBlocks, name: &str) -> bool {
     match name {
         "loadBalancer" => blocks.load_balancer.is_some(),
         "connectionPool" => blocks.connection_pool.is_some(),
+        "tls" => blocks.tls.is_some(),
         _ => blocks.outlier_detection.is_some(),
     }
 }

@@ -23,7 +23,12 @@ pub(super) fn check(cx: &Checking<'_>) {
             let namespace = delegate.namespace.as_ref().map_or(root.meta.namespace(), |namespace| &namespace.value);
             let name = (&**namespace, &*delegate.name.value);
             match known.get(&name) {
-                None => unknown(cx, root, delegate, namespace, &known),
+                None => {
+                    // What is nearly named so is meant, and not unused.
+                    if let Some(near) = unknown(cx, root, delegate, namespace, &known) {
+                        uses.entry(near).or_default();
+                    }
+                }
                 Some(document) if !cx.sees(root.meta.namespace(), document) => {
                     let message =
                         format!("{} is not exported to namespace {}", document.meta.resource, root.meta.namespace());
@@ -44,17 +49,19 @@ pub(super) fn check(cx: &Checking<'_>) {
     }
 }
 
-fn unknown(
+/// Complains, and says which delegate is most likely meant.
+fn unknown<'k>(
     cx: &Checking<'_>,
     root: &VirtualService,
     delegate: &Delegate,
     namespace: &str,
-    known: &BTreeMap<(&str, &str), &VirtualService>,
-) {
+    known: &BTreeMap<(&'k str, &'k str), &VirtualService>,
+) -> Option<(&'k str, &'k str)> {
     let name = &delegate.name.value;
     let message = format!("no VirtualService {namespace}/{name} without hosts is here: this entry vanishes");
     let complaint = Diagnostic::warning(codes::UNKNOWN_DELEGATE, &root.meta.resource, &delegate.name.spot, message);
-    let near = names::nearest(name, known.keys().filter(|(own, _)| *own == namespace).map(|(_, name)| *name));
+    let here = || known.keys().copied().filter(|(own, _)| *own == namespace);
+    let near = names::nearest(name, here().map(|(_, name)| name));
     let all = &cx.resources.virtual_services;
     let hosted = all.iter().find(|other| **other.meta.namespace() == *namespace && other.meta.name() == name);
     cx.tell(match (near, hosted) {
@@ -62,6 +69,7 @@ fn unknown(
         (Some(near), None) => complaint.help(format!("did you mean `{near}`?")),
         (None, None) => complaint,
     });
+    here().find(|(_, name)| Some(*name) == near)
 }
 
 fn unused(cx: &Checking<'_>, document: &VirtualService) {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::super::Checking;
 use super::super::places::{Path, way};
+use super::labels::Misspelt;
 use crate::codes;
 use crate::compile::catalog::{Backends, Service};
 use crate::compile::names::{complete, is_wildcard};
@@ -14,19 +15,19 @@ use crate::names;
 use crate::resources::service_entry::Resolution;
 use crate::resources::{DestinationRule, Labels, Meta};
 
-pub(super) fn check(cx: &Checking<'_>) {
+pub(super) fn check(cx: &Checking<'_>, misspelt: &Misspelt) {
     for rule in &cx.resources.destination_rules {
-        subsets(cx, rule);
+        subsets(cx, rule, misspelt);
     }
     selectors(cx);
 }
 
 /// Istio: IST0173, as far as the endpoints are known.
-fn subsets(cx: &Checking<'_>, rule: &DestinationRule) {
+fn subsets(cx: &Checking<'_>, rule: &DestinationRule, misspelt: &Misspelt) {
     let host = complete(&rule.host.value, rule.meta.namespace(), cx.domain());
     let Some(view) = cx.view(rule.meta.namespace()).filter(|_| !is_wildcard(&host)) else { return };
     let Some(service) = view.catalog.find(&host) else { return };
-    let carried = carried(cx, service);
+    let carried: Vec<Labels> = carried(cx, service).iter().map(|labels| misspelt.mended(labels)).collect();
     if carried.is_empty() {
         return;
     }

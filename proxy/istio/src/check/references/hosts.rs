@@ -49,9 +49,11 @@ impl<'r> Known<'r> {
         let part = |host: &'_ str| cluster_parts(host, domain).map_or(host.to_owned(), |(name, _)| name.to_owned());
         let hosts: Vec<&str> = self.hosts.keys().map(String::as_str).filter(same_kind).collect();
         let parts: Vec<String> = hosts.iter().map(|known| part(known)).collect();
-        let near = names::nearest(&part(host), parts.iter().map(String::as_str))?;
-        let at = parts.iter().position(|part| part == near)?;
-        hosts.get(at).copied().or_else(|| self.other_form(host, domain))
+        let near = names::nearest(&part(host), parts.iter().map(String::as_str));
+        let at = near.and_then(|near| parts.iter().position(|part| part == near));
+        // Else the slip may be in the namespace, or in the end that all cluster hosts have.
+        let whole = || self.hosts.keys().map(String::as_str).find(|known| names::distance(host, known) <= 1);
+        at.and_then(|at| hosts.get(at).copied()).or_else(whole)
     }
 
     /// `reviews.prod` and `reviews.prod.svc` name a service as people do in Kubernetes.

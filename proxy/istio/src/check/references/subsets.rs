@@ -153,7 +153,8 @@ fn complaint(cx: &Checking<'_>, one: &Named<'_, '_>) -> Diagnostic {
         let text = format!("{} has it, and is not in force here", other.document.meta.resource);
         return complaint.label(&other.document.host.spot, text);
     }
-    match names::nearest(subset, known.iter().copied()) {
+    // Of `v1` and `v2` neither is nearer to `v3`; the label lists them.
+    match names::nearest(subset, known.iter().copied()).filter(|_| subset.len() > 2) {
         Some(near) => complaint.help(format!("did you mean `{near}`?")),
         None => complaint,
     }
