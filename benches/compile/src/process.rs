@@ -13,6 +13,8 @@ use crate::mesh::{FIRST_STATUS, Mesh, PROBE, probe};
 
 /// Reloads per configuration.
 const RELOADS: usize = 5;
+/// How long the program is left alone until its memory is looked at.
+const SETTLING: Duration = Duration::from_secs(6);
 /// What takes longer has failed.
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -22,11 +24,13 @@ pub(crate) struct Figures {
     pub(crate) ready: f64,
     /// Resident memory then, in 10^6 bytes.
     pub(crate) rss: f64,
+    /// Resident memory when what the start took has been given back.
+    pub(crate) settled: f64,
     /// Milliseconds from a change of a file until a request sees it, in the median of the reloads.
     pub(crate) reload: f64,
     /// The longest that a client which asks all the time has waited for an answer meanwhile, in milliseconds.
     pub(crate) longest: f64,
-    /// Resident memory after the reloads.
+    /// Resident memory when what the reloads took has been given back.
     pub(crate) rss_after: f64,
 }
 
@@ -39,6 +43,8 @@ pub(crate) fn measure(binary: &Path, mesh: &Mesh) -> io::Result<Figures> {
     proxy.wait_for(" ready")?;
     let ready = began.elapsed().as_secs_f64() * 1e3;
     let rss = proxy.resident()?;
+    thread::sleep(SETTLING);
+    let settled = proxy.resident()?;
     let mut client = Client::connect(proxy.outbound)?;
     for _ in 0..1_000 {
         client.ask()?;
@@ -50,7 +56,8 @@ pub(crate) fn measure(binary: &Path, mesh: &Mesh) -> io::Result<Figures> {
         longest = longest.max(worst);
     }
     reloads.sort_by(f64::total_cmp);
-    Ok(Figures { ready, rss, reload: reloads[RELOADS / 2], longest, rss_after: proxy.resident()? })
+    thread::sleep(SETTLING);
+    Ok(Figures { ready, rss, settled, reload: reloads[RELOADS / 2], longest, rss_after: proxy.resident()? })
 }
 
 /// Changes what the probe answers, and asks until the answer is the new one and for a while longer.

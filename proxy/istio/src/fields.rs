@@ -4,6 +4,7 @@
 //! to fields that nobody enforces, so a reader cannot forget one.
 
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
@@ -28,17 +29,37 @@ pub(crate) struct Cx {
     /// Whether a misspelt key is taken for the one it is nearest to, so that one mistake is not followed by others.
     guessing: bool,
     found: RefCell<Vec<Diagnostic>>,
+    /// Texts so far: a host is named again in route after route.
+    texts: RefCell<HashSet<Arc<str>>>,
 }
 
 impl Cx {
     pub(crate) fn new(file: &Arc<str>, resource: Arc<str>, istio: bool) -> Self {
-        Self { file: file.clone(), resource, istio, guessing: false, found: RefCell::default() }
+        Self {
+            file: file.clone(),
+            resource,
+            istio,
+            guessing: false,
+            found: RefCell::default(),
+            texts: RefCell::default(),
+        }
     }
 
     /// The same, which takes a misspelt key for the one it is nearest to.
     pub(crate) fn guessing(mut self, guessing: bool) -> Self {
         self.guessing = guessing;
         self
+    }
+
+    /// A text, the same as an equal one before.
+    fn shared(&self, text: &str) -> Arc<str> {
+        let mut texts = self.texts.borrow_mut();
+        if let Some(known) = texts.get(text) {
+            return known.clone();
+        }
+        let text: Arc<str> = text.into();
+        texts.insert(text.clone());
+        text
     }
 
     pub(crate) fn spot(&self, mark: Mark) -> Spot {
@@ -509,7 +530,7 @@ impl<'a> Field<'a> {
 pub(crate) fn text_of(node: &Node, name: &str, cx: &Cx) -> Option<Located<Arc<str>>> {
     match &node.value {
         Value::Scalar { text, plain } if !plain || meaning(text) == Meaning::Text => {
-            Some(Located::new(Arc::from(&**text), cx.spot(node.mark)))
+            Some(Located::new(cx.shared(text), cx.spot(node.mark)))
         }
         Value::Scalar { text, .. } => {
             let message = format!("`{name}` must be text, not {}", node.describe());

@@ -2,6 +2,7 @@
 
 mod admin;
 mod alarm;
+mod beside;
 mod bootstrap;
 mod cli;
 mod clock;

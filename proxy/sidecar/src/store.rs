@@ -23,6 +23,7 @@ use leeboard_policy::time::Time;
 use tokio::sync::{mpsc, watch};
 
 use crate::admin::ConfigReport;
+use crate::beside::{Retired, beside};
 use crate::clock::Clock;
 use crate::discovery::dns::Wanted;
 use crate::discovery::files::Reading;
@@ -65,6 +66,7 @@ pub(crate) struct Store {
     in_force: InForce,
     resolved: Resolved,
     live: Arc<ArcSwap<Live>>,
+    retired: Retired,
     report: Arc<ArcSwap<ConfigReport>>,
     wanted: watch::Sender<Vec<Wanted>>,
     settled: watch::Sender<bool>,
@@ -155,6 +157,7 @@ impl Store {
             live: Arc::new(ArcSwap::from_pointee(live)),
             report: Arc::new(ArcSwap::from_pointee(report)),
             settled: watch::Sender::new(false),
+            retired: Retired::new(clock.now()),
         })
     }
 
@@ -190,6 +193,9 @@ impl Store {
                     }
                     self.apply(batch.drain(..), audience);
                 }
+                () = self.clock.until(self.retired.due().unwrap_or(Time(u64::MAX))) => {
+                    self.retired.step(self.clock.now());
+                }
                 () = self.clock.until(sweep) => {
                     for event in self.live.load().sweep(self.clock.now()) {
                         audience.outlier(&event);
@@ -219,7 +225,10 @@ impl Store {
             let snapshot = snapshot.unwrap_or_else(|| before.shared_snapshot().clone());
             let wanted = wanted(&snapshot);
             self.resolved.retain(|name, _| wanted.binary_search_by(|w| w.name.cmp(name)).is_ok());
-            self.live.store(Arc::new(Live::adopt(Some(&before), snapshot, &self.resolved, self.clock.now())));
+            let now = self.clock.now();
+            let next = beside(|| Arc::new(Live::adopt(Some(&before), snapshot, &self.resolved, now)));
+            self.live.store(next);
+            self.retired.add(before, now);
             self.wanted.send_if_modified(|known| {
                 let differs = *known != wanted;
                 *known = wanted;
@@ -235,7 +244,7 @@ impl Store {
     }
 
     fn reload(&mut self, reading: &Reading, audience: &impl Audience) -> Arc<Snapshot> {
-        let next = Candidate::new(reading, &mut self.site, Some(&self.in_force));
+        let next = beside(|| Candidate::new(reading, &mut self.site, Some(&self.in_force)));
         tell(&self.report.load().diagnostics, &next.diagnostics, &reading.sources);
         audience.reloaded(next.errors() == 0);
         self.report.store(Arc::new(report(&next, self.clock)));

@@ -66,8 +66,8 @@ fn forward(
         request_headers,
         response_headers: headers::response(&entry.headers.response, report),
         timeout: entry.timeout,
-        retry: scope.clusters.shared.policy(retries::policy(scope.site.mesh.retries(entry.retries.as_ref()), hashes)),
-        fault: entry.fault.as_ref().map(fault).map(Box::new),
+        retry: scope.clusters.shared.policy(retries::policy(scope.site.mesh.retries(entry.retries.as_deref()), hashes)),
+        fault: entry.fault.as_deref().map(fault).map(Box::new),
         mirrors: entry.mirrors.iter().map(|mirror| self::mirror(mirror, scope, report)).collect(),
     }
 }

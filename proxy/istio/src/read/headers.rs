@@ -5,12 +5,13 @@ use std::sync::Arc;
 use crate::codes;
 use crate::fields::Field;
 use crate::names;
-use crate::resources::virtual_service::{HeaderOperations, Headers};
+use crate::resources::virtual_service::{BothWays, HeaderOperations, Headers};
 use crate::support::{HEADER_OPERATIONS, HEADERS};
 
 pub(super) fn read(field: Field<'_>) -> Headers {
     let Some(fields) = field.block(&HEADERS) else { return Headers::default() };
-    Headers { request: operations(fields.get("request"), true), response: operations(fields.get("response"), false) }
+    let request = operations(fields.get("request"), true);
+    BothWays { request, response: operations(fields.get("response"), false) }.into()
 }
 
 fn operations(field: Field<'_>, request: bool) -> HeaderOperations {

@@ -24,10 +24,10 @@ fn one(fields: &Fields<'_>, scope: Scope) -> HttpRoute {
         name: fields.get("name").text().unwrap_or_default(),
         action,
         matches,
-        rewrite: actions::rewrite(fields.get("rewrite")),
+        rewrite: actions::rewrite(fields.get("rewrite")).map(Box::new),
         timeout: fields.get("timeout").duration(),
-        retries: actions::retries(fields.get("retries")),
-        fault: actions::fault(fields.get("fault")),
+        retries: actions::retries(fields.get("retries")).map(Box::new),
+        fault: actions::fault(fields.get("fault")).map(Box::new),
         mirrors: actions::mirrors(fields),
         cors: cors::read(fields.get("corsPolicy")).map(Box::new),
         headers: headers::read(fields.get("headers")),
@@ -67,7 +67,7 @@ fn action(fields: &Fields<'_>, matches: &[HttpMatch]) -> HttpAction {
             let message = "`prefixRewrite` needs every `uri` of `match` to be a prefix";
             fields.cx.error(codes::NEEDS, fields.place("redirect"), message);
         }
-        return HttpAction::Redirect(redirect);
+        return HttpAction::Redirect(Box::new(redirect));
     }
     match (delegate(fields.get("delegate")), direct) {
         (Some(delegate), direct) => HttpAction::Delegate(Delegate { direct: direct.map(Box::new), ..delegate }),

@@ -1,5 +1,6 @@
 //! VirtualService: how requests are routed.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use leeboard_policy::time::Span;
@@ -46,13 +47,13 @@ pub struct HttpRoute {
     /// What is done.
     pub action: HttpAction,
     /// Istio: `rewrite`.
-    pub rewrite: Option<Rewrite>,
+    pub rewrite: Option<Box<Rewrite>>,
     /// Istio: `timeout`; `None` is no limit.
     pub timeout: Option<Span>,
     /// Istio: `retries`; `None` takes the mesh's default.
-    pub retries: Option<Retries>,
+    pub retries: Option<Box<Retries>>,
     /// Istio: `fault`.
-    pub fault: Option<Fault>,
+    pub fault: Option<Box<Fault>>,
     /// Istio: `mirror` and `mirrors`, those of 0 % left out.
     pub mirrors: Vec<Mirror>,
     /// Istio: `corsPolicy`.
@@ -67,7 +68,7 @@ pub enum HttpAction {
     /// Istio: `route`; at least one.
     Route(Vec<RouteDestination>),
     /// Istio: `redirect`.
-    Redirect(Redirect),
+    Redirect(Box<Redirect>),
     /// Istio: `directResponse`.
     Direct(DirectResponse),
     /// Istio: `delegate`: the rules of another VirtualService come in its place.
@@ -329,9 +330,28 @@ pub struct Mirror {
     pub percentage: f64,
 }
 
-/// Istio: `headers`.
+/// Istio: `headers`. Most entries have none, and then it takes the room of one pointer.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Headers {
+pub struct Headers(Option<Box<BothWays>>);
+
+impl From<BothWays> for Headers {
+    fn from(both: BothWays) -> Self {
+        Self((both != BothWays::default()).then(|| Box::new(both)))
+    }
+}
+
+impl Deref for Headers {
+    type Target = BothWays;
+    fn deref(&self) -> &BothWays {
+        const NONE: HeaderOperations = HeaderOperations { set: Vec::new(), add: Vec::new(), remove: Vec::new() };
+        static NEITHER: BothWays = BothWays { request: NONE, response: NONE };
+        self.0.as_deref().unwrap_or(&NEITHER)
+    }
+}
+
+/// Changes to headers in both directions.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct BothWays {
     /// On the way there.
     pub request: HeaderOperations,
     /// On the way back.
