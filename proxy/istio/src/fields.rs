@@ -13,6 +13,7 @@ use regex::Regex;
 
 use crate::codes::{self, Code};
 use crate::diagnostic::{Diagnostic, Severity};
+use crate::homes;
 use crate::names;
 use crate::resources::Labels;
 use crate::source::{Located, Spot};
@@ -130,7 +131,7 @@ impl<'a> Fields<'a> {
             Value::Map(entries) => {
                 let mut guesses = Vec::new();
                 for (key, value) in entries {
-                    guesses.extend(fields.sort(key, value));
+                    guesses.extend(fields.sort(key, value, entries));
                 }
                 for guess in guesses.into_iter().filter(|_| cx.guessing) {
                     if !fields.has(guess.name) {
@@ -148,9 +149,9 @@ impl<'a> Fields<'a> {
     }
 
     /// Takes a key for its row; if it is misspelt, what it may mean.
-    fn sort(&mut self, key: &'a Key, node: &'a Node) -> Option<Entry<'a>> {
+    fn sort(&mut self, key: &'a Key, node: &'a Node, beside: &[(Key, Node)]) -> Option<Entry<'a>> {
         let Some(row) = self.block.row(&key.text) else {
-            return self.unknown(key).map(|name| Entry { name, key: key.mark, node });
+            return self.unknown(key, node, beside).map(|name| Entry { name, key: key.mark, node });
         };
         if let Some(known) = self.entries.iter_mut().find(|entry| entry.name == row.field) {
             let message = format!("`{}` is written in both its spellings; `{0}` is taken", row.field);
@@ -175,7 +176,7 @@ impl<'a> Fields<'a> {
     }
 
     /// Complains about a key without a row; the row's field that it most likely means.
-    fn unknown(&self, key: &Key) -> Option<&'static str> {
+    fn unknown(&self, key: &Key, node: &Node, beside: &[(Key, Node)]) -> Option<&'static str> {
         let near = names::nearest(&key.text, self.block.rows.iter().map(|row| row.field));
         if self.block.open && near.is_none() {
             return None;
@@ -183,7 +184,7 @@ impl<'a> Fields<'a> {
         let severity = if self.block.strict { Severity::Error } else { Severity::Warning };
         let message = format!("unknown field `{}` in `{}`", key.text, self.block.path);
         let mut diagnostic = self.cx.at(severity, codes::UNKNOWN_FIELD, key.mark, message);
-        let home = support::home(&key.text, self.block);
+        let home = homes::advice(&key.text, node, beside, self.block);
         if let Some(home) = &home {
             diagnostic = diagnostic.help(home.as_str());
         } else if let Some(near) = near {

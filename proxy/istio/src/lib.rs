@@ -27,6 +27,7 @@ pub mod codes;
 pub mod compile;
 pub mod diagnostic;
 mod fields;
+mod homes;
 mod load;
 mod names;
 mod read;

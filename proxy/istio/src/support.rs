@@ -70,33 +70,6 @@ pub(crate) fn lower_camel(snake: &str) -> String {
     camel
 }
 
-/// Where a field that is unknown in one block would belong, as advice.
-pub(crate) fn home(key: &str, here: &'static Block) -> Option<String> {
-    if let Some((_, advice)) = HABITS.iter().find(|(word, _)| *word == key) {
-        return Some((*advice).to_owned());
-    }
-    let fits = |block: &&&Block| block.kind == here.kind && !std::ptr::eq(**block, here) && block.row(key).is_some();
-    let homes: Vec<_> = ALL.iter().filter(fits).map(|block| format!("`{}`", block.path)).collect();
-    let common = homes.len() > 3 || homes.is_empty();
-    (!common).then(|| format!("`{key}` belongs in {}", homes.join(" or ")))
-}
-
-/// Words of other configurations, and Istio's for the same thing.
-const HABITS: &[(&str, &str)] = &[
-    (
-        "circuitBreaker",
-        "limits are written in `trafficPolicy.connectionPool`, ejection in `trafficPolicy.outlierDetection`",
-    ),
-    (
-        "circuitBreakers",
-        "limits are written in `trafficPolicy.connectionPool`, ejection in `trafficPolicy.outlierDetection`",
-    ),
-    ("retry", "retries are written as `retries: {attempts: …, perTryTimeout: …, retryOn: …}`"),
-    ("retryPolicy", "retries are written as `retries: {attempts: …, perTryTimeout: …, retryOn: …}`"),
-    ("canary", "a canary is written as several entries of `route`, each with a `weight`"),
-    ("rateLimit", "Istio has no rate limit here; `connectionPool` bounds what is in flight"),
-];
-
 #[cfg(not(test))]
 pub(crate) fn asked(_: &'static Block, _: &'static str) {}
 
@@ -749,20 +722,6 @@ pub(crate) mod tests {
             assert_eq!(block.row(snake).map(|row| row.field), Some(camel));
         }
         assert!(HTTP_ROUTE.row("Timeout").is_none());
-    }
-
-    #[test]
-    fn a_misplaced_field_is_told_where_it_belongs() {
-        let rows = [
-            ("consecutive5xxErrors", &HTTP_SETTINGS, "`consecutive5xxErrors` belongs in `outlierDetection`"),
-            ("perTryTimeout", &HTTP_ROUTE, "`perTryTimeout` belongs in `http[].retries`"),
-            ("maxConnections", &HTTP_SETTINGS, "`maxConnections` belongs in `connectionPool.tcp`"),
-        ];
-        for (key, here, wanted) in rows {
-            assert_eq!(home(key, here).as_deref(), Some(wanted));
-        }
-        assert!(home("circuitBreaker", &TRAFFIC_POLICY).is_some_and(|advice| advice.contains("outlierDetection")));
-        assert_eq!(home("zebra", &TRAFFIC_POLICY), None);
     }
 
     #[test]

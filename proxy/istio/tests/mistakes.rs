@@ -138,7 +138,7 @@ fn json_has_the_same_for_programs() {
     assert_eq!((&json[6]["line"], &json[6]["column"]), (&20.into(), &22.into()));
     assert_eq!(json[6]["resource"], "VirtualService demo/user-service");
     assert_eq!(json[6]["help"], "did you mean `reset`?");
-    assert_eq!(json[1]["help"], "`consecutive5xxErrors` belongs in `outlierDetection`");
+    assert_eq!(json[1]["help"], "`consecutive5xxErrors` belongs in `trafficPolicy.outlierDetection`");
 }
 
 #[test]
