@@ -3,22 +3,21 @@
 //! A reader asks a [`Fields`] for each field of its [`Block`] by name and says what it must be. The block's rows decide what happens
 //! to fields that nobody enforces, so a reader cannot forget one.
 
+mod field;
+
 use std::cell::RefCell;
 use std::collections::HashSet;
-use std::ops::RangeInclusive;
 use std::sync::Arc;
-
-use leeboard_policy::time::Span;
-use regex::Regex;
 
 use crate::codes::{self, Code};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::homes;
 use crate::names;
-use crate::resources::Labels;
-use crate::source::{Located, Spot};
+use crate::source::Spot;
 use crate::support::{self, Block, Status};
-use crate::yaml::{Key, Mark, Meaning, Node, Value, meaning};
+use crate::yaml::{Key, Mark, Node, Value};
+
+pub(crate) use field::Field;
 
 /// What is being read, and what was found wrong with it.
 pub(crate) struct Cx {
@@ -166,7 +165,7 @@ impl<'a> Fields<'a> {
             return None;
         }
         let (severity, code, what, why) = match row.status {
-            Status::Enforced | Status::Passed => return None,
+            Status::Enforced | Status::InPart(_) | Status::Passed => return None,
             Status::Later(why) => (Severity::Warning, codes::NOT_ENFORCED, "is not enforced yet", why),
             Status::Ignored(why) => (Severity::Warning, codes::IGNORED, "has no effect here", why),
             Status::Refused(why) => (Severity::Error, codes::REFUSED, "is never accepted", why),
@@ -232,6 +231,15 @@ impl<'a> Fields<'a> {
         self.entries.iter().find(|entry| entry.name == name).map_or(self.mark, |entry| entry.key)
     }
 
+    /// Warns that a field is not enforced as it is written, for the reason of its row.
+    pub(crate) fn not_enforced(&self, name: &'static str) {
+        let row = self.block.row(name);
+        if let Some(Status::InPart(limit)) = row.map(|row| row.status) {
+            let message = format!("`{name}` is not enforced yet");
+            self.cx.push(self.cx.at(Severity::Warning, codes::NOT_ENFORCED, self.place(name), message).help(limit));
+        }
+    }
+
     /// Those of some fields that are written.
     pub(crate) fn present(&self, names: &[&'static str]) -> Vec<&'static str> {
         names.iter().copied().filter(|name| self.has(name)).collect()
@@ -259,309 +267,4 @@ impl<'a> Fields<'a> {
     pub(crate) fn spot(&self) -> Spot {
         self.cx.spot(self.mark)
     }
-}
-
-/// One field of a block. Each method that reads it gives `None` when it is absent, `null` or wrong; what is wrong is recorded.
-#[derive(Clone, Copy)]
-pub(crate) struct Field<'a> {
-    pub(crate) cx: &'a Cx,
-    pub(crate) name: &'static str,
-    /// Where its key is, or the block when it is absent.
-    pub(crate) key: Mark,
-    pub(crate) node: Option<&'a Node>,
-}
-
-impl<'a> Field<'a> {
-    /// Where the value is, or else the key.
-    pub(crate) fn mark(&self) -> Mark {
-        self.node.map_or(self.key, |node| match &node.value {
-            Value::Scalar { .. } => node.mark,
-            Value::Seq(_) | Value::Map(_) => self.key,
-        })
-    }
-
-    fn wrong(&self, wanted: &str) {
-        let found = match self.node.and_then(Node::raw) {
-            Some(text) if text.len() <= 40 => format!("`{text}`"),
-            _ => self.node.map_or("nothing", Node::describe).to_owned(),
-        };
-        self.cx.error(codes::WRONG_TYPE, self.mark(), format!("`{}` must be {wanted}, not {found}", self.name));
-    }
-
-    fn scalar(&self, wanted: &str) -> Option<(&'a str, bool)> {
-        match &self.node?.value {
-            Value::Scalar { text, plain } => Some((text, *plain)),
-            Value::Seq(_) | Value::Map(_) => {
-                self.wrong(wanted);
-                None
-            }
-        }
-    }
-
-    /// Text. What YAML takes for a number or boolean is not text unless it is quoted.
-    pub(crate) fn text(self) -> Option<Arc<str>> {
-        self.located().map(|located| located.value)
-    }
-
-    /// Text and its place.
-    pub(crate) fn located(self) -> Option<Located<Arc<str>>> {
-        text_of(self.node?, self.name, self.cx)
-    }
-
-    /// Text that passes a check.
-    pub(crate) fn checked(self, code: Code, check: impl Fn(&str) -> Result<(), String>) -> Option<Located<Arc<str>>> {
-        let text = self.located()?;
-        self.cx.check(code, self.mark(), check(&text));
-        Some(text)
-    }
-
-    /// A boolean, without quotes.
-    pub(crate) fn bool(self) -> Option<bool> {
-        let (text, plain) = self.scalar("`true` or `false`")?;
-        match meaning(text) {
-            Meaning::Bool(value) if plain => Some(value),
-            _ => {
-                self.wrong("`true` or `false`");
-                None
-            }
-        }
-    }
-
-    /// A whole number within bounds; it may be quoted.
-    pub(crate) fn int(self, range: RangeInclusive<i64>) -> Option<i64> {
-        let (text, _) = self.scalar("a whole number")?;
-        let Some(number) = whole_number(text) else {
-            self.wrong("a whole number");
-            return None;
-        };
-        if !range.contains(&number) {
-            let message = format!("`{}` is {number}; it must be {}", self.name, bounds(&range));
-            self.cx.error(codes::OUT_OF_RANGE, self.mark(), message);
-            return None;
-        }
-        Some(number)
-    }
-
-    /// A number that is not negative.
-    pub(crate) fn uint(self) -> Option<u32> {
-        self.int(0..=i64::from(u32::MAX)).and_then(|n| u32::try_from(n).ok())
-    }
-
-    /// A number of Istio's `int32` kind that is not negative.
-    pub(crate) fn count(self) -> Option<u32> {
-        self.int(0..=i64::from(i32::MAX)).and_then(|n| u32::try_from(n).ok())
-    }
-
-    /// A port number.
-    pub(crate) fn port(self) -> Option<u16> {
-        self.int(1..=65535).and_then(|n| u16::try_from(n).ok())
-    }
-
-    /// A number with a fraction; it may be quoted.
-    pub(crate) fn double(self) -> Option<f64> {
-        let (text, _) = self.scalar("a number")?;
-        let number =
-            if matches!(meaning(text), Meaning::Number) { text.replace('_', "").parse::<f64>().ok() } else { None };
-        if number.is_none_or(f64::is_nan) {
-            self.wrong("a number");
-        }
-        number.filter(|n| !n.is_nan())
-    }
-
-    /// A number with a fraction that lies within bounds, which `wanted` names.
-    pub(crate) fn number(self, fits: impl Fn(f64) -> bool, wanted: &str) -> Option<f64> {
-        let number = self.double()?;
-        if !fits(number) {
-            let message = format!("`{}` is {number}; it must be {wanted}", self.name);
-            self.cx.error(codes::OUT_OF_RANGE, self.mark(), message);
-            return None;
-        }
-        Some(number)
-    }
-
-    /// A duration of at least 1 ms.
-    pub(crate) fn duration(self) -> Option<Span> {
-        self.duration_with(|text| names::duration(text, false))
-    }
-
-    /// A duration, or zero to turn something off.
-    pub(crate) fn duration_or_zero(self) -> Option<Span> {
-        self.duration_with(|text| names::duration(text, true))
-    }
-
-    /// A duration that Istio does not validate; what is below zero is zero.
-    pub(crate) fn any_duration(self) -> Option<Span> {
-        let clamped = |nanoseconds: i128| Span(u64::try_from(nanoseconds.max(0)).unwrap_or(u64::MAX));
-        self.duration_with(|text| names::go_duration(text).map(clamped))
-    }
-
-    fn duration_with(self, parse: impl Fn(&str) -> Result<Span, String>) -> Option<Span> {
-        let (text, plain) = self.scalar("a duration such as `5s`")?;
-        if plain && matches!(meaning(text), Meaning::Number) {
-            let message = format!("`{}` must be a duration, not a bare number", self.name);
-            let diagnostic = self.cx.at(Severity::Error, codes::BAD_DURATION, self.mark(), message);
-            self.cx.push(diagnostic.help(format!("a duration has a unit: `{text}s` or `{text}ms`")));
-            return None;
-        }
-        match parse(text) {
-            Ok(span) => Some(span),
-            Err(message) => {
-                let message = format!("`{}`: {message}", self.name);
-                let mut diagnostic = self.cx.at(Severity::Error, codes::BAD_DURATION, self.mark(), message);
-                if names::go_duration(text) == Ok(0) {
-                    diagnostic = diagnostic.help(format!("leave `{}` out to have no limit", self.name));
-                }
-                self.cx.push(diagnostic);
-                None
-            }
-        }
-    }
-
-    /// One of several words, exactly as written.
-    pub(crate) fn choice<T: Copy>(self, words: &[(&'static str, T)]) -> Option<T> {
-        let list = words.iter().map(|(word, _)| format!("`{word}`")).collect::<Vec<_>>().join(", ");
-        let (text, _) = self.scalar(&format!("one of {list}"))?;
-        if let Some((_, value)) = words.iter().find(|(word, _)| *word == text) {
-            return Some(*value);
-        }
-        let message = format!("`{}` cannot be `{text}`", self.name);
-        let diagnostic = self.cx.at(Severity::Error, codes::BAD_VALUE, self.mark(), message);
-        self.cx.push(match names::nearest(text, words.iter().map(|(word, _)| *word)) {
-            Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
-            None => diagnostic.help(format!("it is one of {list}")),
-        });
-        None
-    }
-
-    /// A regular expression of RE2's syntax, compiled by `compile`.
-    pub(crate) fn regex(self, compile: impl Fn(&str) -> Result<Regex, regex::Error>) -> Option<Regex> {
-        let text = self.located()?;
-        if text.is_empty() || text.len() > 1024 {
-            self.cx.error(codes::BAD_REGEX, self.mark(), "a regular expression has 1 to 1024 bytes");
-            return None;
-        }
-        match compile(&text) {
-            Ok(regex) => Some(regex),
-            Err(error) => {
-                let reason = error.to_string();
-                let reason = reason.lines().last().unwrap_or("").trim_start_matches("error: ").to_owned();
-                self.cx.error(codes::BAD_REGEX, self.mark(), format!("`{}` does not compile: {reason}", self.name));
-                None
-            }
-        }
-    }
-
-    /// A list of texts.
-    pub(crate) fn texts(self) -> Vec<Located<Arc<str>>> {
-        self.list().iter().filter_map(|node| text_of(node, self.name, self.cx)).collect()
-    }
-
-    /// A list of texts, each of which passes a check.
-    pub(crate) fn checked_texts(
-        self,
-        code: Code,
-        check: impl Fn(&str) -> Result<(), String>,
-    ) -> Vec<Located<Arc<str>>> {
-        let texts = self.texts();
-        for text in &texts {
-            if let Err(message) = check(text) {
-                self.cx.push(Diagnostic::error(code, &self.cx.resource, &text.spot, message));
-            }
-        }
-        texts
-    }
-
-    /// The nodes of a list.
-    pub(crate) fn list(self) -> &'a [Node] {
-        match self.node.map(|node| &node.value) {
-            None => &[],
-            Some(Value::Seq(items)) => items,
-            Some(_) => {
-                self.wrong("a list");
-                &[]
-            }
-        }
-    }
-
-    /// A list of blocks.
-    pub(crate) fn items(self, block: &'static Block) -> Vec<Fields<'a>> {
-        self.list().iter().filter_map(|node| Fields::of(node, node.mark, block, self.cx)).collect()
-    }
-
-    /// A block.
-    pub(crate) fn block(self, block: &'static Block) -> Option<Fields<'a>> {
-        Fields::of(self.node?, self.key, block, self.cx)
-    }
-
-    /// The keys and values of a block whose keys are free.
-    pub(crate) fn members(self) -> &'a [(Key, Node)] {
-        match self.node.map(|node| &node.value) {
-            None => &[],
-            Some(Value::Map(entries)) => entries,
-            Some(_) => {
-                self.wrong("a block");
-                &[]
-            }
-        }
-    }
-
-    /// Names and texts, in order of name.
-    pub(crate) fn labels(self) -> Labels {
-        let read = |(key, node): &(Key, Node)| {
-            let value =
-                if node.is_null() { Some("".into()) } else { text_of(node, &key.text, self.cx).map(|text| text.value) };
-            value.map(|value| (Arc::from(&*key.text), value))
-        };
-        self.members().iter().filter_map(read).collect()
-    }
-
-    /// Labels of Kubernetes' syntax.
-    pub(crate) fn checked_labels(self) -> Labels {
-        for (key, node) in self.members() {
-            self.cx.check(codes::BAD_NAME, key.mark, names::label_key(&key.text));
-            if let Some(value) = node.raw() {
-                self.cx.check(codes::BAD_NAME, node.mark, names::label_value(value));
-            }
-        }
-        self.labels()
-    }
-}
-
-/// Text in a node, for a field or list of that name.
-pub(crate) fn text_of(node: &Node, name: &str, cx: &Cx) -> Option<Located<Arc<str>>> {
-    match &node.value {
-        Value::Scalar { text, plain } if !plain || meaning(text) == Meaning::Text => {
-            Some(Located::new(cx.shared(text), cx.spot(node.mark)))
-        }
-        Value::Scalar { text, .. } => {
-            let message = format!("`{name}` must be text, not {}", node.describe());
-            let diagnostic = cx.at(Severity::Error, codes::WRONG_TYPE, node.mark, message);
-            cx.push(diagnostic.help(format!("put it in quotes: `\"{text}\"`")));
-            None
-        }
-        Value::Seq(_) | Value::Map(_) => {
-            cx.error(codes::WRONG_TYPE, node.mark, format!("`{name}` must be text, not {}", node.describe()));
-            None
-        }
-    }
-}
-
-fn whole_number(text: &str) -> Option<i64> {
-    let (sign, digits) = match text.strip_prefix('-') {
-        Some(digits) => (-1, digits),
-        None => (1, text.strip_prefix('+').unwrap_or(text)),
-    };
-    let digits = digits.replace('_', "");
-    let radix = |prefix: &str, radix| digits.strip_prefix(prefix).map(|d| i64::from_str_radix(d, radix));
-    let number =
-        radix("0x", 16).or_else(|| radix("0o", 8)).or_else(|| radix("0b", 2)).unwrap_or_else(|| digits.parse());
-    if !digits.starts_with(|c: char| c.is_ascii_digit()) {
-        return None;
-    }
-    number.ok()?.checked_mul(sign)
-}
-
-fn bounds(range: &RangeInclusive<i64>) -> String {
-    let (least, most) = (*range.start(), *range.end());
-    if most >= i64::from(i32::MAX) { format!("{least} or more") } else { format!("{least} to {most}") }
 }

@@ -37,6 +37,8 @@ pub struct Row {
 pub enum Status {
     /// It does what Istio says.
     Enforced,
+    /// It does what Istio says as far as the text tells; where it does not, the reader warns.
+    InPart(&'static str),
     /// It carries no instruction, such as a time stamp.
     Passed,
     /// It is read and checked, with a warning: not enforced yet. The text says what happens instead.
@@ -90,6 +92,10 @@ pub(crate) fn asked(block: &'static Block, field: &'static str) {
 
 const fn on(field: &'static str, about: &'static str) -> Row {
     Row { field, about, status: Status::Enforced }
+}
+
+const fn in_part(field: &'static str, about: &'static str, limit: &'static str) -> Row {
+    Row { field, about, status: Status::InPart(limit) }
 }
 
 const fn passed(field: &'static str, about: &'static str) -> Row {
@@ -336,7 +342,7 @@ blocks! {
         on("loadBalancer", "How an endpoint is chosen."),
         on("connectionPool", "How much the host may be given."),
         on("outlierDetection", "When an endpoint is set aside; present even when empty."),
-        later("tls", "How connections are secured.", NO_TLS),
+        in_part("tls", "How connections are secured.", NO_TLS),
         on("portLevelSettings", "Policies of single service ports, which inherit nothing."),
         later("tunnel", "Carries TCP through another proxy.", TCP_PLAIN),
         later("proxyProtocol", "Tells the endpoint the caller's address before the first byte.", "no PROXY header is sent"),
@@ -347,7 +353,7 @@ blocks! {
         on("loadBalancer", "How an endpoint is chosen."),
         on("connectionPool", "How much the host may be given."),
         on("outlierDetection", "When an endpoint is set aside."),
-        later("tls", "How connections are secured.", NO_TLS),
+        in_part("tls", "How connections are secured.", NO_TLS),
     ]
     POLICY_PORT "DestinationRule" "portLevelSettings[].port" closed [on("number", "The service port's number.")]
     LOAD_BALANCER "DestinationRule" "loadBalancer" closed [
@@ -564,7 +570,7 @@ blocks! {
     EGRESS "Sidecar" "egress[]" closed [
         on("port", "The only port of this entry's hosts; absent is all that no other entry has."),
         later("bind", "The address or Unix socket that is listened at.", "all traffic comes in at the proxy's own outbound address"),
-        later("captureMode", "How traffic gets there: `DEFAULT`, `IPTABLES` or `NONE`.", "all traffic comes in at the proxy's own outbound address"),
+        in_part("captureMode", "How traffic gets there: `DEFAULT`, `IPTABLES` or `NONE`.", "all traffic comes in at the proxy's own outbound address"),
         on("hosts", "`namespace/host`s that are seen; `.` is the workload's namespace, `*` all, `~` none, and `~name` leaves one out."),
     ]
     INGRESS "Sidecar" "ingress[]" kept [
@@ -592,7 +598,7 @@ blocks! {
         passed("metadata", "What the document is called; may be left out."),
         on("connectTimeout", "How long a connection may take to be made, where no policy says so; 10 s when absent."),
         on("outboundTrafficPolicy", "What is done with unknown hosts, where neither a Sidecar nor the command line says so."),
-        later("enableAutoMtls", "Secures connections where both sides can.", NO_TLS),
+        in_part("enableAutoMtls", "Secures connections where both sides can.", NO_TLS),
         on("localityLbSetting", "Which localities are preferred, where no policy says so."),
         on("h2UpgradePolicy", "Whether HTTP/2 is spoken to ports declared as HTTP, where no policy says so."),
         on("defaultHttpRetryPolicy", "What is tried again on routes that do not say so."),
@@ -620,7 +626,7 @@ blocks! {
         on("outlierDetection", "When an endpoint is set aside."),
     ]
     PATH_NORMALIZATION "MeshConfig" "pathNormalization" closed [
-        on("normalization", "`BASE` (default); `NONE`, `MERGE_SLASHES` and `DECODE_AND_MERGE_SLASHES` are not enforced yet."),
+        in_part("normalization", "`BASE` (default), `NONE`, `MERGE_SLASHES` or `DECODE_AND_MERGE_SLASHES`.", "paths are normalised as `BASE` says"),
     ]
 
     SERVICE "Service" "spec" open [
@@ -730,7 +736,9 @@ pub(crate) mod tests {
             for (i, row) in block.rows.iter().enumerate() {
                 assert!(block.rows[..i].iter().all(|before| before.field != row.field), "{}.{}", block.path, row.field);
                 assert!(row.about.len() > 5 && row.about.ends_with('.'), "{}.{}", block.path, row.field);
-                if let Status::Later(why) | Status::Ignored(why) | Status::Refused(why) = row.status {
+                if let Status::InPart(why) | Status::Later(why) | Status::Ignored(why) | Status::Refused(why) =
+                    row.status
+                {
                     assert!(why.len() > 10, "{}.{}", block.path, row.field);
                 }
             }

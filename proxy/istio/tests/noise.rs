@@ -1,7 +1,7 @@
 //! Whatever is done to a document, loading and compiling answer: no panic, places that exist, and an object for every
 //! complaint's name.
 
-use leeboard_istio::compile::{Site, compile};
+use leeboard_istio::compile::{Site, compile, gateways};
 use leeboard_istio::source::Source;
 use leeboard_istio::{load, render};
 
@@ -87,7 +87,7 @@ fn edit(text: &str, noise: &mut Noise) -> String {
 
 fn documents() -> Vec<String> {
     let mut texts = Vec::new();
-    for folder in ["known", "mistakes"] {
+    for folder in ["known", "mistakes", "adopted"] {
         let path = format!("{}/tests/data/{folder}", env!("CARGO_MANIFEST_DIR"));
         let mut files: Vec<_> =
             std::fs::read_dir(path).expect("a folder").map(|entry| entry.expect("legible").path()).collect();
@@ -104,7 +104,7 @@ fn edits_at_random_never_panic() {
     for seed in 1..=800u64 {
         let mut noise = Noise(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
         let text = edit(&documents[noise.below(documents.len())], &mut noise);
-        let sources = [Source::new("f.yaml", text)];
+        let sources = if seed % 16 == 0 { [Source::mesh("f.yaml", text)] } else { [Source::new("f.yaml", text)] };
         let loaded = load(&sources);
         let again = load(&sources);
         assert_eq!(loaded.diagnostics, again.diagnostics, "seed {seed}");
@@ -117,6 +117,7 @@ fn edits_at_random_never_panic() {
         assert_eq!(shown.is_empty(), loaded.diagnostics.is_empty(), "seed {seed}");
         complaints += loaded.diagnostics.len();
         drop(compile(&loaded.resources, &Site::default()));
+        drop(gateways(&loaded.resources, &Site::default()));
         let _ = load(&sources).keep(&loaded.resources);
     }
     assert!(complaints > 500, "the edits hardly break anything: {complaints}");

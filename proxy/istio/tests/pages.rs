@@ -21,7 +21,7 @@ fn support() -> String {
     let mut page = String::from(
         "# What is supported\n\n\
          Every field of the documents that Leeboard reads, and what becomes of it. Generated from `proxy/istio/src/support.rs`.\n\n\
-         A field that is *enforced* does what Istio says. One that is *not yet* enforced is read, checked and kept; like one that has\n\
+         A field that is *enforced* does what Istio says; one that is enforced *in part* warns where it does not. One that is *not yet* enforced is read, checked and kept; like one that has\n\
          *no effect* it earns a warning. One that is *refused* is an error. Fields of Kubernetes' own kinds that are not named here\n\
          concern no proxy and are passed over.\n",
     );
@@ -45,6 +45,7 @@ fn section(page: &mut String, block: &Block) {
         let (status, more) = match row.status {
             Status::Enforced if block.kept => ("not yet", String::new()),
             Status::Enforced => ("enforced", String::new()),
+            Status::InPart(limit) => ("in part", format!(" For now {limit}.")),
             Status::Passed => ("passed over", String::new()),
             Status::Later(instead) => ("not yet", format!(" For now {instead}.")),
             Status::Ignored(why) => ("no effect", format!(" But {why}.")),

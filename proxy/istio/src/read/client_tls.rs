@@ -1,14 +1,15 @@
 //! Reads `tls` of a traffic policy: how connections to endpoints are secured.
 
 use crate::codes;
-use crate::fields::{Field, Fields};
+use crate::fields::Fields;
 use crate::resources::destination_rule::{ClientTls, TlsMode};
 use crate::support::CLIENT_TLS;
 
 const FILES: [&str; 4] = ["clientCertificate", "privateKey", "caCertificates", "caCrl"];
 
-pub(super) fn read(field: Field<'_>) -> Option<ClientTls> {
-    let fields = field.block(&CLIENT_TLS)?;
+/// Reads `tls` of a block of policy.
+pub(super) fn read(policy: &Fields<'_>) -> Option<ClientTls> {
+    let fields = policy.get("tls").block(&CLIENT_TLS)?;
     let modes = [
         ("DISABLE", TlsMode::Disable),
         ("SIMPLE", TlsMode::Simple),
@@ -30,6 +31,9 @@ pub(super) fn read(field: Field<'_>) -> Option<ClientTls> {
         skip_verify: fields.get("insecureSkipVerify").bool().unwrap_or(false),
     };
     check(&fields, &tls);
+    if tls.mode != TlsMode::Disable {
+        policy.not_enforced("tls");
+    }
     Some(tls)
 }
 

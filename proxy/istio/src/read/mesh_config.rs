@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use super::{actions, load_balancer, traffic_policy};
 use crate::codes;
-use crate::diagnostic::Severity;
 use crate::fields::{Cx, Field, Fields};
 use crate::names;
 use crate::resources::sidecar::OutboundTrafficPolicy;
@@ -47,7 +46,7 @@ pub(super) fn read(cx: &Cx, node: &Node, id: &ObjectId) -> Option<(MeshConfig, S
         virtual_service_export_to: export_to(fields.get("defaultVirtualServiceExportTo")),
         destination_rule_export_to: export_to(fields.get("defaultDestinationRuleExportTo")),
         root_namespace: fields.get("rootNamespace").checked(codes::BAD_NAME, names::dns_label).map(|ns| ns.value),
-        auto_mtls: fields.get("enableAutoMtls").bool(),
+        auto_mtls: auto_mtls(&fields),
         meta: Some(meta),
     };
     Some((mesh, spot))
@@ -71,6 +70,14 @@ fn export_to(field: Field<'_>) -> Vec<Arc<str>> {
     entries.into_iter().map(|entry| entry.value).collect()
 }
 
+fn auto_mtls(fields: &Fields<'_>) -> Option<bool> {
+    let on = fields.get("enableAutoMtls").bool();
+    if on == Some(true) {
+        fields.not_enforced("enableAutoMtls");
+    }
+    on
+}
+
 fn normalization(field: Field<'_>) {
     let Some(fields) = field.block(&PATH_NORMALIZATION) else { return };
     let levels = [
@@ -82,8 +89,7 @@ fn normalization(field: Field<'_>) {
     ];
     let level = fields.get("normalization");
     if level.choice(&levels) == Some(false) {
-        let message = "paths are normalised as `BASE` says; other levels are not enforced yet";
-        field.cx.push(field.cx.at(Severity::Warning, codes::NOT_ENFORCED, level.mark(), message));
+        fields.not_enforced("normalization");
     }
 }
 

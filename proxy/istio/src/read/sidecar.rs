@@ -101,6 +101,9 @@ fn egress(field: Field<'_>) -> Vec<EgressListener> {
 fn egress_listener(fields: &Fields<'_>) -> EgressListener {
     let bind = fields.get("bind").checked(codes::BAD_VALUE, check_bind).filter(|bind| !bind.is_empty());
     let capture = capture(fields.get("captureMode"));
+    if capture != CaptureMode::Default {
+        fields.not_enforced("captureMode");
+    }
     let unix = bind.as_ref().is_some_and(|bind| bind.starts_with("unix://"));
     if unix && capture == CaptureMode::Iptables {
         fields.cx.error(codes::CONFLICT, fields.place("captureMode"), "nothing is redirected to a Unix socket");

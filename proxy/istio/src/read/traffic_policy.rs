@@ -57,7 +57,7 @@ fn blocks(fields: &Fields<'_>) -> PolicyBlocks {
         load_balancer: fields.get("loadBalancer").block(&LOAD_BALANCER).map(|f| load_balancer::read(&f)),
         connection_pool: pool(fields.get("connectionPool")),
         outlier_detection: outlier(fields.get("outlierDetection")),
-        tls: client_tls::read(fields.get("tls")).map(Box::new),
+        tls: client_tls::read(fields).map(Box::new),
     }
 }
 

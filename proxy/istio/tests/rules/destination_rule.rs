@@ -115,7 +115,8 @@ fn tls() {
         &[
             warning(NOT_ENFORCED, "«tls»: {mode: SIMPLE, caCertificates: /a, subjectAltNames: [b], sni: c}"),
             warning(NOT_ENFORCED, "«tls»: {mode: MUTUAL, credentialName: s}"),
-            warning(NOT_ENFORCED, "«tls»: {}"),
+            good("tls: {}"),
+            good("tls: {mode: DISABLE}"),
             error(BAD_VALUE, "tls: {mode: «simple»}"),
             error(NEEDS, "«tls»: {mode: MUTUAL, clientCertificate: /a}"),
             error(NEEDS, "«tls»: {mode: MUTUAL, privateKey: /a, clientCertificate: ''}"),

@@ -139,6 +139,7 @@ fn egress() {
         error(REFUSED, "egress: [{port: {number: 80, «targetPort»: 1}, hosts: ['./*']}]"),
         warning(NOT_ENFORCED, "egress: [{port: {number: 80}, «bind»: 127.0.0.1, hosts: ['./*']}]"),
         warning(NOT_ENFORCED, "egress: [{port: {number: 80}, «captureMode»: NONE, hosts: ['./*']}]"),
+        good("egress: [{port: {number: 80}, captureMode: DEFAULT, hosts: ['./*']}]"),
         error(BAD_VALUE, "egress: [{port: {number: 80}, captureMode: «none», hosts: ['./*']}]"),
         error(BAD_VALUE, "egress: [{port: {number: 80}, bind: «localhost», hosts: ['./*']}]"),
         error(NEEDS, "egress: [{«bind»: 127.0.0.1, hosts: ['./*']}]"),
