@@ -19,7 +19,7 @@ use leeboard_policy::cluster::Workload;
 use crate::codes::{self, Code};
 use crate::compile::Site;
 use crate::compile::mesh::placed;
-use crate::compile::view::{View, view};
+use crate::compile::view::{View, views};
 use crate::diagnostic::{self, Diagnostic, Severity};
 use crate::load::load_guessing;
 use crate::resources::{Labels, Meta, ObjectId, Resources, VirtualService};
@@ -45,19 +45,18 @@ pub fn check(sources: &[Source], site: &Site) -> Checked {
     resources.append(&loaded.set_aside);
     let site = &placed(&resources, site);
     let sites = sites(&resources, site);
-    let own: Vec<Resources> = sites.iter().map(|site| own(&resources, &site.workload.namespace)).collect();
-    let views = sites.iter().zip(&own).map(|(site, own)| (&*site.workload.namespace, view(&resources, own, site)));
+    let (views, of_services) = views(&resources, &sites);
     let half = loaded.diagnostics.iter().filter(|d| matches!(d.code, codes::SYNTAX | codes::TOO_DEEP));
     let cx = Checking {
         broken: half.map(|d| d.resource.clone()).collect(),
         resources: &resources,
-        views: views.collect(),
+        views: views.into_iter().map(|view| (&*view.site.workload.namespace, view)).collect(),
         site,
         rejected: loaded.rejected.iter().map(ToString::to_string).collect(),
         places: Places::of(sources),
         found: RefCell::default(),
     };
-    cx.compiled();
+    of_services.into_iter().for_each(|diagnostic| cx.tell(diagnostic));
     references::check(&cx);
     conflicts::check(&cx);
     shadowed::check(&cx);
@@ -86,13 +85,6 @@ fn sites(resources: &Resources, site: &Site) -> Vec<Site> {
         ..site.clone()
     };
     namespaces.into_iter().map(at).collect()
-}
-
-/// The same objects, with none but the VirtualServices of one namespace.
-fn own(resources: &Resources, namespace: &str) -> Resources {
-    let mut own = resources.clone();
-    own.virtual_services.retain(|document| &**document.meta.namespace() == namespace);
-    own
 }
 
 /// What the rules look at, and where they complain.
@@ -195,22 +187,6 @@ impl<'r> Checking<'r> {
             diagnostic.message = diagnostic.message.escape_debug().to_string();
         }
         self.found.borrow_mut().push(diagnostic);
-    }
-
-    /// What compiling complains about, save for what the rules here say better.
-    fn compiled(&self) {
-        for (namespace, view) in &self.views {
-            for diagnostic in &view.diagnostics {
-                let (_, object) = diagnostic.resource.split_once(' ').unwrap_or_default();
-                let told_here = match diagnostic.code {
-                    codes::HOST_CONFLICT => diagnostic.resource.starts_with("VirtualService "),
-                    code => code == codes::UNKNOWN_PORT,
-                };
-                if !told_here && object.split_once('/').is_some_and(|(own, _)| own == *namespace) {
-                    self.tell(diagnostic.clone());
-                }
-            }
-        }
     }
 }
 

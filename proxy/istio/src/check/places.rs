@@ -1,6 +1,7 @@
 //! Where a setting of an object is written. The text is parsed again for that, and only when there is something to say about it,
 //! so that resources need not remember the place of every field.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -15,14 +16,20 @@ use crate::yaml::{self, Key, Mark, Node, Value};
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
     /// A field, or any other key.
-    Key(String),
+    Key(Cow<'static, str>),
     /// An entry of a list, from 0.
     Item(usize),
 }
 
-impl From<&str> for Step {
-    fn from(key: &str) -> Self {
-        Self::Key(key.to_owned())
+impl From<&'static str> for Step {
+    fn from(key: &'static str) -> Self {
+        Self::Key(Cow::Borrowed(key))
+    }
+}
+
+impl From<String> for Step {
+    fn from(key: String) -> Self {
+        Self::Key(Cow::Owned(key))
     }
 }
 
@@ -39,9 +46,15 @@ pub(crate) struct Path(Vec<Step>);
 impl Path {
     /// The same way, and further.
     pub(crate) fn to(&self, step: impl Into<Step>) -> Self {
-        let mut path = self.clone();
-        path.0.push(step.into());
-        path
+        let mut path = Self(Vec::with_capacity(self.0.len() + 1));
+        path.0.extend(self.0.iter().cloned());
+        path.then(step)
+    }
+
+    /// This way, and further.
+    pub(crate) fn then(mut self, step: impl Into<Step>) -> Self {
+        self.0.push(step.into());
+        self
     }
 }
 
@@ -49,7 +62,7 @@ impl Path {
 macro_rules! way {
     ($($step:expr),* $(,)?) => {{
         let path = $crate::check::places::Path::default();
-        $(let path = path.to($step);)*
+        $(let path = path.then($step);)*
         path
     }};
 }

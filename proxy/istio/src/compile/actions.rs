@@ -117,7 +117,8 @@ fn rewrite_path(new: &RewritePath, path: &PathMatch, report: &mut Report<'_>) ->
             None => Rewrite::Whole(with.clone()),
         }),
         RewritePath::Regex { find, with } => {
-            let with = substitution(with, find.captures_len(), report)?;
+            let with = substitution(with, find.captures_len());
+            let with = with.map_err(|message| report.error(codes::BAD_VALUE, message)).ok()?;
             Some(Rewrite::Regex { find: find.clone(), with })
         }
     }
@@ -143,7 +144,7 @@ fn cut(path: &PathMatch) -> Option<usize> {
 
 /// RE2: `\1` is a group, `\0` the whole match, `\\` a backslash; anything else after a backslash, or a group that the
 /// expression lacks, makes the whole substitution invalid.
-fn substitution(with: &str, groups: usize, report: &mut Report<'_>) -> Option<Vec<Substitution>> {
+pub(crate) fn substitution(with: &str, groups: usize) -> Result<Vec<Substitution>, String> {
     let mut parts = Vec::new();
     let mut text = String::new();
     let mut letters = with.chars();
@@ -162,14 +163,12 @@ fn substitution(with: &str, groups: usize, report: &mut Report<'_>) -> Option<Ve
             }
             other => {
                 let found: String = other.into_iter().collect();
-                let message = format!("uriRegexRewrite: `\\{found}` is neither a group of the expression nor `\\\\`");
-                report.error(codes::BAD_VALUE, message);
-                return None;
+                return Err(format!("uriRegexRewrite: `\\{found}` is neither a group of the expression nor `\\\\`"));
             }
         }
     }
     if !text.is_empty() || parts.is_empty() {
         parts.push(Substitution::Literal(text.into()));
     }
-    Some(parts)
+    Ok(parts)
 }

@@ -3,7 +3,7 @@
 //! `catalog` gathers the services that the workload sees, `clusters` makes a destination of each port and subset with the
 //! policy that `policy` finds for it, `hosts` decides which VirtualService owns which host, `routes` translates its rules.
 
-mod actions;
+pub(crate) mod actions;
 pub(crate) mod catalog;
 mod clusters;
 pub(crate) mod delegates;

@@ -111,6 +111,16 @@ pub(crate) fn pairs() -> Vec<Pair> {
             entry("match: [{uri: {prefix: /api/}}], rewrite: {uri: «/v2»}"),
             entry("match: [{uri: {prefix: /api/}}], rewrite: {uri: /v2/}"),
         ),
+        (
+            BAD_VALUE,
+            entry("rewrite: {uriRegexRewrite: {match: '/a(b)', rewrite: «'/\\2'»}}"),
+            entry("rewrite: {uriRegexRewrite: {match: '/a(b)', rewrite: '/\\1'}}"),
+        ),
+        (
+            BAD_VALUE,
+            entry("headers: {request: {set: {x-a: «'%NOTHING%'»}}}"),
+            entry("headers: {request: {set: {x-a: '%PROTOCOL%'}}}"),
+        ),
         (REWRITE_GLUES, entry("rewrite: {uri: «/v2»}"), entry("rewrite: {uri: /v2/}")),
         (
             SOURCE_CANNOT_SEE,

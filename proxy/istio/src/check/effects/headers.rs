@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use leeboard_policy::headers::Template;
+
 use super::super::Checking;
 use super::super::places::{Path, way};
 use super::Entry;
@@ -90,15 +92,22 @@ fn operations(cx: &Checking<'_>, at: &Entry<'_>, operations: &HeaderOperations, 
     for (verb, list) in [("set", &operations.set), ("add", &operations.add)] {
         for (name, _) in list.iter().filter(|(_, value)| value.is_empty()) {
             let message = format!("`{name}` is not sent: its value is empty");
-            let complaint = cx.warning(codes::EMPTY_HEADER, meta, &path.to(verb).to(&**name), message);
+            let complaint = cx.warning(codes::EMPTY_HEADER, meta, &path.to(verb).to(name.to_string()), message);
             cx.tell(complaint.help("to take a header away, name it in `remove`"));
+        }
+        for (name, value) in list {
+            if let Err(error) = Template::parse(value) {
+                let spot = cx.spot(meta, &path.to(verb).to(name.to_string()));
+                let message = format!("header {name}: {error}");
+                cx.tell(Diagnostic::error(codes::BAD_VALUE, &meta.resource, &spot, message));
+            }
         }
     }
 }
 
 /// Names of matched headers that are nearly well known, or nearly one that other rules use more.
 pub(super) fn names(cx: &Checking<'_>) {
-    let mut used: BTreeMap<Arc<str>, Vec<(&Meta, usize, usize, &str)>> = BTreeMap::new();
+    let mut used: BTreeMap<Arc<str>, Vec<(&Meta, usize, usize, &'static str)>> = BTreeMap::new();
     for document in &cx.resources.virtual_services {
         for (entry, route) in document.http.iter().enumerate() {
             for (number, rule) in route.matches.iter().enumerate() {
@@ -119,7 +128,7 @@ pub(super) fn names(cx: &Checking<'_>) {
             used.iter().filter(|(other, more)| more.len() > places.len() && *other != name).map(|(other, _)| &**other);
         let Some(near) = nearly(name, WELL_KNOWN.into_iter()).or_else(|| nearly(name, common)) else { continue };
         for (meta, entry, number, field) in places {
-            let spot = cx.key(meta, &way!["spec", "http", *entry, "match", *number, *field, &**name]);
+            let spot = cx.key(meta, &way!["spec", "http", *entry, "match", *number, *field, name.to_string()]);
             let message = format!("header `{name}` is nearly `{near}`");
             let complaint = Diagnostic::warning(codes::HEADER_NAME, &meta.resource, &spot, message);
             cx.tell(complaint.help(format!("did you mean `{near}`?")));

@@ -88,7 +88,7 @@ impl At<'_, '_> {
         }
     }
 
-    fn never(&self, field: &str, message: &str, near: &str) {
+    fn never(&self, field: &'static str, message: &str, near: &str) {
         let path = self.path.to(field).to("exact");
         let complaint = self.cx.warning(codes::METHOD_CASE, self.meta(), &path, message);
         self.cx.tell(complaint.help(format!("did you mean `{near}`?")));
@@ -131,7 +131,7 @@ impl At<'_, '_> {
         ];
         for (field, map) in maps {
             for (name, text) in map {
-                let path = self.path.to(field).to(&**name);
+                let path = self.path.to(field).to(name.to_string());
                 self.value(field, name, text, &path);
             }
         }
@@ -175,9 +175,9 @@ impl At<'_, '_> {
             };
             if impossible {
                 let message = format!("`{name}` is asked for and ruled out: the match never holds");
-                let spot = self.cx.key(self.meta(), &self.path.to("withoutHeaders").to(&**name));
+                let spot = self.cx.key(self.meta(), &self.path.to("withoutHeaders").to(name.to_string()));
                 let complaint = Diagnostic::warning(codes::CONTRADICTION, &self.meta().resource, &spot, message);
-                let there = self.cx.key(self.meta(), &self.path.to("headers").to(&**name));
+                let there = self.cx.key(self.meta(), &self.path.to("headers").to(name.to_string()));
                 self.cx.tell(complaint.label(&there, "it is asked for here"));
             }
         }

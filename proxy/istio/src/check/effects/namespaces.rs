@@ -86,7 +86,7 @@ fn labels(cx: &Checking<'_>, meta: &Meta, path: &Path, wanted: &Labels, callers:
     for (key, value) in wanted {
         let values: BTreeSet<&str> =
             callers.iter().filter_map(|labels| labels.get(key)).map(|value| &**value).collect();
-        let path = path.to(&**key);
+        let path = path.to(key.to_string());
         if values.is_empty() {
             let keys: BTreeSet<&str> = callers.iter().flat_map(|labels| labels.keys()).map(|key| &**key).collect();
             let near = keys.into_iter().find(|other| key.len() > 2 && names::distance(key, other) == 1);

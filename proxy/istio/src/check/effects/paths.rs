@@ -5,6 +5,8 @@ use super::super::places::Path;
 use super::super::shadowed::cover::{covers, everything, takes};
 use super::Entry;
 use crate::codes;
+use crate::compile::actions::substitution;
+use crate::diagnostic::Diagnostic;
 use crate::resources::virtual_service::{HttpAction, HttpMatch, RedirectPath, RewritePath, StringMatch};
 
 pub(super) fn check(cx: &Checking<'_>, at: &Entry<'_>) {
@@ -15,11 +17,16 @@ pub(super) fn check(cx: &Checking<'_>, at: &Entry<'_>) {
             }
             redirects(cx, at);
         }
-        _ => {
-            if let Some(RewritePath::Uri(with)) = at.entry.rewrite.as_ref().and_then(|rewrite| rewrite.path.as_ref()) {
-                surgery(cx, at, with, &at.path.to("rewrite").to("uri"));
+        _ => match at.entry.rewrite.as_ref().and_then(|rewrite| rewrite.path.as_ref()) {
+            Some(RewritePath::Uri(with)) => surgery(cx, at, with, &at.path.to("rewrite").to("uri")),
+            Some(RewritePath::Regex { find, with }) => {
+                if let Err(message) = substitution(with, find.captures_len()) {
+                    let spot = cx.spot(&at.document.meta, &at.path.to("rewrite").to("uriRegexRewrite").to("rewrite"));
+                    cx.tell(Diagnostic::error(codes::BAD_VALUE, &at.document.meta.resource, &spot, message));
+                }
             }
-        }
+            None => {}
+        },
     }
 }
 

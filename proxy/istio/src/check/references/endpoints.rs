@@ -78,7 +78,7 @@ fn nobody(
             .warning(codes::SELECTS_NOBODY, meta, path, message)
             .help("each label is carried by some, all of them by none");
     };
-    let path = path.to(&**key);
+    let path = path.to(key.to_string());
     let values: BTreeSet<&Arc<str>> = carried.iter().filter_map(|labels| labels.get(key)).collect();
     if values.is_empty() {
         let spot = cx.key(meta, &path);

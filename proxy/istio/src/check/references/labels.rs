@@ -57,7 +57,7 @@ pub(super) fn check(cx: &Checking<'_>) -> Misspelt {
         let Some((meant, _)) = near else { continue };
         found.keys.insert((*key).to_owned(), (*meant).to_owned());
         for (meta, path, _) in all {
-            let spot = cx.key(meta, &path.to(*key));
+            let spot = cx.key(meta, &path.to((*key).to_owned()));
             let message = format!("label `{key}` is nearly `{meant}`, which other workloads carry");
             let complaint = Diagnostic::warning(codes::LABEL_NAME, &meta.resource, &spot, message);
             cx.tell(complaint.help(format!("did you mean `{meant}`?")));
