@@ -3,6 +3,7 @@
 
 mod effects;
 mod matches;
+mod misplaced;
 mod references;
 mod suppressed;
 

@@ -153,6 +153,12 @@ fn subsets_and_ports() -> Vec<Pair> {
             &format!("{{hosts: [tls.example.com], {http}: [{{route: [{{destination: {{host: tls.example.com}}}}]}}]}}"),
         )
     };
+    let listed = |labels: &str| {
+        service("listed", "demo", "{clusterIP: 10.0.0.9, ports: [{name: http, port: 80}]}")
+            + "---\napiVersion: v1\nkind: Endpoints\nmetadata: {name: listed, namespace: demo}\n\
+               subsets: [{addresses: [{ip: 10.9.0.1, targetRef: {kind: Pod, name: p-1}}], ports: [{name: http, port: 80}]}]\n"
+            + &if labels.is_empty() { String::new() } else { pod("p-1", labels) }
+    };
     vec![
         (
             UNKNOWN_SUBSET,
@@ -172,6 +178,12 @@ fn subsets_and_ports() -> Vec<Pair> {
             SUBSET_SELECTS_NOTHING,
             rule("host: reviews, subsets: [{name: v1, labels: {«versoin»: v1}}]"),
             rule("host: ratings, subsets: [{name: v1, labels: {version: v1}}]"),
+        ),
+        (
+            SUBSET_SELECTS_NOTHING,
+            listed("{version: v2}") + &rule("host: listed, subsets: [{name: v1, labels: {version: «v1»}}]"),
+            // Whose pod is not among the documents may carry any label.
+            listed("") + &rule("host: listed, subsets: [{name: v1, labels: {version: v1}}]"),
         ),
         (NOT_HTTP, tls("TLS", "«http»"), tls("HTTP", "http")),
     ]

@@ -28,7 +28,9 @@ fn subsets(cx: &Checking<'_>, rule: &DestinationRule, misspelt: &Misspelt) {
     let Some(view) = cx.view(rule.meta.namespace()).filter(|_| !is_wildcard(&host)) else { return };
     let Some(service) = view.catalog.find(&host) else { return };
     let carried: Vec<Labels> = carried(cx, service).iter().map(|labels| misspelt.mended(labels)).collect();
-    if carried.is_empty() {
+    // An endpoint of Kubernetes whose pod is not among the documents may carry anything.
+    let unknown = service.origin.resource.starts_with("Service ") && carried.iter().any(Labels::is_empty);
+    if carried.is_empty() || unknown {
         return;
     }
     for (at, subset) in rule.subsets.iter().enumerate() {
