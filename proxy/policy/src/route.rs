@@ -58,8 +58,8 @@ pub enum Action {
 /// Everything about sending a request on.
 #[derive(Clone, Debug, Default)]
 pub struct Forward {
-    /// Where to, by weight; at least one. A single one takes all, whatever its weight.
-    pub destinations: Vec<Destination>,
+    /// Where to, by weight, shared by routes with the same; at least one. A single one takes all, whatever its weight.
+    pub destinations: Arc<[Destination]>,
     /// How the path changes.
     pub rewrite: Option<Box<Rewrite>>,
     /// What Host becomes. Istio: `rewrite.authority`, else a `Host` among the header operations.
@@ -79,7 +79,7 @@ pub struct Forward {
 }
 
 /// One of the destinations that a route's requests are split over.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Destination {
     /// Where to.
     pub cluster: Target,

@@ -3,7 +3,6 @@
 use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
-use alloc::vec;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
@@ -222,7 +221,7 @@ fn passthrough_route(cluster: ClusterId) -> Route {
         response_headers: HeaderOps::default(),
     };
     let forward = Forward {
-        destinations: vec![destination],
+        destinations: [destination].into(),
         retry: Some(Arc::new(RetryPolicy::istio_default())),
         ..Forward::default()
     };
@@ -253,6 +252,7 @@ pub fn split_authority(authority: &str) -> (Cow<'_, str>, Option<u16>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::vec;
 
     #[test]
     fn authorities_fall_into_host_and_port() {

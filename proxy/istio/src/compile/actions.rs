@@ -57,7 +57,7 @@ fn forward(
     let (request_headers, host) = headers::request(&entry.headers.request, report);
     let rewrite = entry.rewrite.as_ref();
     Forward {
-        destinations,
+        destinations: scope.clusters.shared.destinations(destinations),
         rewrite: rewrite
             .and_then(|rewrite| rewrite.path.as_ref())
             .and_then(|new| rewrite_path(new, path, report))

@@ -69,7 +69,7 @@ fn one(
         policy_origin: rule.map(|rule| rule.document.meta.origin(&rule.document.meta.spot)),
     });
     let forward = Forward {
-        destinations: vec![only(Target::Cluster(cluster))],
+        destinations: [only(Target::Cluster(cluster))].into(),
         // Istio: gRPC callers are left to their own retries.
         retry: (!protocol.is_grpc()).then(|| site.mesh.inbound_retries()).flatten().map(Arc::new),
         ..Forward::default()

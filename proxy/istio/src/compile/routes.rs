@@ -156,7 +156,7 @@ pub(crate) fn default_route(service: &Service, port: u16, clusters: &Clusters) -
     let cluster = clusters.target(&service.host, port, "");
     let hashes = clusters.is_hashed(&cluster);
     let retry = clusters.shared.policy(retries::policy(clusters.mesh.retries(None), hashes));
-    let forward = Forward { destinations: vec![only(cluster)], retry, ..Forward::default() };
+    let forward = Forward { destinations: [only(cluster)].into(), retry, ..Forward::default() };
     Route {
         name: "default".into(),
         origin: service.origin.clone(),

@@ -5,14 +5,16 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use leeboard_policy::retry::RetryPolicy;
+use leeboard_policy::route::Destination;
 
-/// How many retry policies are compared with a new one. Routes with the same one mostly stand together.
+/// How many values are compared with a new one. Routes with the same ones mostly stand together.
 const LATEST: usize = 8;
 
 /// Values that are made for route after route.
 #[derive(Default)]
 pub(crate) struct Shared {
     policies: RefCell<Vec<Arc<RetryPolicy>>>,
+    destinations: RefCell<Vec<Arc<[Destination]>>>,
     names: RefCell<HashSet<Arc<str>>>,
 }
 
@@ -20,13 +22,12 @@ impl Shared {
     /// A retry policy, the same as an earlier one if there was an equal one of late.
     pub(crate) fn policy(&self, policy: Option<RetryPolicy>) -> Option<Arc<RetryPolicy>> {
         let policy = policy?;
-        let mut latest = self.policies.borrow_mut();
-        if let Some(known) = latest.iter().find(|known| ***known == policy) {
-            return Some(known.clone());
-        }
-        latest.truncate(LATEST - 1);
-        latest.insert(0, Arc::new(policy));
-        latest.first().cloned()
+        Some(latest(&mut self.policies.borrow_mut(), |known| **known == policy, || Arc::new(policy.clone())))
+    }
+
+    /// A list of destinations, the same as an earlier one if there was an equal one of late.
+    pub(crate) fn destinations(&self, list: Vec<Destination>) -> Arc<[Destination]> {
+        latest(&mut self.destinations.borrow_mut(), |known| **known == *list, || list.clone().into())
     }
 
     /// A name, the same as an equal one before.
@@ -39,4 +40,15 @@ impl Shared {
         names.insert(name.clone());
         name
     }
+}
+
+/// One of the latest values, or a new one that becomes the latest.
+fn latest<T: Clone>(values: &mut Vec<T>, equals: impl Fn(&T) -> bool, new: impl FnOnce() -> T) -> T {
+    if let Some(known) = values.iter().find(|known| equals(known)) {
+        return known.clone();
+    }
+    let new = new();
+    values.truncate(LATEST - 1);
+    values.insert(0, new.clone());
+    new
 }

@@ -118,13 +118,14 @@ fn snapshot() -> Snapshot {
         origin: place("VirtualService default/reviews", "config/routes.yaml", 12),
         when: Default::default(),
         action: Action::Forward(Box::new(Forward {
-            destinations: vec![Destination {
+            destinations: [Destination {
                 cluster: Target::Unknown("outbound|9080|v9|reviews.default.svc.cluster.local".into()),
                 weight: 1,
                 authority: None,
                 request_headers: Default::default(),
                 response_headers: Default::default(),
-            }],
+            }]
+            .into(),
             ..Forward::default()
         })),
     };
