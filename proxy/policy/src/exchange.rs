@@ -262,7 +262,10 @@ impl Exchange {
             Phase::Over => return None,
         };
         let whole = self.deadline().map(|at| (at, "timeout of the route"));
-        own.into_iter().chain(whole).min_by_key(|(at, _)| *at)
+        match (own, whole) {
+            (Some(own), Some(whole)) if own.0 <= whole.0 => Some(own),
+            (own, whole) => whole.or(own),
+        }
     }
 
     /// When the route's timeout is over, once it runs.

@@ -64,8 +64,8 @@ impl Names {
 impl Name {
     /// The number of a name, whatever its case.
     pub(crate) fn of(text: &[u8]) -> Self {
-        /// The first and the last name of each length, in [`BY_LENGTH`].
         const LONGEST: usize = 40;
+        /// The names by length, and where each length begins.
         const fn sorted() -> ([(&'static str, Name); Name::TEXTS.len()], [u8; LONGEST + 2]) {
             let mut list = [("", Name::Other); Name::TEXTS.len()];
             let mut starts = [0; LONGEST + 2];
@@ -90,8 +90,11 @@ impl Name {
             return Name::Other;
         }
         let (from, to) = (SORTED.1[text.len()] as usize, SORTED.1[text.len() + 1] as usize);
-        let found = SORTED.0[from..to].iter().find(|(name, _)| text.eq_ignore_ascii_case(name.as_bytes()));
-        found.map_or(Name::Other, |(_, name)| *name)
+        let Some(end) = text.last() else { return Name::Other };
+        // Most that are as long as a known name differ from it in their first or last letter.
+        let likely = |name: &[u8]| name[0] == text[0] | 0x20 && name[name.len() - 1] == end | 0x20;
+        let same = |name: &str| likely(name.as_bytes()) && text.eq_ignore_ascii_case(name.as_bytes());
+        SORTED.0[from..to].iter().find(|(name, _)| same(name)).map_or(Name::Other, |(_, name)| *name)
     }
 }
 

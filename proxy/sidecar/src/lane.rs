@@ -11,7 +11,7 @@ use arc_swap::cache::Cache;
 use leeboard_policy::cluster::{Cluster, Discovery, Workload};
 use leeboard_policy::dice::Dice;
 use leeboard_policy::exchange::Exchange;
-use leeboard_policy::live::Live;
+use leeboard_policy::live::{Live, LiveCluster};
 use leeboard_policy::outlier::OutlierEvent;
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -35,6 +35,9 @@ const PEERS: usize = 256;
 /// The most destinations that are remembered; beyond it all are found again.
 const DESTINATIONS: usize = 16_384;
 
+/// A destination, and whatever its key is the address of: while it is held, nothing else can be there.
+type KnownDestination = (Arc<Destination>, Arc<LiveCluster>, Option<Arc<Workload>>);
+
 /// One worker's own things.
 pub(crate) struct Lane {
     pub(crate) shared: Arc<Shared>,
@@ -52,7 +55,7 @@ pub(crate) struct Lane {
     pub(crate) talks: Talks,
     /// Timers to borrow.
     pub(crate) alarms: Alarms,
-    destinations: RefCell<FxHashMap<(u64, usize), Arc<Destination>>>,
+    destinations: RefCell<FxHashMap<(usize, u64, usize), KnownDestination>>,
     /// What this workload's proxy tells the next one.
     introduction: Option<String>,
     peers: RefCell<FxHashMap<String, Arc<Workload>>>,
@@ -156,28 +159,27 @@ impl Lane {
     pub(crate) fn destination(&self, exchange: &Exchange, caller: Option<&Arc<Workload>>) -> Arc<Destination> {
         let Some(cluster) = exchange.cluster() else { return self.nowhere.clone() };
         let endpoint = exchange.endpoint();
-        let place = endpoint.map_or(Arc::as_ptr(&cluster.counts).addr() as u64, |endpoint| endpoint.id().0);
-        let key = (place, caller.map_or(0, |caller| Arc::as_ptr(caller).addr()));
-        let spec = exchange.live().snapshot().cluster(cluster.id);
-        let workload = endpoint.map(|endpoint| &endpoint.spec.workload);
+        let key = (
+            Arc::as_ptr(cluster).addr(),
+            endpoint.map_or(0, |endpoint| endpoint.id().0),
+            caller.map_or(0, |caller| Arc::as_ptr(caller).addr()),
+        );
         let mut known = self.destinations.borrow_mut();
-        if let Some(destination) = known.get(&key)
-            && destination.workload.as_ref() == workload
-            && destination.service.as_ref() == Some(&spec.service)
-        {
+        if let Some((destination, ..)) = known.get(&key) {
             return destination.clone();
         }
+        let spec = exchange.live().snapshot().cluster(cluster.id);
         let destination = Arc::new(Destination {
             cluster: Some(cluster.name.clone()),
             service: Some(spec.service.clone()),
             caller: caller.cloned(),
-            workload: workload.cloned(),
+            workload: endpoint.map(|endpoint| endpoint.spec.workload.clone()),
             endpoint: endpoint.map(|endpoint| endpoint.address().clone()),
         });
         if known.len() >= DESTINATIONS {
             known.clear();
         }
-        known.insert(key, destination.clone());
+        known.insert(key, (destination.clone(), cluster.clone(), caller.cloned()));
         destination
     }
 

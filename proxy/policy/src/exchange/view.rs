@@ -86,8 +86,11 @@ impl Exchange {
             let spent = self.clock_start().map_or(Span(0), |start| now - start);
             Span(all.0.saturating_sub(spent.0))
         });
-        let try_of = self.retry_policy().and_then(|policy| policy.per_try_timeout);
-        [whole, try_of].into_iter().flatten().min()
+        let each = self.retry_policy().and_then(|policy| policy.per_try_timeout);
+        match (whole, each) {
+            (Some(whole), Some(each)) => Some(whole.min(each)),
+            (whole, each) => whole.or(each),
+        }
     }
 
     /// Whether an attempt may follow the first, so that the request's body is worth keeping: by the retry policy, or

@@ -12,7 +12,7 @@ use leeboard_policy::live::LiveCluster;
 use leeboard_policy::request::{Head, Tunnel};
 use leeboard_policy::snapshot::split_authority;
 use leeboard_policy::step::{Attempt, Outcome, Step};
-use leeboard_policy::time::Span;
+use leeboard_policy::time::{Span, Time};
 use leeboard_policy::verdict::Failure;
 
 use super::answer::response_head;
@@ -77,11 +77,10 @@ impl Attempting {
             ledger.lane.telemetry.stale_replay(&self.cluster.name);
         }
         let http2 = self.speaks_http2(head, ledger);
-        let mut lease = match self.connection(&attempt, head, http2, ledger).await {
-            Ok(lease) => lease,
+        let (mut lease, now) = match self.connection(&attempt, head, http2, ledger).await {
+            Ok(connected) => connected,
             Err(step) => return Ok(step),
         };
-        let now = ledger.lane.clock.now();
         ledger.exchange_mut().connected(now);
         if lease.is_bare() {
             // Its connection is all that a CONNECT asks of an endpoint.
@@ -120,14 +119,14 @@ impl Attempting {
         }
     }
 
-    /// A connection to the attempt's endpoint, or what the policy says when there is none.
+    /// A connection to the attempt's endpoint and when it was there, or what the policy says when there is none.
     async fn connection(
         &self,
         attempt: &Attempt,
         head: &RequestHead,
         http2: bool,
         ledger: &mut Ledger,
-    ) -> Result<Lease, Step> {
+    ) -> Result<(Lease, Time), Step> {
         let endpoint = match &attempt.endpoint {
             Some(endpoint) => endpoint.clone(),
             None => Box::pin(self.original(head, ledger)).await?,
@@ -146,12 +145,12 @@ impl Attempting {
             now: lane.clock.now(),
         };
         if let Some(lease) = lane.pool.idle(&ask) {
-            return Ok(lease);
+            return Ok((lease, ask.now));
         }
         // It is rare, and large.
         let mut making = Box::pin(lane.pool.acquire(&ask, &lane.telemetry));
         match under_timers(making.as_mut(), ledger).await? {
-            Ok(lease) => Ok(lease),
+            Ok(lease) => Ok((lease, lane.clock.now())),
             Err(error) => Err(unconnected(error, ledger)),
         }
     }

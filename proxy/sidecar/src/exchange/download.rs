@@ -70,7 +70,8 @@ impl Download {
         let frame = lease.poll_frame(cx);
         if let Some(deadline) = self.deadline {
             // A body that always has more never waits for its timer.
-            let over = frame.is_ready() && self.ledger.lane.clock.now() >= deadline;
+            let goes_on = frame.is_ready() && !lease.is_end_stream();
+            let over = goes_on && self.ledger.lane.clock.now() >= deadline;
             if over || (frame.is_pending() && self.ledger.poll_until(deadline, cx).is_ready()) {
                 self.end(End::TimedOut);
                 return self.break_off(Broken::TimedOut, cx);
@@ -118,10 +119,10 @@ impl Download {
         if std::mem::replace(&mut self.over, true) {
             return;
         }
-        self.ledger.ended(end);
+        let now = self.ledger.ended(end);
         let Some(lease) = self.lease.take() else { return };
         if matches!(end, End::Complete { .. }) && self.ledger.upload.as_ref().is_none_or(Upload::handed_on) {
-            lease.give_back(self.ledger.lane.clock.now(), self.peer_keeps);
+            lease.give_back(now, self.peer_keeps);
         }
     }
 }

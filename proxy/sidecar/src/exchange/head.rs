@@ -217,11 +217,12 @@ fn strip(fields: &mut Fields, names: Names) {
 /// A version 4 UUID. RFC 9562.
 fn request_id(dice: Dice) -> [u8; 36] {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    const PLACES: [usize; 16] = [0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34];
     let bits = Exchange::request_id(dice) & !(0xf << 76) & !(0b11 << 62) | 4 << 76 | 0b10 << 62;
     let mut id = [b'-'; 36];
-    let places = (0..36).filter(|place| ![8, 13, 18, 23].contains(place));
-    for (turn, place) in places.enumerate() {
-        id[place] = DIGITS[(bits >> (124 - 4 * turn) & 0xf) as usize];
+    for (byte, place) in bits.to_be_bytes().into_iter().zip(PLACES) {
+        id[place] = DIGITS[usize::from(byte >> 4)];
+        id[place + 1] = DIGITS[usize::from(byte & 0xf)];
     }
     id
 }

@@ -48,6 +48,8 @@ pub(crate) struct Ledger {
     began_wall: SystemTime,
     head: Option<Box<LoggedHead>>,
     alarm: Option<Alarm>,
+    /// When a response that was passed on ended.
+    over: Option<Time>,
     _under_way: UnderWay,
 }
 
@@ -85,6 +87,7 @@ impl Ledger {
             head: None,
             lane,
             alarm: None,
+            over: None,
             _under_way: under_way,
         })
     }
@@ -138,9 +141,10 @@ impl Ledger {
         self.version < http::Version::HTTP_2 && self.lane.shared.drain.says_close(side(self.reporter))
     }
 
-    /// Notes how a response that was passed on ended.
-    pub(crate) fn ended(&mut self, end: End) {
+    /// Notes how a response that was passed on ended, and when.
+    pub(crate) fn ended(&mut self, end: End) -> Time {
         let now = self.lane.clock.now();
+        self.over = Some(now);
         if let Some(exchange) = &mut self.exchange {
             exchange.ended(end, now);
         }
@@ -148,6 +152,7 @@ impl Ledger {
             let reason = failure.reason().replace(' ', "_");
             self.details = Some(format!("upstream_reset_after_response_started{{{reason}}}").into());
         }
+        now
     }
 }
 
@@ -189,7 +194,7 @@ impl Drop for Ledger {
         let record = Record {
             reporter: self.reporter,
             started: self.began_wall,
-            duration: self.lane.clock.now() - self.began,
+            duration: self.over.unwrap_or_else(|| self.lane.clock.now()) - self.began,
             protocol: self.version,
             status: self.status,
             grpc_status: self.grpc_status,

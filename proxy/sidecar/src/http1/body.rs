@@ -133,9 +133,17 @@ impl Decoder {
     }
 }
 
-/// All of it, which leaves no buffer behind.
+/// Up to this size bytes are copied, so that the buffer stays.
+const COPIED: usize = 1024;
+
+/// All of it.
 fn whole(read: &mut BytesMut) -> Bytes {
-    std::mem::take(read).freeze()
+    if read.len() > COPIED {
+        return std::mem::take(read).freeze();
+    }
+    let copy = Bytes::copy_from_slice(read);
+    read.clear();
+    copy
 }
 
 fn some(read: &mut BytesMut, left: &mut u64) -> Bytes {

@@ -1,5 +1,6 @@
 //! The body of a caller's request, read from its connection as fast as the endpoint takes it.
 
+use std::cell::Cell;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
@@ -155,6 +156,18 @@ macro_rules! readable {
 
 readable!(TcpStream, tokio::net::UnixStream);
 
+thread_local! {
+    /// A buffer that the last head on this thread has left, for the next one.
+    static SPARE: Cell<BytesMut> = Cell::new(BytesMut::new());
+}
+
+/// Lets go of a buffer of which all has been used, for a connection that waits holds none.
+pub(crate) fn let_go(read: &mut BytesMut) {
+    if read.is_empty() {
+        SPARE.set(std::mem::take(read));
+    }
+}
+
 /// Reads once. A read that fills its room makes the next one larger.
 pub(crate) fn poll_read(
     stream: &impl Readable,
@@ -164,14 +177,13 @@ pub(crate) fn poll_read(
 ) -> Poll<io::Result<usize>> {
     loop {
         std::task::ready!(stream.poll_readable(cx))?;
+        if read.capacity() == 0 {
+            *read = SPARE.take();
+            read.clear();
+        }
         read.reserve(*room);
         match stream.read_what_is_there(read) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                // A connection that waits holds no buffer.
-                if read.is_empty() {
-                    *read = BytesMut::new();
-                }
-            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => let_go(read),
             done => {
                 if read.len() == read.capacity() {
                     *room = (*room * 2).min(READ_MOST);

@@ -23,7 +23,7 @@ use crate::exchange::arrival::Arrival;
 use crate::exchange::download::{Broken, DownBody};
 use crate::fields::{Fields, Name, Names};
 use crate::http1::body::Length;
-use crate::http1::incoming::{CallerBody, poll_read};
+use crate::http1::incoming::{CallerBody, let_go, poll_read};
 use crate::http1::read::{self, Unread};
 use crate::http1::{READ, write};
 
@@ -108,9 +108,7 @@ impl Reading {
                     Ok((request, used)) => {
                         self.read.advance(used);
                         self.seen = 0;
-                        if self.read.is_empty() {
-                            self.read = BytesMut::new();
-                        }
+                        let_go(&mut self.read);
                         conversation.talk.heard(None);
                         return Ok(request);
                     }

@@ -13,7 +13,7 @@ use super::socket::Metered;
 use super::upload::UpBody;
 use crate::http1::READ;
 use crate::http1::body::{Decoder, Length};
-use crate::http1::incoming::poll_read;
+use crate::http1::incoming::{let_go, poll_read};
 use crate::http1::read::{self, Response, Unread};
 use crate::http1::write;
 
@@ -165,7 +165,7 @@ impl One {
         let free = self.keeps && self.decoder.is_done() && self.sending == Sending::Done && self.read.is_empty();
         self.body = UpBody::Empty;
         self.room = READ;
-        self.read = BytesMut::new();
+        let_go(&mut self.read);
         if self.out.capacity() > KEPT {
             self.out = Vec::new();
         }
@@ -183,9 +183,7 @@ impl One {
     }
 
     fn forget_empty(&mut self) {
-        if self.read.is_empty() {
-            self.read = BytesMut::new();
-        }
+        let_go(&mut self.read);
     }
 
     /// A piece was promised and will not come. When instead the socket takes no more, an answer may still be in it.
