@@ -34,6 +34,7 @@ macro_rules! files {
 files! {
     balancing "cases/balancing.md",
     bookinfo "bookinfo/variants.md",
+    delegates "cases/delegates.md",
     demo "cases/demo.md",
     errors "cases/errors.md",
     faults "cases/faults.md",
@@ -42,6 +43,7 @@ files! {
     limits "cases/limits.md",
     locality "cases/locality.md",
     matching "cases/matching.md",
+    mesh "cases/mesh.md",
     mirrors "cases/mirrors.md",
     mistakes "cases/mistakes.md",
     outlier "cases/outlier.md",
@@ -50,6 +52,7 @@ files! {
     retries "cases/retries.md",
     rewrite "cases/rewrite.md",
     services "cases/services.md",
+    sidecars "cases/sidecars.md",
     timeouts "cases/timeouts.md",
     weights "cases/weights.md",
 }
