@@ -1,4 +1,4 @@
-//! `docs/support.md` and `CODES.md` say what the rows of `support.rs` and `codes.rs` say.
+//! `docs/support.md` and `docs/codes.md` say what the rows of `support.rs` and `codes.rs` say.
 //!
 //! After a change of the rows: `cargo test -p leeboard-istio --test pages -- --ignored` writes the pages anew.
 
@@ -14,7 +14,7 @@ fn path(name: &str) -> PathBuf {
 
 /// Each page's name and what it has to say.
 fn pages() -> [(&'static str, String); 2] {
-    [("../../docs/support.md", support()), ("CODES.md", codes())]
+    [("../../docs/support.md", support()), ("../../docs/codes.md", codes())]
 }
 
 fn support() -> String {
