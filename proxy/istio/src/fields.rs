@@ -176,21 +176,22 @@ impl<'a> Fields<'a> {
 
     /// Complains about a key without a row; the row's field that it most likely means.
     fn unknown(&self, key: &Key, node: &Node, beside: &[(Key, Node)]) -> Option<&'static str> {
-        let near = names::nearest(&key.text, self.block.rows.iter().map(|row| row.field));
+        // A word that another block knows is not misspelt, and neither is one beside what it would mean.
+        let free = |row: &&support::Row| {
+            !beside.iter().any(|(key, _)| self.block.row(&key.text).is_some_and(|known| known.field == row.field))
+        };
+        let near = names::nearest(&key.text, self.block.rows.iter().filter(free).map(|row| row.field));
+        let near = near.filter(|_| !homes::is_known(&key.text, self.block));
         if self.block.open && near.is_none() {
             return None;
         }
         let severity = if self.block.strict { Severity::Error } else { Severity::Warning };
         let message = format!("unknown field `{}` in `{}`", key.text, self.block.path);
         let mut diagnostic = self.cx.at(severity, codes::UNKNOWN_FIELD, key.mark, message);
-        let home = homes::advice(&key.text, node, beside, self.block);
-        if let Some(home) = &home {
-            diagnostic = diagnostic.help(home.as_str());
-        } else if let Some(near) = near {
-            diagnostic = diagnostic.help(format!("did you mean `{near}`?"));
-        }
+        let meant = || near.map(|near| format!("did you mean `{near}`?"));
+        diagnostic.help = meant().or_else(|| homes::advice(&key.text, node, beside, self.block));
         self.cx.push(diagnostic);
-        near.filter(|_| home.is_none())
+        near
     }
 
     /// A field, present or not.

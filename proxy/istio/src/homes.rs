@@ -47,6 +47,11 @@ pub(crate) fn advice(key: &str, value: &Node, beside: &[(Key, Node)], here: &'st
     (likely.len() <= MOST_HOMES).then(|| format!("`{key}` belongs in {named}"))
 }
 
+/// Whether another block of the kind has a field of this very name.
+pub(crate) fn is_known(key: &str, here: &'static Block) -> bool {
+    ALL.iter().any(|block| block.kind == here.kind && !std::ptr::eq(*block, here) && block.row(key).is_some())
+}
+
 /// The block that knows most of several keys, and more than half of them.
 fn home_of_all(inside: &[(Key, Node)], here: &'static Block) -> Option<&'static Block> {
     let knows = |block: &Block| inside.iter().filter(|(key, _)| block.row(&key.text).is_some()).count();

@@ -115,6 +115,8 @@ fn edits_at_random_never_panic() {
         }
         let shown = render(&loaded.diagnostics, &sources, seed % 2 == 0);
         assert_eq!(shown.is_empty(), loaded.diagnostics.is_empty(), "seed {seed}");
+        let checked = check(&sources, &Site::default()).diagnostics;
+        assert!(checked.iter().all(|d| d.primary.line <= lines), "seed {seed}: {checked:?}");
         complaints += loaded.diagnostics.len();
         drop(compile(&loaded.resources, &Site::default()));
         drop(gateways(&loaded.resources, &Site::default()));

@@ -5,7 +5,9 @@
 //! a digit of a number can be wrong only in its author's eyes, so none is made there.
 
 use leeboard_istio::check::check;
+use leeboard_istio::codes;
 use leeboard_istio::compile::Site;
+use leeboard_istio::diagnostic::Diagnostic;
 use leeboard_istio::render;
 use leeboard_istio::source::Source;
 
@@ -66,7 +68,37 @@ fn documents(luck: &mut Luck) -> String {
         head("VirtualService"),
         first.replace('@', name),
     );
-    [service(name, 1), service(other, 2), rule, routes].concat()
+    let more = match luck.below(4) {
+        0 => gateway(name),
+        1 => format!(
+            "---\napiVersion: networking.istio.io/v1\nkind: Sidecar\nmetadata:\n  name: {name}\n  namespace: shop\nspec:\n  egress:\n  - hosts:\n    \
+             - shop/{other}.shop.svc.cluster.local\n    - shop/{name}.shop.svc.cluster.local\n  outboundTrafficPolicy:\n    mode: REGISTRY_ONLY\n"
+        ),
+        2 => kubernetes(),
+        _ => String::new(),
+    };
+    [service(name, 1), service(other, 2), rule, routes, more].concat()
+}
+
+/// A gateway, and the routes behind it.
+fn gateway(name: &str) -> String {
+    format!(
+        "---\napiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata:\n  name: front\n  namespace: shop\nspec:\n  selector:\n    istio: gateway\n  \
+         servers:\n  - port:\n      number: 443\n      name: https\n      protocol: HTTPS\n    hosts:\n    - shop.example.com\n    tls:\n      \
+         mode: SIMPLE\n      credentialName: shop\n      minProtocolVersion: TLSV1_2\n---\napiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata:\n  \
+         name: front\n  namespace: shop\nspec:\n  hosts:\n  - shop.example.com\n  gateways:\n  - front\n  http:\n  - route:\n    - destination:\n        \
+         host: {name}\n        subset: stable\n        port:\n          number: 8080\n    corsPolicy:\n      allowMethods:\n      - GET\n      maxAge: 24h\n"
+    )
+}
+
+/// A service as a cluster holds it.
+fn kubernetes() -> String {
+    "---\napiVersion: v1\nkind: Service\nmetadata:\n  name: stock\n  namespace: shop\nspec:\n  clusterIP: 10.9.9.9\n  selector:\n    app: stock\n  ports:\n  \
+     - name: http\n    port: 80\n    targetPort: 8080\n---\napiVersion: v1\nkind: Pod\nmetadata:\n  name: stock-1\n  namespace: shop\n  labels:\n    app: stock\n    \
+     version: stable\nstatus:\n  podIP: 10.9.0.1\n---\napiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata:\n  name: stock\n  namespace: shop\nspec:\n  \
+     host: stock\n  trafficPolicy:\n    loadBalancer:\n      consistentHash:\n        httpCookie:\n          name: user\n          ttl: 1h\n  subsets:\n  - name: stable\n    \
+     labels:\n      version: stable\n"
+        .to_owned()
 }
 
 /// A word: its line and column from 1, and itself.
@@ -78,7 +110,8 @@ struct Word {
 }
 
 /// Values that may be anything.
-const FREE: [&str; 5] = ["name: ", "namespace: ", "address: ", "uri: ", "x-tested: "];
+const FREE: [&str; 9] =
+    ["name: ", "namespace: ", "address: ", "uri: ", "x-tested: ", "istio: ", "credentialName: ", "app: ", "podIP: "];
 
 /// The words in which a slip is a mistake: every key, and values that are words of somebody's.
 fn words(text: &str) -> Vec<Word> {
@@ -93,7 +126,7 @@ fn words(text: &str) -> Vec<Word> {
             continue;
         };
         // Query parameters and headers of one's own are called as one likes.
-        if !matches!(key, "debug" | "x-tested") {
+        if !matches!(key, "debug" | "x-tested" | "istio" | "app") {
             found.push(word(column, key));
         }
         let value = value.trim();
@@ -148,6 +181,13 @@ fn slipped(text: &str, luck: &mut Luck) -> (String, Word, String) {
     }
 }
 
+/// All complaints but those about what is not enforced yet, which is of no matter here.
+fn found(sources: &[Source]) -> Vec<Diagnostic> {
+    let mut found = check(sources, &Site::default()).diagnostics;
+    found.retain(|diagnostic| diagnostic.code != codes::NOT_ENFORCED);
+    found
+}
+
 #[test]
 fn slips_of_the_finger_are_noticed_where_they_are_made() {
     const DOCUMENTS: usize = 200;
@@ -156,11 +196,11 @@ fn slips_of_the_finger_are_noticed_where_they_are_made() {
     for seed in 1..=DOCUMENTS as u64 {
         let mut luck = Luck(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
         let good = documents(&mut luck);
-        let before = check(&[Source::new("f.yaml", &*good)], &Site::default()).diagnostics;
+        let before = found(&[Source::new("f.yaml", &*good)]);
         assert!(before.is_empty(), "{}\n{good}", render(&before, &[Source::new("f.yaml", &*good)], false));
         let (bad, word, new) = slipped(&good, &mut luck);
         let sources = [Source::new("f.yaml", &*bad)];
-        let found = check(&sources, &Site::default()).diagnostics;
+        let found = found(&sources);
         told += found.len();
         let here = found.iter().any(|d| {
             let (from, to) = (d.primary.column as usize, (d.primary.column + d.primary.len) as usize);
@@ -182,5 +222,5 @@ fn slips_of_the_finger_are_noticed_where_they_are_made() {
     assert!(noticed * 100 >= DOCUMENTS * 95, "{noticed} of {DOCUMENTS} slips are noticed\n{report}");
     assert!(in_place * 100 >= DOCUMENTS * 90, "{in_place} of {DOCUMENTS} carets are on the word\n{report}");
     // One mistake is one complaint, but for a few that have a real consequence elsewhere.
-    assert!(told <= noticed + DOCUMENTS / 20, "{told} complaints about {noticed} slips\n{report}");
+    assert!(told <= noticed + DOCUMENTS / 50, "{told} complaints about {noticed} slips\n{report}");
 }

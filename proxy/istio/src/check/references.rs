@@ -13,11 +13,11 @@ use crate::resources::VirtualService;
 use crate::resources::virtual_service::{Destination, HttpAction};
 
 pub(super) fn check(cx: &Checking<'_>) {
+    labels::cluster_hosts(cx);
     let known = hosts::Known::gather(cx);
     let lost = hosts::check(cx, &known);
     subsets::check(cx, &lost);
     ports::check(cx);
-    labels::cluster_hosts(cx);
     let misspelt = labels::check(cx);
     endpoints::check(cx, &misspelt);
     gateways::check(cx);

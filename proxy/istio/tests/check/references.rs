@@ -62,6 +62,15 @@ fn hosts() -> Vec<Pair> {
         (UNKNOWN_HOST, entry("mirror: {host: «nobody»}"), entry("mirror: {host: ratings, port: {number: 9080}}")),
         (NEVER_EXPANDED, to("{host: «reviews.demo»}"), to("{host: reviews.demo.svc.cluster.local}")),
         (
+            UNKNOWN_HOST,
+            object("Sidecar", "s", "{egress: [{hosts: ['./*', «demo/reviewz.demo.svc.cluster.local»]}]}"),
+            object(
+                "Sidecar",
+                "s",
+                "{egress: [{hosts: ['./*', demo/reviews.demo.svc.cluster.local, 'istio-system/*']}]}",
+            ),
+        ),
+        (
             NEVER_EXPANDED,
             elsewhere.clone() + &to("{host: «stock.prod»}"),
             elsewhere + &to("{host: stock.prod.svc.cluster.local}"),

@@ -46,6 +46,12 @@ pub(super) fn check(cx: &Checking<'_>) {
         exports(cx, &entry.meta, &entry.export_to, &known);
     }
     for sidecar in &cx.resources.sidecars {
+        for (listener, entry) in sidecar.egress.iter().enumerate() {
+            for (number, host) in entry.hosts.iter().enumerate().filter(|(_, host)| !is_symbol(&host.namespace)) {
+                let path = way!["spec", "egress", listener, "hosts", number];
+                misspelt(cx, &sidecar.meta, &path, &host.namespace, &known);
+            }
+        }
         if let Some(selector) = &sidecar.workload_selector {
             labels(cx, &sidecar.meta, &way!["spec", "workloadSelector", "labels"], selector, &callers);
         }
@@ -63,9 +69,13 @@ fn callers<'r>(cx: &Checking<'r>) -> BTreeSet<&'r Labels> {
 }
 
 fn exports(cx: &Checking<'_>, meta: &Meta, export_to: &[Arc<str>], known: &BTreeSet<&str>) {
-    for (at, namespace) in export_to.iter().enumerate().filter(|(_, entry)| !matches!(&***entry, "." | "*" | "~")) {
+    for (at, namespace) in export_to.iter().enumerate().filter(|(_, entry)| !is_symbol(entry)) {
         misspelt(cx, meta, &way!["spec", "exportTo", at], namespace, known);
     }
+}
+
+fn is_symbol(namespace: &str) -> bool {
+    matches!(namespace, "." | "*" | "~" | "")
 }
 
 /// A namespace without any object is nothing to wonder at, unless it is nearly one that has some.

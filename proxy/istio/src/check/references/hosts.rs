@@ -77,6 +77,7 @@ struct Unknown<'r> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Role {
     Destination,
+    Imported,
     Rule,
     Routed,
 }
@@ -89,14 +90,20 @@ pub(super) struct Lost<'r> {
 
 pub(super) fn check<'r>(cx: &Checking<'r>, known: &Known<'r>) -> Lost<'r> {
     let mut used = BTreeSet::new();
-    let unknown = gather(cx, &mut used);
+    let gathered = gather(cx, &mut used);
     let domain = cx.domain();
-    let mut meant: BTreeMap<&str, Option<&str>> = BTreeMap::new();
-    for one in &unknown {
+    let mut meant: BTreeMap<String, Option<&str>> = BTreeMap::new();
+    for one in &gathered {
         if meant.len() < MOST_SUGGESTIONS {
-            meant.entry(&one.host).or_insert_with(|| known.nearest(&one.host, domain));
+            meant.entry(one.host.clone()).or_insert_with(|| known.nearest(&one.host, domain));
         }
     }
+    // A service whose own name has been told to be wrong explains what is not found.
+    let explained = |one: &Unknown<'_>| {
+        let meant = meant.get(&*one.host).copied().flatten().and_then(|meant| known.hosts.get(meant));
+        meant.is_some_and(|(_, spot)| cx.has_told(spot))
+    };
+    let unknown: Vec<Unknown<'r>> = gathered.into_iter().filter(|one| !explained(one)).collect();
     let mut lost = Lost::default();
     let blamed = blame_services(cx, known, &unknown, &meant, &used);
     let mut told: BTreeSet<(&str, &str)> = BTreeSet::new();
@@ -141,6 +148,14 @@ fn gather<'r>(cx: &Checking<'r>, used: &mut BTreeSet<String>) -> Vec<Unknown<'r>
     for rule in &cx.resources.destination_rules {
         look(&rule.meta, &rule.host, Role::Rule);
     }
+    for sidecar in &cx.resources.sidecars {
+        let Some(view) = cx.view(sidecar.meta.namespace()) else { continue };
+        let named = sidecar.egress.iter().flat_map(|listener| &listener.hosts);
+        for host in named.filter(|host| !host.excluded && &*host.namespace != "~" && !is_known(view, &host.host)) {
+            let (written, host) = (&host.written, host.host.to_string());
+            unknown.push(Unknown { meta: &sidecar.meta, written, host, role: Role::Imported });
+        }
+    }
     unknown
 }
 
@@ -158,7 +173,7 @@ fn blame_services<'u>(
     cx: &Checking<'_>,
     known: &Known<'_>,
     unknown: &'u [Unknown<'_>],
-    meant: &BTreeMap<&str, Option<&str>>,
+    meant: &BTreeMap<String, Option<&str>>,
     used: &BTreeSet<String>,
 ) -> BTreeSet<&'u str> {
     let mut blamed = BTreeSet::new();
@@ -197,7 +212,7 @@ fn tell(cx: &Checking<'_>, known: &Known<'_>, one: &Unknown<'_>, meant: Option<&
         return cx.tell(complaint.help(format!("write `{full}`")));
     }
     let (code, ist, message) = match one.role {
-        Role::Routed if is_wildcard(host) => return,
+        Role::Routed | Role::Imported if is_wildcard(host) => return,
         Role::Routed => {
             let message = format!("no service {host} is defined here: it is routed on port 80 only");
             (codes::ROUTED_ON_80_ONLY, None, message)
@@ -206,7 +221,9 @@ fn tell(cx: &Checking<'_>, known: &Known<'_>, one: &Unknown<'_>, meant: Option<&
             (codes::UNKNOWN_HOST, Some("IST0174"), format!("{host} covers no service that is defined here"))
         }
         Role::Rule => (codes::UNKNOWN_HOST, Some("IST0174"), format!("no service {host} is defined here")),
-        Role::Destination => (codes::UNKNOWN_HOST, Some("IST0101"), format!("no service {host} is defined here")),
+        Role::Destination | Role::Imported => {
+            (codes::UNKNOWN_HOST, Some("IST0101"), format!("no service {host} is defined here"))
+        }
     };
     let mut complaint = Diagnostic::warning(code, resource, spot, message);
     complaint.ist = ist;
