@@ -1,7 +1,7 @@
 //! The configurations and requests that are decided on.
 
 use std::fmt::Write;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use leeboard_istio::compile::{Site, compile};
@@ -51,7 +51,8 @@ impl Case {
 /// A whole exchange of one attempt that goes well; the step after its response came.
 fn decide(live: &Arc<Live>, request: &Request, seed: u64) -> (Exchange, Step) {
     const RESPONSE: ResponseHead = ResponseHead { status: 200, grpc_status: None, rate_limited: false };
-    let caller = Caller { ip: IpAddr::V4(Ipv4Addr::LOCALHOST) };
+    let here = SocketAddr::from((Ipv4Addr::LOCALHOST, 40_000));
+    let caller = Caller { remote: here, local: here };
     let now = Time(1_000_000);
     let entrance = Entrance::Outbound { port: None };
     let (mut exchange, step) = Exchange::begin(live, entrance, request, caller, Dice(seed), now);

@@ -22,6 +22,7 @@
 //! assert!(shown.contains("rules.yaml:7:28") && shown.contains("did you mean `ROUND_ROBIN`?"));
 //! ```
 
+mod annotations;
 pub mod check;
 pub mod codes;
 pub mod compile;

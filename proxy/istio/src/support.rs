@@ -183,7 +183,7 @@ blocks! {
         on("mirrorPercent", "Of how many requests, in whole percent; deprecated."),
         on("mirrorPercentage", "Of how many requests copies are made; absent is all."),
         on("mirrors", "Several destinations that get copies."),
-        later("corsPolicy", "Lets pages of other origins call, and answers their preflight requests.", "the application answers preflight requests itself"),
+        on("corsPolicy", "Lets pages of other origins call, and answers their preflight requests."),
         on("headers", "Headers that are set, added and removed."),
     ]
     DELEGATE "VirtualService" "http[].delegate" closed [
@@ -258,7 +258,7 @@ blocks! {
         on("backoff", "The base of the waits between attempts; 25 ms when absent, ten times as much at most."),
         on("retryRemoteLocalities", "After two attempts the levels of endpoints that they went to are passed over."),
     ]
-    CORS "VirtualService" "http[].corsPolicy" kept [
+    CORS "VirtualService" "http[].corsPolicy" closed [
         on("allowOrigins", "Origins whose pages may call."),
         on("allowOrigin", "The same as exact texts; deprecated."),
         on("allowMethods", "Methods they may use; `*` is the one that is asked for."),
@@ -447,7 +447,7 @@ blocks! {
         on("connectTimeout", "How long a connection may take to be made; the mesh's, 10 s, when absent."),
         on("tcpKeepalive", "Probes of idle connections."),
         on("idleTimeout", "When an idle connection is closed; 0s is never. `http.idleTimeout` goes first."),
-        later("maxConnectionDuration", "How old a connection may become.", "a connection is closed when it is idle, not when it is old"),
+        on("maxConnectionDuration", "How old a connection may become; an older one takes no further request."),
     ]
     TCP_KEEPALIVE "DestinationRule" "connectionPool.tcp.tcpKeepalive" closed [
         on("probes", "Unanswered probes before a connection is dead."),

@@ -4,9 +4,10 @@ use alloc::format;
 use alloc::string::String;
 use core::fmt::Write;
 
+use xxhash_rust::xxh64::xxh64;
+
 use crate::cluster::HashCookie;
-use crate::dice::{Dice, Purpose};
-use crate::request::Head;
+use crate::request::{Caller, Head};
 
 /// A cookie's value without its quotes; of several the first. Envoy: one that is empty is as good as none.
 pub(crate) fn value<'h>(head: &'h impl Head, name: &str) -> Option<&'h str> {
@@ -23,9 +24,10 @@ pub(crate) fn value<'h>(head: &'h impl Head, name: &str) -> Option<&'h str> {
     (!bare.is_empty()).then_some(bare)
 }
 
-/// The value of a caller's new cookie, to be written as sixteen hexadecimal digits.
-pub(crate) fn fresh(dice: Dice) -> u64 {
-    dice.roll(Purpose::Cookie, 0)
+/// The value of a caller's new cookie, to be written as sixteen hexadecimal digits. Envoy: the hash of both ends of the
+/// connection, so that requests which race on it are given the same.
+pub(crate) fn fresh(caller: Caller) -> u64 {
+    xxh64(format!("{}{}", caller.remote, caller.local).as_bytes(), 0)
 }
 
 /// The text of a new cookie's value.
@@ -98,5 +100,15 @@ mod tests {
         for (cookie, expected) in table {
             assert_eq!(cookie.set(0xabc), expected);
         }
+    }
+
+    #[test]
+    fn a_connection_has_one_cookie() {
+        let caller = |remote: &str| Caller {
+            remote: remote.parse().expect("an address"),
+            local: "10.0.0.9:80".parse().expect("an address"),
+        };
+        assert_eq!(fresh(caller("10.0.0.1:5000")), xxh64(b"10.0.0.1:500010.0.0.9:80", 0));
+        assert_ne!(fresh(caller("10.0.0.1:5000")), fresh(caller("10.0.0.1:5001")));
     }
 }

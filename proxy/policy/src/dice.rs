@@ -26,8 +26,6 @@ pub enum Purpose {
     Level = 9,
     /// Which locality of a level attempt `turn` goes to.
     Locality = 10,
-    /// The value of a new cookie.
-    Cookie = 11,
 }
 
 /// The seed of one exchange. Equal seeds give equal rolls, whatever else is rolled in between.

@@ -1,27 +1,30 @@
 //! The life of a request, as decisions: what is done first, and what after each thing that happens.
 //!
-//! *listener → host → route → redirect/direct → fault → split → mirror → limits → pick → deadlines.*
+//! *listener → host → route → redirect/direct → fault → origin → split → mirror → limits → pick → deadlines.*
 
+mod answers;
+mod trouble;
 mod view;
 
-use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use self::answers::score_of;
 use crate::balance::{Pick, hash_of};
 use crate::cluster::{ClusterId, Discovery};
+use crate::cors::Grant;
 use crate::dice::Dice;
 use crate::endpoints::{Active, Endpoint, EndpointId};
-use crate::fault::{self, Abortion};
+use crate::fault::Abortion;
 use crate::limits::{Limit, Slot};
 use crate::live::Live;
 use crate::outlier::{OutlierEvent, Score, grpc_to_http};
 use crate::request::{Caller, Entrance, Head, Tunnel};
 use crate::retry::ResponseHead;
-use crate::route::{Action, Destination, Direct, Forward, Redirect, Target};
+use crate::route::{Action, Destination, Forward, Target};
 use crate::snapshot::{RuleId, split_authority};
 use crate::split;
-use crate::step::{Attempt, End, Outcome, Reply, Retries, RetryEnd, Step};
+use crate::step::{Attempt, End, Faults, Outcome, Retries, RetryEnd, Step};
 use crate::time::{Span, Time};
 use crate::verdict::{Failure, Flags, Verdict};
 
@@ -39,6 +42,7 @@ pub struct Exchange {
     hash: Option<u64>,
     /// The value of a cookie that the caller is given with an endpoint's response.
     cookie: Option<u64>,
+    cors: Option<alloc::boxed::Box<Grant>>,
     /// The whole time allowed from `received`.
     timeout: Option<Span>,
     /// When the request was complete; the route's clock starts then, or after an injected delay.
@@ -46,6 +50,7 @@ pub struct Exchange {
     /// When the first attempt was decided.
     routed: Option<Time>,
     abortion: Option<Abortion>,
+    faults: Faults,
     phase: Phase,
     attempts: u32,
     retries_left: u32,
@@ -64,6 +69,11 @@ pub struct Exchange {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Phase {
     Delaying(Time),
+    /// Within an attempt, before it goes to an endpoint.
+    Stalling {
+        since: Time,
+        until: Time,
+    },
     Trying,
     BackingOff(Time),
     Responding,
@@ -107,11 +117,15 @@ impl Exchange {
             }
         };
         exchange.rule = Some(rule);
+        exchange.cors = exchange.route().and_then(|route| route.cors.as_ref()?.decide(head));
         let step = match live.snapshot().rule(rule).map(|route| &route.action) {
             None => exchange.reply(Verdict::NoRoute),
             // The caller has no use for what these say; a 2xx would even tell it that its tunnel is open.
             Some(Action::Redirect(_) | Action::Direct(_)) if exchange.tunnel == Some(Tunnel::Connect) => {
                 exchange.reply(Verdict::NoRoute)
+            }
+            Some(Action::Redirect(_) | Action::Direct(_)) if exchange.is_preflight() => {
+                exchange.reply(Verdict::Preflight)
             }
             Some(Action::Redirect(redirect)) => exchange.redirect(redirect, head),
             Some(Action::Direct(direct)) => exchange.direct(direct),
@@ -132,10 +146,12 @@ impl Exchange {
             idempotent: matches!(head.method(), "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PUT" | "DELETE"),
             hash: None,
             cookie: None,
+            cors: None,
             timeout: None,
             received: None,
             routed: None,
             abortion: None,
+            faults: Faults::default(),
             phase: Phase::Trying,
             attempts: 0,
             retries_left: 0,
@@ -150,32 +166,23 @@ impl Exchange {
         }
     }
 
-    fn redirect(&mut self, redirect: &Redirect, head: &impl Head) -> Step {
-        let reply = self.answer(Verdict::Redirect(redirect.status));
-        Step::Reply(Box::new(Reply { location: Some(redirect.location(head)), ..reply }))
-    }
-
-    fn direct(&mut self, direct: &Direct) -> Step {
-        let reply = self.answer(Verdict::Direct(direct.status));
-        Step::Reply(Box::new(Reply { body: Some(direct.body.clone()), ..reply }))
-    }
-
     fn forward(&mut self, forward: &Forward, head: &impl Head, caller: Caller, now: Time) -> Step {
-        let trouble = fault::draw(forward.fault.as_deref(), self.dice);
+        let trouble = self.trouble_of_request(forward.fault.as_deref());
         self.abortion = trouble.abortion;
-        self.destination = split::draw(&forward.destinations, self.dice);
+        self.destination = split::choose(forward, self.live.snapshot(), head, caller, self.dice);
         self.timeout = self.allowed_time(forward, head);
         self.retries_left = forward.retry.as_ref().map_or(0, |policy| policy.attempts);
         if let Some(Destination { cluster: Target::Cluster(id), .. }) = forward.destinations.get(self.destination) {
             self.cluster = Some(*id);
             if let Some(key) = self.live.snapshot().cluster(*id).balancer.hash_key() {
-                let hashed = hash_of(key, head, caller, self.dice);
+                let hashed = hash_of(key, head, caller);
                 (self.hash, self.cookie) = (hashed.hash, hashed.cookie);
             }
         }
         match trouble.delay {
             Some(delay) => {
                 self.flags = self.flags.with(Flags::DELAY_INJECTED);
+                self.faults.delays += 1;
                 self.wait(Phase::Delaying(now + delay))
             }
             None => self.depart(now),
@@ -196,7 +203,13 @@ impl Exchange {
     /// After any injected delay: the abort, or the first attempt.
     fn depart(&mut self, now: Time) -> Step {
         if let Some(abortion) = self.abortion {
+            // Envoy: the filter of faults comes before that of origins.
+            self.cors = None;
+            self.faults.aborts += 1;
             return self.reply(abortion.verdict());
+        }
+        if self.is_preflight() {
+            return self.reply(Verdict::Preflight);
         }
         let Some(id) = self.cluster else { return self.reply(Verdict::NoCluster) };
         self.live.cluster(id).count_request(now);
@@ -205,6 +218,13 @@ impl Exchange {
     }
 
     fn attempt(&mut self, now: Time) -> Step {
+        match self.stumble(now) {
+            Some(step) => step,
+            None => self.try_endpoint(now),
+        }
+    }
+
+    fn try_endpoint(&mut self, now: Time) -> Step {
         let Some(id) = self.cluster else { return self.reply(Verdict::NoCluster) };
         let cluster = self.live.cluster(id);
         let Some(slot) = cluster.take(Limit::Requests) else { return self.reply(Verdict::Failed(Failure::Overflow)) };
@@ -257,6 +277,10 @@ impl Exchange {
         let own = match self.phase {
             Phase::Delaying(until) => return Some((until, "injected delay")),
             Phase::BackingOff(until) => Some((until, "back-off")),
+            Phase::Stalling { until, .. } => {
+                let timeout = self.attempt_deadline().filter(|at| *at < until);
+                Some(timeout.map_or((until, "injected delay"), |at| (at, "timeout of the attempt")))
+            }
             Phase::Trying => self.attempt_deadline().map(|at| (at, "timeout of the attempt")),
             Phase::Responding => None,
             Phase::Over => return None,
@@ -283,7 +307,11 @@ impl Exchange {
         if self.timeout.is_some_and(|whole| allowed >= whole) {
             return None;
         }
-        Some(self.running.as_ref()?.connected?.max(self.clock_start()?) + allowed)
+        let began = match self.phase {
+            Phase::Stalling { since, .. } => since,
+            _ => self.running.as_ref()?.connected?,
+        };
+        Some(began.max(self.clock_start()?) + allowed)
     }
 
     /// Decides what is done at a tick. During an attempt this ends it: the driver drops what it was doing.
@@ -295,6 +323,12 @@ impl Exchange {
                 self.reply(Verdict::Timeout)
             }
             Phase::BackingOff(_) => self.attempt(now),
+            Phase::Stalling { until, .. } if now >= until => self.recover(now),
+            Phase::Stalling { .. } => {
+                self.attempts += 1;
+                let failure = Failure::PerTryTimeout;
+                self.after(Outcome::Failed { failure, reused: false, written: true }, true, now)
+            }
             Phase::Trying | Phase::Responding | Phase::Over => {
                 let failure = Failure::PerTryTimeout;
                 self.after(Outcome::Failed { failure, reused: false, written: true }, true, now)
@@ -400,11 +434,7 @@ impl Exchange {
 
     fn wait(&mut self, phase: Phase) -> Step {
         self.phase = phase;
-        match (phase, self.deadline()) {
-            (Phase::BackingOff(until), Some(deadline)) => Step::Wait(until.min(deadline)),
-            (Phase::BackingOff(until) | Phase::Delaying(until), _) => Step::Wait(until),
-            (Phase::Trying | Phase::Responding | Phase::Over, _) => Step::Forward,
-        }
+        self.next_tick().map_or(Step::Forward, |(at, _)| Step::Wait(at))
     }
 
     /// Says how a response that was passed on ended.
@@ -436,46 +466,6 @@ impl Exchange {
         let Some(endpoint) = running.active.as_ref().map(Active::endpoint).filter(|_| !running.scored) else { return };
         running.scored = true;
         self.events.extend(self.live.cluster(id).score(endpoint, score, now));
-    }
-
-    fn reply(&mut self, verdict: Verdict) -> Step {
-        Step::Reply(Box::new(self.answer(verdict)))
-    }
-
-    fn answer(&mut self, verdict: Verdict) -> Reply {
-        let retried = self.attempts > 1;
-        let verdict = match verdict {
-            Verdict::AbortHttp(status) if self.opens_tunnel(status) => Verdict::NoRoute,
-            other => other,
-        };
-        let answer = verdict.answer(retried);
-        self.flags = self.flags.with(answer.flags);
-        let grpc_status = self.grpc.then(|| verdict.grpc_status(answer.status));
-        self.finish();
-        Reply { verdict, answer, body: None, location: None, grpc_status }
-    }
-
-    /// Whether an answer makes the caller believe that it has its tunnel.
-    fn opens_tunnel(&self, status: u16) -> bool {
-        match self.tunnel {
-            Some(Tunnel::Upgrade) => status == 101,
-            Some(Tunnel::Connect) => (200..300).contains(&status),
-            None => false,
-        }
-    }
-
-    fn finish(&mut self) {
-        self.phase = Phase::Over;
-        self.retry_slot = None;
-    }
-}
-
-fn score_of(failure: Failure) -> Option<Score> {
-    match failure {
-        Failure::ConnectRefused | Failure::ConnectTimeout | Failure::Dns => Some(Score::ConnectFailure),
-        Failure::Terminated | Failure::RemoteReset | Failure::RefusedStream | Failure::Protocol => Some(Score::Reset),
-        Failure::PerTryTimeout => Some(Score::Timeout),
-        Failure::Overflow => None,
     }
 }
 

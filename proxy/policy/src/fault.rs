@@ -1,11 +1,12 @@
 //! Trouble made on purpose: whether, and which.
 
 use crate::dice::{Dice, Purpose};
+use crate::retry::ResponseHead;
 use crate::route::{Abort, Fault};
 use crate::time::Span;
 use crate::verdict::Verdict;
 
-/// What was drawn for one request.
+/// What was drawn for one request, or for one attempt.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Trouble {
     pub(crate) delay: Option<Span>,
@@ -23,12 +24,20 @@ impl Abortion {
             Abort::Grpc(status) => Verdict::AbortGrpc(status),
         }
     }
+
+    /// What a retry policy is to make of it.
+    pub(crate) fn response(self) -> ResponseHead {
+        let (status, grpc_status) = match self.0 {
+            Abort::Http(status) => (status, None),
+            Abort::Grpc(status) => (200, Some(status)),
+        };
+        ResponseHead { status, grpc_status, rate_limited: false }
+    }
 }
 
-/// Envoy: the two draws are independent, and a delay comes before an abort.
-pub(crate) fn draw(fault: Option<&Fault>, dice: Dice) -> Trouble {
-    let Some(fault) = fault else { return Trouble::default() };
-    let delay = fault.delay.filter(|(_, share)| dice.chance(Purpose::FaultDelay, 0, *share));
-    let abort = fault.abort.filter(|(_, share)| dice.chance(Purpose::FaultAbort, 0, *share));
+/// Envoy: the two draws are independent, and a delay comes before an abort. `turn` is 0 for the whole request, else the attempt.
+pub(crate) fn draw(fault: &Fault, dice: Dice, turn: u32) -> Trouble {
+    let delay = fault.delay.filter(|(_, share)| dice.chance(Purpose::FaultDelay, turn, *share));
+    let abort = fault.abort.filter(|(_, share)| dice.chance(Purpose::FaultAbort, turn, *share));
     Trouble { delay: delay.map(|(span, _)| span), abortion: abort.map(|(abort, _)| Abortion(abort)) }
 }

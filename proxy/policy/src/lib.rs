@@ -10,6 +10,7 @@ pub mod balance;
 mod budget;
 pub mod cluster;
 mod cookie;
+pub mod cors;
 pub mod dice;
 pub mod endpoints;
 pub mod exchange;

@@ -2,7 +2,7 @@
 
 use alloc::borrow::Cow;
 use alloc::string::String;
-use core::net::IpAddr;
+use core::net::{IpAddr, SocketAddr};
 
 use crate::time::Span;
 
@@ -80,8 +80,17 @@ pub enum Tunnel {
 /// Who sent a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Caller {
+    /// Its end of the connection.
+    pub remote: SocketAddr,
+    /// The proxy's end of it.
+    pub local: SocketAddr,
+}
+
+impl Caller {
     /// Its address.
-    pub ip: IpAddr,
+    pub fn ip(self) -> IpAddr {
+        self.remote.ip()
+    }
 }
 
 /// Which of the proxy's listeners a request came in by.

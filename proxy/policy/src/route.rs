@@ -4,7 +4,8 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use crate::cluster::ClusterId;
+use crate::cluster::{ClusterId, HashKey};
+use crate::cors::Cors;
 use crate::dice::Share;
 use crate::headers::{HeaderOps, Template};
 use crate::origin::Origin;
@@ -21,6 +22,8 @@ pub struct Route {
     pub origin: Origin,
     /// What a request must look like.
     pub when: Match,
+    /// What pages of other origins may do; `None` leaves that to the destination.
+    pub cors: Option<Box<Cors>>,
     /// What is then done.
     pub action: Action,
 }
@@ -60,6 +63,8 @@ pub enum Action {
 pub struct Forward {
     /// Where to, by weight, shared by routes with the same; at least one. A single one takes all, whatever its weight.
     pub destinations: Arc<[Destination]>,
+    /// By what a caller is known, so that it keeps its destination while weights change; `None` draws for each request.
+    pub split_key: Option<Box<HashKey>>,
     /// How the path changes.
     pub rewrite: Option<Box<Rewrite>>,
     /// What Host becomes. Istio: `rewrite.authority`, else a `Host` among the header operations.
@@ -174,13 +179,25 @@ pub struct Direct {
     pub response_headers: HeaderOps,
 }
 
-/// Trouble made on purpose, once per request and before it is sent. Istio: `fault`.
+/// Trouble made on purpose. Istio: `fault`.
 #[derive(Clone, Debug, Default)]
 pub struct Fault {
     /// A wait before anything else.
     pub delay: Option<(Span, Share)>,
     /// An answer instead of the destination's.
     pub abort: Option<(Abort, Share)>,
+    /// When these are drawn.
+    pub scope: FaultScope,
+}
+
+/// When faults are drawn.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum FaultScope {
+    /// Once, before the request is sent anywhere. Istio: neither retries nor timeouts see them.
+    #[default]
+    Request,
+    /// In each attempt: retries and timeouts answer them as they would an endpoint's.
+    Attempt,
 }
 
 /// What an injected abort answers.

@@ -229,6 +229,7 @@ fn passthrough_route(cluster: ClusterId) -> Route {
         name: "allow_any".into(),
         origin: Origin::built_in(),
         when: Match::default(),
+        cors: None,
         action: Action::Forward(Box::new(forward)),
     }
 }

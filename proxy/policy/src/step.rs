@@ -89,6 +89,15 @@ pub struct Retries {
     pub end: Option<RetryEnd>,
 }
 
+/// Trouble that was made on purpose for an exchange, for metrics.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Faults {
+    /// How many delays.
+    pub delays: u32,
+    /// How many aborts.
+    pub aborts: u32,
+}
+
 /// How retrying ended.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum RetryEnd {

@@ -209,6 +209,8 @@ pub enum Verdict {
     Direct(u16),
     /// The route sends the caller elsewhere with this status.
     Redirect(u16),
+    /// A page of another origin asked what it may do.
+    Preflight,
     /// The request cannot be served.
     Bad(BadRequest),
 }
@@ -263,6 +265,7 @@ impl Verdict {
             }
             Verdict::Direct(status) => (status, Flags::NONE, "direct_response".into(), "".into(), "direct-response"),
             Verdict::Redirect(status) => (status, Flags::NONE, "direct_response".into(), "".into(), "redirect"),
+            Verdict::Preflight => (200, Flags::NONE, "cors_response".into(), "".into(), "cors-preflight"),
             Verdict::Bad(bad) => return bad_request(bad),
         };
         Answer { status, flags, details, body, reason, overloaded: false }
@@ -348,6 +351,7 @@ mod tests {
             (Verdict::Failed(Failure::PerTryTimeout), false, 504, "UT", "upstream_per_try_timeout"),
             (Verdict::Timeout, false, 504, "UT", "response_timeout"),
             (Verdict::AbortHttp(418), false, 418, "FI", "fault_filter_abort"),
+            (Verdict::Preflight, false, 200, "-", "cors_response"),
             (Verdict::Direct(204), false, 204, "-", "direct_response"),
         ];
         for (verdict, retried, status, flags, details) in table {

@@ -25,7 +25,6 @@ use self::head::{Caller, RequestHead};
 use self::ledger::Ledger;
 use crate::fields::{Fields, Name};
 use crate::lane::Lane;
-use crate::telemetry::FaultKind;
 use crate::telemetry::record::Reporter;
 use crate::tunnel::{self, Tunnel};
 use crate::upstream::pool::Arrived;
@@ -64,14 +63,13 @@ pub(crate) async fn serve(lane: Rc<Lane>, entrance: Entrance, caller: Caller, mu
     ledger.caller_is(head.peer.take());
 
     let live = lane.live();
-    let source = request::Caller { ip: caller.remote.ip() };
+    let source = request::Caller { remote: caller.remote, local: caller.local };
     let (exchange, mut step) = Exchange::begin(&live, entrance, &head, source, dice, began);
     ledger.upload = incoming.map(|incoming| Upload::new(incoming, keep(&lane, &exchange)));
     ledger.exchange = Some(exchange);
     if ledger.upload.is_none() {
         ledger.exchange_mut().received(began);
     }
-    count_delay(&ledger);
 
     let mut attempting = None;
     loop {
@@ -93,13 +91,6 @@ pub(crate) async fn serve(lane: Rc<Lane>, entrance: Entrance, caller: Caller, mu
             },
             Step::Reply(reply) => return answer(&reply, &head, ledger),
         };
-    }
-}
-
-fn count_delay(ledger: &Ledger) {
-    let exchange = ledger.exchange();
-    if let (true, Some(route)) = (exchange.flags().has(Flags::DELAY_INJECTED), exchange.route()) {
-        ledger.lane.telemetry.fault(&route.name, FaultKind::Delay);
     }
 }
 
@@ -142,9 +133,6 @@ fn answer(reply: &Reply, head: &RequestHead, mut ledger: Box<Ledger>) -> Answer 
     ledger.grpc_status = reply.grpc_status;
     ledger.details = Some(reply.answer.details.clone());
     ledger.response_head_bytes = response.fields.size() as u64;
-    if let (Verdict::AbortHttp(_) | Verdict::AbortGrpc(_), Some(route)) = (reply.verdict, ledger.exchange().route()) {
-        ledger.lane.telemetry.fault(&route.name, FaultKind::Abort);
-    }
     mark_close(&mut response, &ledger);
     Answer::of(response, DownBody::Own(Some(words), Some(ledger)))
 }

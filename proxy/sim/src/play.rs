@@ -1,7 +1,7 @@
 //! The loop: whose turn it is, what the policy asks for, and what comes of it.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use leeboard_policy::exchange::Exchange;
 use leeboard_policy::limits::{Limit, Slot};
@@ -13,6 +13,13 @@ use leeboard_policy::verdict::Failure;
 
 use crate::message::by_name;
 use crate::{Arrival, Conduct, Event, Message, Request, Seen, World};
+
+/// The application beside the proxy, and the connection that all its requests come on.
+const CALLER: Caller = Caller { remote: local(40_000), local: local(15_001) };
+
+const fn local(port: u16) -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)
+}
 
 /// Exchanges under way in a world.
 pub(crate) struct Play<'w> {
@@ -33,6 +40,8 @@ struct Actor<'w> {
     met: usize,
     doing: Doing,
     connection: Option<Slot>,
+    /// Whether the head has taken its form and the copies have left.
+    sent: bool,
     /// How long the body of the response takes, and whether the endpoint then breaks off.
     body: (Span, Option<Failure>),
     seen: Seen,
@@ -90,9 +99,8 @@ impl<'w> Play<'w> {
         let (number, dice) = self.world.next_exchange();
         let path = normalise(&arrival.request.path).expect("the path is legal").into_owned();
         let head = Message::of_request(Request { path, ..arrival.request.clone() });
-        let caller = Caller { ip: Ipv4Addr::LOCALHOST.into() };
         let entrance = Entrance::Outbound { port: None };
-        let (mut exchange, step) = Exchange::begin(self.world.live(), entrance, &head, caller, dice, now);
+        let (mut exchange, step) = Exchange::begin(self.world.live(), entrance, &head, CALLER, dice, now);
         exchange.received(now);
         let route = exchange.route().map(|route| route.name.clone());
         let cluster = exchange.cluster().map(|cluster| cluster.name.clone());
@@ -104,7 +112,10 @@ impl<'w> Play<'w> {
         };
         self.world.note(Some(number), Event::Began { route, cluster });
         let (script, doing, body) = (&arrival.script[..], Doing::Waiting, (Span(0), None));
-        self.perform(Actor { number, script, head, exchange, met: 0, doing, connection: None, body, seen }, step);
+        self.perform(
+            Actor { number, script, head, exchange, met: 0, doing, connection: None, sent: false, body, seen },
+            step,
+        );
     }
 
     /// Does what the exchange asks for, and all that follows without time passing.
@@ -143,7 +154,7 @@ impl<'w> Play<'w> {
             actor.seen.endpoints.extend(address);
             actor.seen.attempts = number;
         }
-        if number == 1 && !fresh {
+        if !std::mem::replace(&mut actor.sent, true) {
             actor.send_on();
         }
         let cluster = actor.exchange.cluster().expect("an attempt has a cluster").clone();

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use leeboard_policy::dice::Share;
 use leeboard_policy::pattern::PathMatch;
 use leeboard_policy::route::{
-    Abort, Action, Destination, Direct, Fault, Forward, Mirror, Redirect, RedirectPath, Rewrite, Substitution,
+    Abort, Action, Destination, Direct, Fault, FaultScope, Forward, Mirror, Redirect, RedirectPath, Rewrite,
+    Substitution,
 };
 
 use super::routes::{Report, Scope};
 use super::{headers, retries};
+use crate::annotations::{faults_in_attempts, split_key};
 use crate::codes;
 use crate::resources::virtual_service::{self as written, HttpAction, HttpRoute, RedirectPort, RewritePath};
 
@@ -56,7 +58,10 @@ fn forward(
     let hashes = matches!(&destinations[..], [only] if scope.clusters.is_hashed(&only.cluster));
     let (request_headers, host) = headers::request(&entry.headers.request, report);
     let rewrite = entry.rewrite.as_ref();
+    let annotations = &report.meta.annotations;
     Forward {
+        split_key: split_key(annotations).filter(|_| destinations.len() > 1).map(Box::new),
+        fault: entry.fault.as_deref().map(|written| Box::new(fault(written, faults_in_attempts(annotations)))),
         destinations: scope.clusters.shared.destinations(destinations),
         rewrite: rewrite
             .and_then(|rewrite| rewrite.path.as_ref())
@@ -67,7 +72,6 @@ fn forward(
         response_headers: headers::response(&entry.headers.response, report),
         timeout: entry.timeout,
         retry: scope.clusters.shared.policy(retries::policy(scope.site.mesh.retries(entry.retries.as_deref()), hashes)),
-        fault: entry.fault.as_deref().map(fault).map(Box::new),
         mirrors: entry.mirrors.iter().map(|mirror| self::mirror(mirror, scope, report)).collect(),
     }
 }
@@ -91,8 +95,9 @@ fn destinations(written: &[written::RouteDestination], scope: &Scope<'_>, report
     destinations
 }
 
-fn fault(written: &written::Fault) -> Fault {
+fn fault(written: &written::Fault, in_attempts: bool) -> Fault {
     Fault {
+        scope: if in_attempts { FaultScope::Attempt } else { FaultScope::Request },
         delay: written.delay.map(|(delay, percent)| (delay, Share::from_percent(percent))),
         abort: written.abort.map(|(abort, percent)| {
             let abort = match abort {

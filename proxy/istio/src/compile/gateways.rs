@@ -405,5 +405,5 @@ fn to_https(offer: Offer<'_>) -> Route {
         response_headers: HeaderOps::default(),
     };
     let action = Action::Redirect(Box::new(redirect));
-    Route { name: "https".into(), origin: offer.origin(), when: Match::default(), action }
+    Route { name: "https".into(), origin: offer.origin(), when: Match::default(), cors: None, action }
 }

@@ -75,7 +75,7 @@ fn one(
         ..Forward::default()
     };
     let action = Action::Forward(Box::new(forward));
-    Inbound { listen, route: Route { name: "default".into(), origin, when: Match::default(), action } }
+    Inbound { listen, route: Route { name: "default".into(), origin, when: Match::default(), cors: None, action } }
 }
 
 /// Istio: `inbound|port||`, by the application's port. Two ports of one number on different addresses are told apart.

@@ -97,7 +97,7 @@ fn boxed(text: &StringMatch) -> Box<Pattern> {
     Box::new(pattern(text))
 }
 
-fn pattern(text: &StringMatch) -> Pattern {
+pub(crate) fn pattern(text: &StringMatch) -> Pattern {
     match text {
         StringMatch::Present => Pattern::Present,
         StringMatch::Exact(text) => Pattern::Exact(text.clone()),

@@ -6,6 +6,7 @@
 pub(crate) mod actions;
 pub(crate) mod catalog;
 mod clusters;
+mod cors;
 pub(crate) mod delegates;
 pub(crate) mod effective;
 mod entries;

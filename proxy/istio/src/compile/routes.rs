@@ -11,7 +11,7 @@ use super::clusters::Clusters;
 use super::delegates::Rules;
 use super::matches::Place;
 use super::names::complete;
-use super::{Site, actions, matches, retries};
+use super::{Site, actions, cors, matches, retries};
 use crate::codes::{self, Code};
 use crate::diagnostic::Diagnostic;
 use crate::resources::Meta;
@@ -147,7 +147,8 @@ fn route(
         Some(own) => format!("{}.{own}", entry.name).into(),
         None => entry.name.clone(),
     };
-    Some(Route { name, origin: meta.origin(&entry.spot), when, action })
+    let cors = entry.cors.as_deref().map(|cors| Box::new(cors::translate(cors)));
+    Some(Route { name, origin: meta.origin(&entry.spot), when, cors, action })
 }
 
 /// The route of a service that no VirtualService claims. Istio: it is named `default`, has no timeout, and the default
@@ -161,6 +162,7 @@ pub(crate) fn default_route(service: &Service, port: u16, clusters: &Clusters) -
         name: "default".into(),
         origin: service.origin.clone(),
         when: Match::default(),
+        cors: None,
         action: Action::Forward(Box::new(forward)),
     }
 }

@@ -103,6 +103,7 @@ pub(crate) fn connection(pool: Option<&ConnectionPool>, protocol: Protocol) -> C
         Some(Span(0)) => None,
         Some(idle) => Some(idle),
     };
+    connection.max_age = pool.max_connection_duration;
     connection.max_requests = pool.max_requests_per_connection.filter(|most| *most > 0);
     if protocol == Protocol::Http2 {
         connection.max_streams = pool.max_concurrent_streams.filter(|most| *most > 0);
@@ -235,6 +236,7 @@ mod tests {
             http2_keepalive: keepalive,
             max_requests_per_connection: Some(9),
             connect_timeout: Some(Span::from_millis(30)),
+            max_connection_duration: Some(Span::from_secs(60)),
             ..ConnectionPool::default()
         };
         for (protocol, streams, pings) in
@@ -243,6 +245,7 @@ mod tests {
             let connection = connection(Some(&pool), protocol);
             assert_eq!((connection.max_streams, connection.http2_keepalive), (streams, pings), "{protocol:?}");
             assert_eq!((connection.max_requests, connection.connect_timeout), (Some(9), Span::from_millis(30)));
+            assert_eq!(connection.max_age, Some(Span::from_secs(60)));
         }
     }
 

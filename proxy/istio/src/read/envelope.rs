@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use super::Object;
+use crate::annotations;
 use crate::codes;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::fields::{Cx, Fields};
 use crate::names;
 use crate::resources::{Created, Kind, Meta, ObjectId};
 use crate::support::{ENVELOPE, METADATA, OWNER};
-use crate::yaml::{Node, Value};
+use crate::yaml::{Key, Node, Value};
 
 pub(super) const ISTIO: &str = "networking.istio.io";
 pub(super) const ISTIO_VERSIONS: [&str; 3] = ["v1", "v1beta1", "v1alpha3"];
@@ -137,6 +138,28 @@ fn annotations(fields: &Fields<'_>, meta: &Meta) {
         if refused.contains(&&*key.text) {
             fields.cx.error(codes::REFUSED, key.mark, format!("the annotation `{}` is not accepted here", key.text));
         }
+        if key.text.starts_with(annotations::PREFIX) {
+            own(fields.cx, key, meta);
+        }
+    }
+}
+
+/// Leeboard's own annotations, which are for VirtualServices.
+fn own(cx: &Cx, key: &Key, meta: &Meta) {
+    let known = annotations::ALL.contains(&&*key.text);
+    if !known {
+        let diagnostic =
+            cx.at(Severity::Warning, codes::UNKNOWN_FIELD, key.mark, format!("unknown annotation `{}`", key.text));
+        cx.push(match names::nearest(&key.text, annotations::ALL.into_iter()) {
+            Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
+            None => diagnostic,
+        });
+    } else if meta.id.kind != Kind::VirtualService {
+        cx.warn(codes::NO_EFFECT, key.mark, format!("the annotation `{}` is for VirtualServices", key.text));
+    } else if let Some(Err(message)) =
+        meta.annotations.get(&*key.text).map(|value| annotations::check(&key.text, value))
+    {
+        cx.error(codes::BAD_VALUE, key.mark, message);
     }
 }
 

@@ -210,7 +210,7 @@ fn ports_and_the_rest() {
         good("retryBudget: {percent: 5, budgetInterval: '-1us'}"),
         error(OUT_OF_RANGE, "retryBudget: {percent: «100.1»}"),
         error(OUT_OF_RANGE, "retryBudget: {minRetryConcurrency: «-1»}"),
-        warning(NOT_ENFORCED, "connectionPool: {tcp: {«maxConnectionDuration»: 1ms}}"),
+        good("connectionPool: {tcp: {maxConnectionDuration: 1ms}}"),
         error(BAD_DURATION, "connectionPool: {tcp: {maxConnectionDuration: «0s»}}"),
         warning(UNKNOWN_FIELD, "{loadBalancer: {}, «circuitBreaker»: {}}"),
     ]);

@@ -2,7 +2,7 @@
 
 use leeboard_istio::codes::*;
 
-use crate::{check, error, good, info};
+use crate::{check, error, good, info, warning};
 
 #[test]
 fn kinds_and_versions() {
@@ -27,6 +27,20 @@ fn kinds_and_versions() {
 }
 
 #[test]
+fn annotations_of_our_own() {
+    check(
+        "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: a, annotations: {@}}\n\
+         spec: {hosts: [a], http: [{route: [{destination: {host: a}}]}]}\n",
+        &[
+            good("leeboard.dev/split-key: 'cookie:s', leeboard.dev/fault-scope: attempt"),
+            error(BAD_VALUE, "«leeboard.dev/split-key»: user"),
+            error(BAD_VALUE, "«leeboard.dev/fault-scope»: retry"),
+            warning(UNKNOWN_FIELD, "«leeboard.dev/split-keys»: source-ip"),
+        ],
+    );
+}
+
+#[test]
 fn metadata() {
     check(
         "apiVersion: networking.istio.io/v1\nkind: DestinationRule\n@\nspec: {host: a}\n",
@@ -36,6 +50,7 @@ fn metadata() {
             error(BAD_NAME, "metadata: {name: «A»}"),
             error(BAD_NAME, "metadata: {name: a, namespace: «a.b»}"),
             error(REFUSED, "metadata: {name: a, annotations: {«istio.io/dry-run»: 'true'}}"),
+            warning(NO_EFFECT, "metadata: {name: a, annotations: {«leeboard.dev/split-key»: source-ip}}"),
             error(WRONG_TYPE, "metadata: {name: a, labels: {v: «1»}}"),
             error(DUPLICATE_KEY, "metadata: {name: a, «name»: b}"),
         ],

@@ -7,7 +7,6 @@ use xxhash_rust::xxh64::xxh64;
 
 use crate::cluster::HashKey;
 use crate::cookie;
-use crate::dice::Dice;
 use crate::pattern::first_value;
 use crate::request::{Caller, Head};
 
@@ -21,12 +20,12 @@ pub(crate) struct Hashed {
 }
 
 /// The hash of a request, and perhaps a cookie for its caller.
-pub(crate) fn hash_of(key: &HashKey, head: &impl Head, caller: Caller, dice: Dice) -> Hashed {
+pub(crate) fn hash_of(key: &HashKey, head: &impl Head, caller: Caller) -> Hashed {
     if let HashKey::Cookie(cookie) = key
         && cookie.max_age.is_some()
         && cookie::value(head, &cookie.name).is_none()
     {
-        let fresh = cookie::fresh(dice);
+        let fresh = cookie::fresh(caller);
         return Hashed { hash: Some(text(&cookie::digits(fresh))), cookie: Some(fresh) };
     }
     Hashed { hash: known(key, head, caller), cookie: None }
@@ -43,7 +42,7 @@ pub(crate) fn known(key: &HashKey, head: &impl Head, caller: Caller) -> Option<u
             hash_values(&mut values)
         }
         HashKey::Query(name) => Some(text(first_value(head.path().1?, name)?)),
-        HashKey::SourceIp => Some(text(&caller.ip.to_string())),
+        HashKey::SourceIp => Some(text(&caller.ip().to_string())),
     }
 }
 
@@ -67,14 +66,18 @@ mod tests {
     use super::*;
     use crate::cluster::HashCookie;
     use crate::request::tests::Sketch;
+    use core::net::SocketAddr;
 
     #[test]
     fn equal_requests_hash_alike() {
         let header = HashKey::Header("x".into());
         let query = HashKey::Query("q".into());
-        let from = |text: &str| Caller { ip: text.parse().expect("an address") };
+        let from = |text: &str| {
+            let remote = SocketAddr::new(text.parse().expect("an address"), 5_000);
+            Caller { remote, local: remote }
+        };
         let here = from("10.0.0.1");
-        let hash_of = |key: &HashKey, head: &Sketch, caller| super::hash_of(key, head, caller, Dice(1)).hash;
+        let hash_of = |key: &HashKey, head: &Sketch, caller| super::hash_of(key, head, caller).hash;
         // xxHash64 of "a", of nothing and of "10.0.0.1", from the algorithm's reference implementation.
         let (a, nothing) = (0xd24e_c4f1_a98c_6e5b, 0xef46_db37_51d8_e999);
         let get = || Sketch::get("h", "/");
@@ -103,8 +106,9 @@ mod tests {
 
     #[test]
     fn a_caller_without_a_cookie_is_given_one_if_it_may_live() {
-        let caller = Caller { ip: "10.0.0.1".parse().expect("an address") };
-        let hash_of = |key: &HashKey, head: &Sketch| super::hash_of(key, head, caller, Dice(7));
+        let remote: SocketAddr = "10.0.0.1:5000".parse().expect("an address");
+        let caller = Caller { remote, local: remote };
+        let hash_of = |key: &HashKey, head: &Sketch| super::hash_of(key, head, caller);
         let key = |max_age| {
             HashKey::Cookie(HashCookie { name: "s".into(), path: "".into(), max_age, attributes: Vec::new() }.into())
         };

@@ -16,7 +16,8 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::AtomicU64;
 
-pub(crate) use self::hash::hash_of;
+pub(crate) use self::curve::ln;
+pub(crate) use self::hash::{hash_of, known};
 pub(crate) use self::maglev::Table;
 pub(crate) use self::ring_hash::Ring;
 pub(crate) use self::tiers::{Tiers, View};

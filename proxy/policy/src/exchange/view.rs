@@ -14,7 +14,7 @@ use crate::mirror::{self, Copy};
 use crate::outlier::OutlierEvent;
 use crate::retry::RetryPolicy;
 use crate::route::{Action, Destination, Forward, Route};
-use crate::step::Retries;
+use crate::step::{Faults, Retries};
 use crate::time::{Span, Time};
 use crate::verdict::Flags;
 
@@ -75,6 +75,11 @@ impl Exchange {
         self.retries
     }
 
+    /// The faults that were injected so far.
+    pub fn faults(&self) -> Faults {
+        self.faults
+    }
+
     /// The ejections, and those that a cap prevented, that this exchange has brought about since it was last asked.
     pub fn take_events(&mut self) -> Vec<OutlierEvent> {
         core::mem::take(&mut self.events)
@@ -132,10 +137,25 @@ impl Exchange {
         }
     }
 
-    /// Makes the route's and the destination's changes to the response's headers, whoever made the response.
+    /// Whether the request is a preflight that is answered here.
+    pub(super) fn is_preflight(&self) -> bool {
+        self.cors.as_ref().is_some_and(|grant| grant.answers)
+    }
+
+    /// Makes the route's and the destination's changes to the response's headers, whoever made the response. What the origin
+    /// may do goes last. Envoy: the answer to a preflight comes before the route has any part in it.
     pub fn edit_response(&self, message: &mut (impl Facts + HeaderEdit + ?Sized)) {
+        if !self.is_preflight() {
+            self.give_cookie(message);
+            self.change_response(message);
+        }
+        for (name, value) in self.cors.iter().flat_map(|grant| &grant.headers) {
+            message.set(name, value);
+        }
+    }
+
+    fn change_response(&self, message: &mut (impl Facts + HeaderEdit + ?Sized)) {
         const NONE: &HeaderOps = &HeaderOps::NONE;
-        self.give_cookie(message);
         match self.route().map(|route| &route.action) {
             Some(Action::Forward(forward)) => {
                 let several = forward.destinations.len() > 1;

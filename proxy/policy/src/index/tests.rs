@@ -72,7 +72,13 @@ impl Fancy {
             query: seldom(self).map(|value| QueryMatch { name: "q".into(), value }).into_iter().collect(),
         };
         let direct = Direct { status: 200, body: [][..].into(), response_headers: HeaderOps::default() };
-        Route { name: "".into(), origin: Origin::built_in(), when, action: Action::Direct(Box::new(direct)) }
+        Route {
+            name: "".into(),
+            origin: Origin::built_in(),
+            when,
+            cors: None,
+            action: Action::Direct(Box::new(direct)),
+        }
     }
 
     fn request(&mut self) -> Sketch {
@@ -123,7 +129,13 @@ fn a_long_list_of_one_kind_is_told_apart() {
     ];
     let route = |when| {
         let direct = Direct { status: 200, body: [][..].into(), response_headers: HeaderOps::default() };
-        Route { name: "".into(), origin: Origin::built_in(), when, action: Action::Direct(Box::new(direct)) }
+        Route {
+            name: "".into(),
+            origin: Origin::built_in(),
+            when,
+            cors: None,
+            action: Action::Direct(Box::new(direct)),
+        }
     };
     let most = |routes: Vec<Route>| Index::new(&routes).groups.iter().map(|group| group.rest.len()).max().unwrap_or(1);
     for (kind, when) in kinds {

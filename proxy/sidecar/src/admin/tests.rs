@@ -117,6 +117,7 @@ fn snapshot() -> Snapshot {
         name: "all".into(),
         origin: place("VirtualService default/reviews", "config/routes.yaml", 12),
         when: Default::default(),
+        cors: None,
         action: Action::Forward(Box::new(Forward {
             destinations: [Destination {
                 cluster: Target::Unknown("outbound|9080|v9|reviews.default.svc.cluster.local".into()),

@@ -89,7 +89,7 @@ pub(crate) fn own(reply: &Reply, exchange: &Exchange, request: &RequestHead, cal
     if let Some(location) = reply.location.as_deref().filter(|to| HeaderValue::from_str(to).is_ok()) {
         fields.put(Name::Location, location.as_bytes());
     }
-    if !matches!(reply.verdict, Verdict::Direct(_) | Verdict::Redirect(_)) {
+    if !matches!(reply.verdict, Verdict::Direct(_) | Verdict::Redirect(_) | Verdict::Preflight) {
         let reason = format!("{}; host={}; attempt={}", answer.reason, request.authority(), exchange.attempts());
         fields.put(Name::Reason, reason.as_bytes());
     }

@@ -18,6 +18,7 @@ use crate::alarm::Alarm;
 use crate::drain::{Side, UnderWay};
 use crate::fields::Name;
 use crate::lane::Lane;
+use crate::telemetry::FaultKind;
 use crate::telemetry::record::{LoggedHead, Record, Reporter};
 use crate::upstream::upload::Upload;
 
@@ -179,6 +180,11 @@ impl Drop for Ledger {
         let caller_gone = if self.status == 0 { Flags::DOWNSTREAM_TERMINATED } else { Flags::NONE };
         let decided = exchange.as_ref().map_or(Flags::NONE, Exchange::flags);
         let route = exchange.as_ref().and_then(Exchange::route);
+        if let Some((exchange, route)) = exchange.as_ref().zip(route) {
+            let faults = exchange.faults();
+            (0..faults.delays).for_each(|_| self.lane.telemetry.fault(&route.name, FaultKind::Delay));
+            (0..faults.aborts).for_each(|_| self.lane.telemetry.fault(&route.name, FaultKind::Abort));
+        }
         if let Some((exchange, cluster)) = exchange.as_ref().and_then(|e| Some((e, e.cluster()?))) {
             self.lane.telemetry.retries(&cluster.name, exchange.retries());
         }

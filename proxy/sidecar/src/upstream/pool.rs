@@ -129,7 +129,7 @@ impl Pool {
         let home = || Home::Worker(self.shelf.clone());
         loop {
             if !ask.fresh
-                && let Some(many) = self.shelf.borrow_mut().take_stream(endpoint, ask.settings.max_requests)
+                && let Some(many) = self.shelf.borrow_mut().take_stream(endpoint, ask.settings.max_requests, ask.now)
             {
                 return Ok(Lease::new(stream_of(many, ask.now), ask, home(), true));
             }
@@ -200,12 +200,14 @@ pub(super) async fn make(
 ) -> Result<(Connection, Option<Arc<Many>>), ConnectError> {
     let (sender, meter) = connect(ask.endpoint.address(), ask.settings, ask.http2, ask.bare).await?;
     let held = Held { _place: place, _counted: counters().opened() };
+    let old_at = ask.settings.max_age.map(|age| ask.now + age);
     let alone = |wire, held| Connection {
         wire,
         meter: meter.clone(),
         served: 0,
         idle_since: ask.now,
         keep: ask.settings.idle_timeout,
+        old_at,
         _held: Some(held),
         passing: ask.passing,
     };
@@ -222,6 +224,7 @@ pub(super) async fn make(
                 most: ask.settings.max_streams.unwrap_or(MAX_STREAMS),
                 spent: AtomicBool::new(ask.settings.max_requests == Some(1)),
                 keep: ask.settings.idle_timeout,
+                old_at,
                 quiet: Default::default(),
                 passing: ask.passing,
                 _held: held,
@@ -234,7 +237,8 @@ pub(super) async fn make(
 /// One stream's part in a connection; its place among the streams has been taken.
 pub(super) fn stream_of(many: Arc<Many>, now: Time) -> Connection {
     let meter = many.meter.clone();
-    Connection { wire: Wire::Many(many), meter, served: 0, idle_since: now, keep: None, _held: None, passing: false }
+    let wire = Wire::Many(many);
+    Connection { wire, meter, served: 0, idle_since: now, keep: None, old_at: None, _held: None, passing: false }
 }
 
 /// Where a connection goes back to.

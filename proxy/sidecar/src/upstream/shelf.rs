@@ -25,6 +25,8 @@ pub(crate) struct Connection {
     pub(super) idle_since: Time,
     /// How long it may wait for its next request; `None` is for ever.
     pub(super) keep: Option<Span>,
+    /// From when on it takes no further request; `None` is never.
+    pub(super) old_at: Option<Time>,
     /// Whether its endpoint is in no list, so that it goes by age alone.
     pub(super) passing: bool,
     /// What an HTTP/1 connection holds; the streams of an HTTP/2 one hold it together.
@@ -64,6 +66,8 @@ pub(crate) struct Many {
     pub(super) spent: AtomicBool,
     /// How long it may be without a stream; `None` is for ever.
     pub(super) keep: Option<Span>,
+    /// From when on it takes no further stream; those it has come to their end. `None` is never.
+    pub(super) old_at: Option<Time>,
     /// Since when it is known to have none, in nanoseconds of [`Time`], and how many it had served by then.
     pub(super) quiet: (AtomicU64, AtomicU32),
     /// Whether its endpoint is in no list, so that it goes by age alone.
@@ -91,6 +95,11 @@ impl Many {
 }
 
 impl Many {
+    /// Whether it may take streams by its age.
+    fn young(&self, now: Time) -> bool {
+        self.old_at.is_none_or(|old_at| now < old_at)
+    }
+
     /// Whether it has been without a stream for too long. Looked at from time to time, and by that much too late.
     fn aged(&self, now: Time) -> bool {
         let (since, served_before) = &self.quiet;
@@ -115,7 +124,7 @@ impl Shelf {
     pub(super) fn take(&mut self, ask: &Ask<'_>) -> Option<Connection> {
         let endpoint = ask.endpoint.id();
         if ask.http2 {
-            return self.take_stream(endpoint, ask.settings.max_requests).map(|many| stream_of(many, ask.now));
+            return self.take_stream(endpoint, ask.settings.max_requests, ask.now).map(|many| stream_of(many, ask.now));
         }
         self.take_one(endpoint, ask.now)
     }
@@ -132,9 +141,14 @@ impl Shelf {
     }
 
     /// A stream of an HTTP/2 connection that has room.
-    pub(super) fn take_stream(&mut self, endpoint: EndpointId, most_requests: Option<u32>) -> Option<Arc<Many>> {
+    pub(super) fn take_stream(
+        &mut self,
+        endpoint: EndpointId,
+        most_requests: Option<u32>,
+        now: Time,
+    ) -> Option<Arc<Many>> {
         let open = self.many.get_mut(&endpoint)?;
-        open.retain(|many| !many.sender.is_closed() && !many.spent.load(Relaxed));
+        open.retain(|many| !many.sender.is_closed() && !many.spent.load(Relaxed) && many.young(now));
         open.iter().find(|many| many.enter(most_requests)).cloned()
     }
 
@@ -174,7 +188,8 @@ impl Shelf {
         });
         self.many.retain(|endpoint, open| {
             open.retain(|many| {
-                (wanted.contains(endpoint) || many.passing) && !many.sender.is_closed() && !many.aged(now)
+                let listed = wanted.contains(endpoint) || many.passing;
+                listed && !many.sender.is_closed() && many.young(now) && !many.aged(now)
             });
             !open.is_empty()
         });
@@ -189,7 +204,8 @@ impl Connection {
             Wire::Many(many) => !many.sender.is_closed(),
             Wire::Bare(_) => false,
         };
-        open && self.keep.is_none_or(|keep| now - self.idle_since < keep)
+        let young = self.old_at.is_none_or(|old_at| now < old_at);
+        open && young && self.keep.is_none_or(|keep| now - self.idle_since < keep)
     }
 }
 

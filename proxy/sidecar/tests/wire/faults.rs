@@ -83,3 +83,25 @@ async fn half_of_half_is_a_quarter() {
         assert!((180..=420).contains(&count), "{flags}: {count} of 1,200");
     }
 }
+
+#[tokio::test]
+async fn attempts_can_meet_them_and_be_retried() {
+    let endpoint = Endpoint::named("app").await;
+    let rules = r#"[{name: all, match: [{uri: {prefix: /all}}], fault: {abort: {httpStatus: 503, percentage: {value: 100}}},
+       retries: {attempts: 2, retryOn: 5xx, backoff: 1ms}, route: [{destination: {host: shop.test}}]},
+      {name: half, fault: {abort: {httpStatus: 503, percentage: {value: 50}}}, retries: {attempts: 30, retryOn: 5xx, backoff: 1ms},
+       route: [{destination: {host: shop.test}}]}]"#;
+    let rules = routes("shop.test", rules);
+    let noted = rules.replacen("metadata: {", "metadata: {annotations: {leeboard.dev/fault-scope: attempt}, ", 1);
+    assert_ne!(noted, rules);
+    let config = service("shop.test", "HTTP", &[(endpoint.address, "v1")]) + &noted;
+    let leeboard = Leeboard::start(&config).await;
+    let answer = leeboard.ask(get("/all", "")).await;
+    assert_eq!((answer.status(), answer.text().as_str(), endpoint.hits()), (503, "fault filter abort", 0));
+    assert_eq!(leeboard.record("/all").await["response_flags"], "FI,URX");
+    leeboard.metric_becomes("leeboard_faults_total", &["route=\"all\"", "kind=\"abort\""], 3.0).await;
+    for n in 1..=20 {
+        let answer = leeboard.ask(crate::message::post("/half", "", "a body that is sent once")).await;
+        assert_eq!((answer.status(), endpoint.hits()), (200, n));
+    }
+}

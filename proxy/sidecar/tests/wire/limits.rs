@@ -234,17 +234,25 @@ async fn connections_serve_so_many_requests_and_wait_so_long() {
     let leeboard = shop(&[&endpoint], "{connectionPool: {http: {idleTimeout: 50ms}}}", "", &[]).await;
     leeboard.ask(get("/", "")).await;
     leeboard.metric_becomes("leeboard_upstream_connections_active", &[], 0.0).await;
+
+    let endpoint = Endpoint::named("app").await;
+    let leeboard = shop(&[&endpoint], "{connectionPool: {tcp: {maxConnectionDuration: 50ms}}}", "", &[]).await;
+    leeboard.ask(get("/", "")).await;
+    leeboard.metric_becomes("leeboard_upstream_connections_active", &[], 0.0).await;
 }
 
 #[tokio::test]
 async fn connections_of_streams_rest_too_and_leave_when_told() {
     let server = Server::start(|_, respond, _| async move { http2::finish(respond, "ok", &[]) }).await;
     let config = |pool: &str| service("shop.test", "HTTP2", &[(server.address, "v1")]) + &policy("shop.test", pool);
-    let leeboard = Leeboard::start(&config("{connectionPool: {http: {idleTimeout: 100ms}}}")).await;
-    for before in [0, 1] {
-        assert_eq!(leeboard.ask(get("/", "")).await.status(), 200);
-        assert_eq!(server.connections(), before + 1);
-        leeboard.metric_becomes("leeboard_upstream_connections_active", &[], 0.0).await;
+    for pool in ["http: {idleTimeout: 100ms}", "tcp: {maxConnectionDuration: 100ms}"] {
+        let leeboard = Leeboard::start(&config(&format!("{{connectionPool: {{{pool}}}}}"))).await;
+        let before = server.connections();
+        for more in [1, 2] {
+            assert_eq!(leeboard.ask(get("/", "")).await.status(), 200);
+            assert_eq!(server.connections() - before, more);
+            leeboard.metric_becomes("leeboard_upstream_connections_active", &[], 0.0).await;
+        }
     }
     let leeboard = Leeboard::start(&config("{connectionPool: {http: {maxRequestsPerConnection: 2}}}")).await;
     let before = server.connections();

@@ -34,6 +34,7 @@ macro_rules! files {
 files! {
     balancing "cases/balancing.md",
     bookinfo "bookinfo/variants.md",
+    cors "cases/cors.md",
     delegates "cases/delegates.md",
     demo "cases/demo.md",
     errors "cases/errors.md",

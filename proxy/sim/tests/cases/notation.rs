@@ -89,7 +89,13 @@ fn take_block(file: &mut CaseFile, number: usize, info: &str, block: &[(usize, &
             let body: Vec<&str> = block.iter().map(|(_, line)| *line).collect();
             setup.documents.push(match rest {
                 [] => Document { title: None, text: body.join("\n") + "\n" },
-                [kind, name] => Document { title: Some(format!("{kind} {name}")), text: envelope(kind, name, &body) },
+                [kind, name, notes @ ..] => {
+                    let pairs = notes.iter().map(|note| note.split_once('='));
+                    let misread = || (number, format!("an annotation is `name=value`: `{info}`"));
+                    let notes = pairs.collect::<Option<Vec<_>>>().ok_or_else(misread)?;
+                    let text = envelope(kind, name, &notes, &body);
+                    Document { title: Some(format!("{kind} {name}")), text }
+                }
                 _ => return Err((number, format!("a yaml block is `yaml` or `yaml KIND NAME`, not `{info}`"))),
             });
         }
@@ -100,7 +106,7 @@ fn take_block(file: &mut CaseFile, number: usize, info: &str, block: &[(usize, &
 }
 
 /// The whole document around a `spec`.
-fn envelope(kind: &str, name: &str, body: &[&str]) -> String {
+fn envelope(kind: &str, name: &str, notes: &[(&str, &str)], body: &[&str]) -> String {
     let (name, namespace) = name.split_once('.').unwrap_or((name, "demo"));
     let missing = |field: &str| !body.iter().any(|line| line.starts_with(field));
     let own = match kind {
@@ -108,10 +114,12 @@ fn envelope(kind: &str, name: &str, body: &[&str]) -> String {
         "DestinationRule" if missing("host:") => format!("  host: {name}\n"),
         _ => String::new(),
     };
+    let notes: String = notes.iter().map(|(key, value)| format!("    {key}: \"{value}\"\n")).collect();
+    let notes = if notes.is_empty() { notes } else { format!("  annotations:\n{notes}") };
     let spec: String = body.iter().map(|line| format!("  {line}\n")).collect();
     format!(
         "apiVersion: networking.istio.io/v1\nkind: {kind}\n\
-         metadata:\n  name: {name}\n  namespace: {namespace}\nspec:\n{own}{spec}"
+         metadata:\n  name: {name}\n  namespace: {namespace}\n{notes}spec:\n{own}{spec}"
     )
 }
 

@@ -13,7 +13,7 @@ use leeboard_policy::cluster::{Limits, Outlier, RetryBudget};
 use leeboard_policy::dice::Share;
 use leeboard_policy::live::Live;
 use leeboard_policy::retry::{RetryOn, RetryPolicy};
-use leeboard_policy::route::{Abort, Fault};
+use leeboard_policy::route::{Abort, Fault, FaultScope};
 use leeboard_policy::snapshot::Snapshot;
 use leeboard_policy::time::{Span, Time};
 use leeboard_sim::{Arrival, Entry, Request, Seen, World};
@@ -54,7 +54,8 @@ fn scene(luck: &mut Luck) -> Scene {
     }));
     let delay = Some((Span::from_millis(30), Share::from_percent(20.0)));
     let abort = Some((Abort::Http(418), Share::from_percent(5.0)));
-    scene.forward.fault = Some(Box::new(Fault { delay, abort }));
+    scene.forward.fault =
+        Some(Box::new(Fault { delay, abort, scope: luck.one_of(&[FaultScope::Request, FaultScope::Attempt]) }));
     scene
 }
 

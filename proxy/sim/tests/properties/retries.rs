@@ -155,7 +155,8 @@ fn scene(rules: &Rules, luck: &mut Luck) -> Scene {
     scene.clusters[0].balancer = luck.balancer();
     scene.forward.timeout = rules.timeout;
     scene.forward.retry = Some(Arc::new(rules.policy.clone()));
-    scene.forward.fault = Some(Box::new(Fault { delay: rules.delay.map(|delay| (delay, Share::ALL)), abort: None }));
+    scene.forward.fault =
+        Some(Box::new(Fault { delay: rules.delay.map(|delay| (delay, Share::ALL)), ..Fault::default() }));
     scene
 }
 

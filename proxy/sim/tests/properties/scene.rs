@@ -124,6 +124,7 @@ impl Scene {
             name: "r".into(),
             origin: Origin::built_in(),
             when: Match::default(),
+            cors: None,
             action: Action::Forward(Box::new(Forward { destinations, ..self.forward.clone() })),
         };
         let host = VirtualHost {

@@ -319,3 +319,43 @@ fn a_single_hashed_destination_is_retried_in_place() {
         assert_eq!(world.forward("users", 80).retry.as_ref().expect("the default").avoid_tried, avoided, "{extra}");
     }
 }
+
+#[test]
+fn origins() {
+    let cors = "corsPolicy: {allowOrigins: [{exact: a}, {prefix: b}, {regex: 'c.*'}], allowMethods: [GET, PUT], \
+                allowHeaders: ['*'], exposeHeaders: [x-1, x-2], maxAge: 60s, allowCredentials: true, unmatchedPreflights: IGNORE}";
+    let world = forward(&format!("{cors}, {TO_USERS}"));
+    let cors = world.host("users", 80).expect("it is routed").routes[0].cors.clone().expect("there is one");
+    let origins: Vec<_> = cors.origins.iter().map(ToString::to_string).collect();
+    assert_eq!(origins, ["exact a", "prefix b", "regex ^(?:c.*)$"]);
+    assert_eq!((&*cors.methods, &*cors.headers, &*cors.exposed), ("GET,PUT", "*", "x-1,x-2"));
+    assert_eq!((cors.max_age, cors.credentials, cors.ignores_unmatched), (Some(60), true, true));
+    assert!(forward(TO_USERS).host("users", 80).expect("it is routed").routes[0].cors.is_none());
+}
+
+#[test]
+fn annotations_of_our_own() {
+    use leeboard_policy::cluster::HashKey;
+    use leeboard_policy::route::FaultScope;
+    let text = object(
+        "VirtualService",
+        "v",
+        &format!(
+            "{{hosts: [users], http: [{{fault: {{abort: {{httpStatus: 500, percentage: {{value: 1}}}}}}, \
+             route: [{{destination: {{host: users}}, weight: 1}}, {{destination: {{host: others, port: {{number: 81}}}}, weight: 1}}]}}, \
+             {{{TO_USERS}}}]}}"
+        ),
+    );
+    let noted = |notes: &str| text.replace("namespace: demo}", &format!("namespace: demo, annotations: {{{notes}}}}}"));
+    for (notes, key, scope) in [
+        ("", None, FaultScope::Request),
+        ("leeboard.dev/split-key: source-ip", Some(HashKey::SourceIp), FaultScope::Request),
+        ("leeboard.dev/split-key: 'header:X-User'", Some(HashKey::Header("x-user".into())), FaultScope::Request),
+        ("leeboard.dev/fault-scope: attempt", None, FaultScope::Attempt),
+    ] {
+        let world = world(&(service("users", 80) + &service("others", 81) + &noted(notes)));
+        let forward = world.forward("users", 80);
+        assert_eq!(forward.split_key.as_deref(), key.as_ref(), "{notes}");
+        assert_eq!(forward.fault.as_ref().map(|fault| fault.scope), Some(scope), "{notes}");
+    }
+}

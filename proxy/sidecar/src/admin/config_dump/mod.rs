@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 
 use leeboard_istio::diagnostic::Diagnostic;
 use leeboard_policy::cluster::{
-    Balancer, Cluster, Discovery, DnsSpec, EndpointSpec, HashKey, Limits, Outlier, Protocol,
+    Balancer, ByPlace, Cluster, Discovery, DnsSpec, EndpointSpec, HashKey, Levels, Limits, Nearness, Outlier, Protocol,
+    Warmup,
 };
 use leeboard_policy::origin::Origin;
 use leeboard_policy::snapshot::{Snapshot, UnknownHosts};
@@ -59,6 +60,8 @@ fn cluster(cluster: &Cluster) -> Json {
         "circuit_breakers": {"thresholds": [limits(&cluster.limits)]},
         "outlier_detection": cluster.outlier.as_ref().map(outlier),
         "common_lb_config": {"healthy_panic_threshold": {"value": cluster.panic_percent}},
+        "slow_start_config": cluster.warmup.as_ref().map(warmup),
+        "locality_config": nearness(&cluster.nearness),
         "http_protocol_options": {
             "protocol": match cluster.protocol {
                 Protocol::Http1 => "HTTP/1.1",
@@ -66,6 +69,7 @@ fn cluster(cluster: &Cluster) -> Json {
                 Protocol::Client => "as the caller",
             },
             "idle_timeout": connection.idle_timeout.map(seconds),
+            "max_connection_duration": connection.max_age.map(seconds),
             "max_requests_per_connection": connection.max_requests,
             "max_concurrent_streams": connection.max_streams,
         },
@@ -140,6 +144,45 @@ fn hash_policy(key: &HashKey) -> Json {
         HashKey::Header(name) => json!({"header": {"header_name": &**name}}),
         HashKey::Query(name) => json!({"query_parameter": {"name": &**name}}),
         HashKey::SourceIp => json!({"connection_properties": {"source_ip": true}}),
+    }
+}
+
+fn warmup(warmup: &Warmup) -> Json {
+    json!({
+        "slow_start_window": seconds(warmup.duration),
+        "min_weight_percent": {"value": warmup.least * 100.0},
+        "aggression": {"default_value": warmup.aggression},
+    })
+}
+
+/// Envoy has priorities and weights of endpoints instead, which `/clusters` shows; this is what they are made from.
+fn nearness(nearness: &Nearness) -> Json {
+    let levels = |levels: &Levels| {
+        let labels = levels.labels.iter().map(|(key, value)| match value {
+            Some(value) => format!("{key}={value}"),
+            None => key.to_string(),
+        });
+        json!({
+            "failover_priority": labels.collect::<Vec<_>>(),
+            "by": match levels.by_place {
+                ByPlace::No => "labels",
+                ByPlace::Region => "region",
+                ByPlace::Zone => "subzone",
+            },
+            "next_region": levels.next_region.as_deref(),
+        })
+    };
+    match nearness {
+        Nearness::Ignored => Json::Null,
+        Nearness::Shares(shares) => {
+            json!({"distribute": shares.iter().map(|(to, share)| json!({"to": &*to.0, "share": share})).collect::<Vec<_>>()})
+        }
+        Nearness::Levels(rule) => json!({"failover": levels(rule)}),
+        Nearness::Zones(zones) => json!({"zone_aware": {
+            "failover": levels(&zones.levels),
+            "min_cluster_size": zones.least_endpoints,
+            "callers": zones.callers.iter().map(|(zone, n)| json!({"locality": &**zone, "count": n})).collect::<Vec<_>>(),
+        }}),
     }
 }
 
