@@ -15,7 +15,7 @@ use crate::cluster::{ClusterId, Discovery};
 use crate::cors::Grant;
 use crate::dice::Dice;
 use crate::endpoints::{Active, Endpoint, EndpointId};
-use crate::fault::Abortion;
+use crate::fault::{Abortion, Trouble};
 use crate::limits::{Limit, Slot};
 use crate::live::Live;
 use crate::outlier::{OutlierEvent, Score, grpc_to_http};
@@ -51,6 +51,8 @@ pub struct Exchange {
     routed: Option<Time>,
     abortion: Option<Abortion>,
     faults: Faults,
+    /// Whether attempts draw faults of their own.
+    stumbles: bool,
     phase: Phase,
     attempts: u32,
     retries_left: u32,
@@ -117,8 +119,9 @@ impl Exchange {
             }
         };
         exchange.rule = Some(rule);
-        exchange.cors = exchange.route().and_then(|route| route.cors.as_ref()?.decide(head));
-        let step = match live.snapshot().rule(rule).map(|route| &route.action) {
+        let route = live.snapshot().rule(rule);
+        exchange.cors = route.and_then(|route| route.cors.as_ref()?.decide(head));
+        let step = match route.map(|route| &route.action) {
             None => exchange.reply(Verdict::NoRoute),
             // The caller has no use for what these say; a 2xx would even tell it that its tunnel is open.
             Some(Action::Redirect(_) | Action::Direct(_)) if exchange.tunnel == Some(Tunnel::Connect) => {
@@ -152,6 +155,7 @@ impl Exchange {
             routed: None,
             abortion: None,
             faults: Faults::default(),
+            stumbles: false,
             phase: Phase::Trying,
             attempts: 0,
             retries_left: 0,
@@ -167,7 +171,10 @@ impl Exchange {
     }
 
     fn forward(&mut self, forward: &Forward, head: &impl Head, caller: Caller, now: Time) -> Step {
-        let trouble = self.trouble_of_request(forward.fault.as_deref());
+        let trouble = match &forward.fault {
+            Some(fault) => self.trouble_of_request(fault),
+            None => Trouble::default(),
+        };
         self.abortion = trouble.abortion;
         self.destination = split::choose(forward, self.live.snapshot(), head, caller, self.dice);
         self.timeout = self.allowed_time(forward, head);
@@ -218,7 +225,7 @@ impl Exchange {
     }
 
     fn attempt(&mut self, now: Time) -> Step {
-        match self.stumble(now) {
+        match self.stumbles.then(|| self.stumble(now)).flatten() {
             Some(step) => step,
             None => self.try_endpoint(now),
         }

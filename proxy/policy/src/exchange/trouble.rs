@@ -11,15 +11,15 @@ use crate::time::Time;
 use crate::verdict::Flags;
 
 impl Exchange {
-    /// What is drawn for the whole request.
-    pub(super) fn trouble_of_request(&self, fault: Option<&Fault>) -> Trouble {
-        let fault = fault.filter(|fault| fault.scope == FaultScope::Request);
-        fault.map(|fault| fault::draw(fault, self.dice, 0)).unwrap_or_default()
+    /// What is drawn for the whole request: nothing when each attempt draws for itself.
+    pub(super) fn trouble_of_request(&mut self, fault: &Fault) -> Trouble {
+        self.stumbles = fault.scope == FaultScope::Attempt;
+        if self.stumbles { Trouble::default() } else { fault::draw(fault, self.dice, 0) }
     }
 
     /// What an attempt meets instead of an endpoint; `None` lets it go on.
     pub(super) fn stumble(&mut self, now: Time) -> Option<Step> {
-        let fault = self.forwarding()?.fault.as_deref().filter(|fault| fault.scope == FaultScope::Attempt)?;
+        let fault = self.forwarding()?.fault.as_deref()?;
         let trouble = fault::draw(fault, self.dice, self.attempts + 1);
         match trouble.delay {
             Some(delay) => {

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use leeboard_istio::compile::{Site, compile};
 use leeboard_istio::load;
 use leeboard_istio::source::Source;
-use leeboard_policy::cluster::{Limits, Outlier, RetryBudget};
+use leeboard_policy::cluster::{
+    ByPlace, Cluster, Discovery, Levels, Limits, Nearness, Outlier, Place, RetryBudget, Warmup, Workload, Zones,
+};
 use leeboard_policy::dice::Share;
 use leeboard_policy::live::Live;
 use leeboard_policy::retry::{RetryOn, RetryPolicy};
@@ -19,6 +21,31 @@ use leeboard_policy::time::{Span, Time};
 use leeboard_sim::{Arrival, Entry, Request, Seen, World};
 
 use crate::scene::{Luck, Scene, assert_quiet};
+
+const PLACES: [&str; 4] = ["eu/1", "eu/2", "us/1", ""];
+
+fn nearness(luck: &mut Luck) -> Nearness {
+    let levels = Levels { by_place: ByPlace::Zone, ..Levels::default() };
+    let share = |(place, share): &(&str, u32)| (Place((*place).into()), *share);
+    let shares = [("eu", 60), ("us", 30), ("", 10)].iter().map(share).collect();
+    let callers = vec![("eu/1".into(), 2), ("eu/2".into(), 1)];
+    let zones = Zones { levels: Levels::default(), least_endpoints: 1, callers };
+    luck.one_of(&[
+        Nearness::Ignored,
+        Nearness::Levels(levels.into()),
+        Nearness::Shares(shares),
+        Nearness::Zones(zones.into()),
+    ])
+}
+
+/// Puts a cluster's endpoints somewhere.
+fn place(cluster: &mut Cluster, luck: &mut Luck) {
+    let Discovery::Static(specs) = &mut cluster.discovery else { return };
+    for spec in specs {
+        let locality = luck.one_of(&PLACES).into();
+        spec.workload = Arc::new(Workload { locality, ..Workload::default() });
+    }
+}
 
 /// A route with everything that rolls dice, counts or waits.
 fn scene(luck: &mut Luck) -> Scene {
@@ -37,6 +64,10 @@ fn scene(luck: &mut Luck) -> Scene {
                 interval: luck.percent(50).then_some(Span::from_secs(2)),
             }),
         };
+        cluster.warmup =
+            luck.percent(50).then_some(Warmup { duration: Span::from_secs(2), least: 0.1, aggression: 2.0 });
+        cluster.nearness = nearness(luck);
+        place(cluster, luck);
         cluster.outlier = Some(Outlier {
             consecutive_5xx: luck.between(1, 4) as u32,
             interval: Span::from_secs(1),

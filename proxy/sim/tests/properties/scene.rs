@@ -51,8 +51,10 @@ impl Luck {
     }
 
     pub(crate) fn balancer(&mut self) -> Balancer {
-        let ring = Balancer::RingHash { key: HashKey::Header("x-user".into()), minimum_size: 64 };
-        self.one_of(&[Balancer::LeastRequest, Balancer::RoundRobin, Balancer::Random, ring])
+        let key = HashKey::Header("x-user".into());
+        let ring = Balancer::RingHash { key: key.clone(), minimum_size: 64 };
+        let table = Balancer::Maglev { key, table_size: 101 };
+        self.one_of(&[Balancer::LeastRequest, Balancer::RoundRobin, Balancer::Random, ring, table])
     }
 
     pub(crate) fn request(&mut self) -> Request {
