@@ -1,6 +1,7 @@
 //! Whatever is done to a document, loading and compiling answer: no panic, places that exist, and an object for every
 //! complaint's name.
 
+use leeboard_istio::check::check;
 use leeboard_istio::compile::{Site, compile, gateways};
 use leeboard_istio::source::Source;
 use leeboard_istio::{load, render};
