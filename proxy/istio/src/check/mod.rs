@@ -1,6 +1,6 @@
 //! What is wrong between objects, and what settings will really do: the rules of `leeboard check`.
 //!
-//! A rule looks at one thing and says what is wrong with it through [`Checking`]; its code is its name. Each rule has a case that
+//! A rule looks at one thing and says what is wrong with it through `Checking`; its code is its name. Each rule has a case that
 //! fires and one that does not in `tests/check/`, and a page in `codes.rs`.
 
 mod conflicts;

@@ -5,7 +5,7 @@ use leeboard_istio::codes::*;
 use crate::{Pair, entry, http, object, policy, rule};
 
 pub(crate) fn pairs() -> Vec<Pair> {
-    [ejection(), retries(), routes(), policies()].concat()
+    [ejection(), retries(), routes(), faults(), policies()].concat()
 }
 
 fn ejection() -> Vec<Pair> {
@@ -141,6 +141,11 @@ fn routes() -> Vec<Pair> {
             entry("headers: {request: {set: {x-a: b}, remove: [x-b]}}"),
         ),
         (EMPTY_HEADER, entry("headers: {response: {set: {x-a: «''»}}}"), entry("headers: {response: {set: {x-a: b}}}")),
+    ]
+}
+
+fn faults() -> Vec<Pair> {
+    vec![
         (
             FAULT_NOT_RETRIED,
             entry(
@@ -149,6 +154,12 @@ fn routes() -> Vec<Pair> {
             entry(
                 "match: [{method: {exact: GET}}], retries: {attempts: 2, retryOn: 5xx}, fault: {abort: {httpStatus: 503, percentage: {value: 0}}}",
             ),
+        ),
+        (
+            FAULT_NOT_RETRIED,
+            entry("match: [{method: {exact: GET}}], retries: {attempts: 2, retryOn: 5xx}, fault: {«abort»: {httpStatus: 503, percentage: {value: 10}}}"),
+            entry("match: [{method: {exact: GET}}], retries: {attempts: 2, retryOn: 5xx}, fault: {abort: {httpStatus: 503, percentage: {value: 10}}}")
+                .replace("namespace: demo}", "namespace: demo, annotations: {leeboard.dev/fault-scope: attempt}}"),
         ),
         (
             ALL_ABORTED,

@@ -11,6 +11,10 @@ fn two(first: &str, second: &str) -> String {
 }
 
 pub(crate) fn pairs() -> Vec<Pair> {
+    [callers(), taken(), values(), paths()].concat()
+}
+
+fn callers() -> Vec<Pair> {
     vec![
         (PORT_NEVER, matching("{port: «8080»}"), matching("{port: 80}")),
         (
@@ -23,6 +27,11 @@ pub(crate) fn pairs() -> Vec<Pair> {
             matching("{gateways: [mesh], «sourceNamespace»: demo}"),
             matching("{gateways: [mesh], uri: {prefix: /a}}"),
         ),
+    ]
+}
+
+fn taken() -> Vec<Pair> {
+    vec![
         (
             PREFIX_TAKES_MORE,
             two("{uri: {prefix: «/user»}}", "{uri: {prefix: /users}}"),
@@ -50,6 +59,11 @@ pub(crate) fn pairs() -> Vec<Pair> {
             )),
             two("{headers: {end-user: {prefix: a}}}", "{headers: {end-user: {exact: jo}}}"),
         ),
+    ]
+}
+
+fn values() -> Vec<Pair> {
+    vec![
         (EXACT_EMPTY, matching("{headers: {x-debug: {exact: «''»}}}"), matching("{headers: {x-debug: {}}}")),
         (METHOD_CASE, matching("{method: {exact: «get»}}"), matching("{method: {exact: GET}}")),
         (METHOD_CASE, matching("{scheme: {exact: «htpp»}}"), matching("{scheme: {exact: http}}")),
@@ -91,6 +105,11 @@ pub(crate) fn pairs() -> Vec<Pair> {
                 "{headers: {x-stage-1: {exact: b}}}, {headers: {x-stage-2: {exact: c}}}",
             ),
         ),
+    ]
+}
+
+fn paths() -> Vec<Pair> {
+    vec![
         (
             REDIRECT_LOOP,
             http("{match: [{uri: {prefix: /a}}], redirect: {uri: «/a/b»}}"),

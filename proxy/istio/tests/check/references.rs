@@ -38,7 +38,7 @@ fn bound(gateways: &str, host: &str, to: &str) -> String {
 }
 
 pub(crate) fn pairs() -> Vec<Pair> {
-    [hosts(), subsets_and_ports(), conflicts(), rules(), services()].concat()
+    [hosts(), callers(), subsets_and_ports(), conflicts(), rules(), workloads(), services()].concat()
 }
 
 fn hosts() -> Vec<Pair> {
@@ -51,7 +51,6 @@ fn hosts() -> Vec<Pair> {
         )
         .replace("'.'", to)
     };
-    let claim = |gateways: &str| bound(gateways, "reviews", "{host: reviews}");
     vec![
         (UNKNOWN_HOST, to("{host: «reviewz»}"), to("{host: reviews}")),
         (
@@ -89,6 +88,13 @@ fn hosts() -> Vec<Pair> {
             ),
             object("VirtualService", "w", "{hosts: [reviews], http: [{route: [{destination: {host: reviews}}]}]}"),
         ),
+    ]
+}
+
+/// Gateways, and the callers that rules are for.
+fn callers() -> Vec<Pair> {
+    let claim = |gateways: &str| bound(gateways, "reviews", "{host: reviews}");
+    vec![
         (
             UNKNOWN_GATEWAY,
             gateway("edge", "'*'") + &claim("mesh, «egde»"),
@@ -315,7 +321,7 @@ fn rules() -> Vec<Pair> {
     ]
 }
 
-fn services() -> Vec<Pair> {
+fn workloads() -> Vec<Pair> {
     let selecting = |labels: &str| {
         pod("p-1", "{app: stock, version: v1}")
             + &object(
@@ -331,13 +337,6 @@ fn services() -> Vec<Pair> {
             "{{hosts: [stock.example.com], resolution: STATIC, ports: [{{number: 80, name: http, protocol: HTTP}}], endpoints: [{{address: {endpoint}}}]}}"
         );
         object("ServiceEntry", "s", &spec)
-    };
-    let tcp = |rest: &str| {
-        object(
-            "ServiceEntry",
-            "t",
-            &format!("{{hosts: [db.example.com], resolution: DNS, ports: [{{number: 6000, name: tcp, protocol: {rest}"),
-        )
     };
     vec![
         (SELECTS_NOBODY, selecting("{app: «stok»}"), selecting("{app: stock}")),
@@ -377,6 +376,19 @@ fn services() -> Vec<Pair> {
                 "{hosts: [stock.other.svc.cluster.local], resolution: DNS, ports: [{number: 80, name: http, protocol: HTTP}]}",
             ),
         ),
+    ]
+}
+
+/// Ports of services.
+fn services() -> Vec<Pair> {
+    let tcp = |rest: &str| {
+        object(
+            "ServiceEntry",
+            "t",
+            &format!("{{hosts: [db.example.com], resolution: DNS, ports: [{{number: 6000, name: tcp, protocol: {rest}"),
+        )
+    };
+    vec![
         (ADDRESSES_NEEDED, tcp("«TCP»}]}"), tcp("TCP}], addresses: [10.1.1.1]}")),
         (
             PORT_NAME,

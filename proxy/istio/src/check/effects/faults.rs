@@ -2,6 +2,7 @@
 
 use super::super::{Checking, duration};
 use super::Entry;
+use crate::annotations::{self, FAULT_SCOPE};
 use crate::codes;
 use crate::compile::names::complete;
 use crate::resources::virtual_service::{Destination, HttpAction};
@@ -26,9 +27,11 @@ fn faults(cx: &Checking<'_>, at: &Entry<'_>) {
             let message = "every request is aborted: the destination is never called";
             let at = path.to("abort").to("percentage").to("value");
             cx.tell(cx.info(codes::ALL_ABORTED, meta, &at, message));
-        } else if retried {
+        } else if retried && !annotations::faults_in_attempts(&meta.annotations) {
             let message = "an injected abort is not retried: faults come once, before the first try";
             let complaint = cx.info(codes::FAULT_NOT_RETRIED, meta, &path.to("abort"), message);
+            let complaint =
+                complaint.help(format!("annotate the object with `{FAULT_SCOPE}: attempt` to watch retries work"));
             let retries = cx.spot(meta, &at.path.to("retries"));
             cx.tell(complaint.label(&retries, "these retries never see it"));
         }
