@@ -9,6 +9,7 @@ use core::net::SocketAddr;
 use crate::dice::Share;
 use crate::origin::Origin;
 use crate::time::Span;
+use crate::transport::Transport;
 
 /// The index of a cluster in its snapshot.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -35,6 +36,8 @@ pub struct Cluster {
     pub limits: Limits,
     /// How its connections are made and kept.
     pub connection: Connection,
+    /// What is between them and the bytes on them; `None` is nothing.
+    pub transport: Option<Arc<Transport>>,
     /// When an endpoint is set aside; `None` means never.
     pub outlier: Option<Outlier>,
     /// Below this percentage of available endpoints all of them are used. Envoy: `healthy_panic_threshold`; 0 disables.

@@ -33,4 +33,5 @@ pub mod snapshot;
 mod split;
 pub mod step;
 pub mod time;
+pub mod transport;
 pub mod verdict;

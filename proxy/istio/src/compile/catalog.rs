@@ -33,6 +33,8 @@ pub(crate) struct Service {
     pub(crate) aliases: Vec<Arc<str>>,
     /// Pods of its namespace that belong to it; empty when unknown.
     pub(crate) selector: Labels,
+    /// Names that certificates of its endpoints may bear.
+    pub(crate) subject_alt_names: Vec<Arc<str>>,
     /// Its ports, by number.
     pub(crate) ports: Vec<Port>,
 }

@@ -16,7 +16,7 @@ use super::locality::Surroundings;
 use super::policy::{Policies, Rule};
 use super::protocol::PortProtocol;
 use super::shared::Shared;
-use super::{Site, traffic};
+use super::{Site, traffic, transport};
 use crate::resources::MeshConfig;
 use crate::resources::destination_rule::Subset;
 
@@ -121,6 +121,7 @@ fn outbound(
         warmup: traffic::warmup(policy.load_balancer),
         limits: traffic::limits(policy.connection_pool, policy.retry_budget),
         connection: site.mesh.connection(policy.connection_pool, protocol),
+        transport: transport::of(&policy, rule, service, port.number, subset_name),
         outlier,
         panic_percent,
         origin: service.origin.clone(),
@@ -160,6 +161,7 @@ pub(crate) fn passthrough(site: &Site) -> Cluster {
         warmup: None,
         limits: Limits::default(),
         connection: Connection { idle_timeout: Some(PASSTHROUGH_IDLE), ..site.mesh.connection(None, Protocol::Client) },
+        transport: None,
         outlier: None,
         panic_percent: traffic::DEFAULT_PANIC_PERCENT,
         origin: Origin::built_in(),

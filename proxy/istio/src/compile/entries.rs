@@ -83,6 +83,7 @@ pub(crate) fn service(
         headless: false,
         addresses: addresses(&host, &entries),
         aliases: Vec::new(),
+        subject_alt_names: oldest.subject_alt_names.clone(),
         selector: oldest.workload_selector.clone().unwrap_or_default(),
         ports,
         host,

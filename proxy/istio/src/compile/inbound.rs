@@ -63,6 +63,7 @@ fn one(
         warmup: None,
         limits: traffic::limits(pool, None),
         connection: site.mesh.connection(pool, upstream),
+        transport: None,
         outlier: None,
         panic_percent: traffic::DEFAULT_PANIC_PERCENT,
         origin: origin.clone(),

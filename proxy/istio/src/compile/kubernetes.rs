@@ -104,6 +104,7 @@ pub(crate) fn service(
         headless: document.headless,
         addresses: document.cluster_ips.iter().map(|ip| address_domain(*ip)).collect(),
         aliases: Vec::new(),
+        subject_alt_names: Vec::new(),
         selector: document.selector.clone(),
         ports: ports.collect(),
     }
@@ -126,6 +127,7 @@ pub(crate) fn external(host: Arc<str>, target: &Arc<str>, document: &Document) -
         headless: false,
         addresses: Vec::new(),
         aliases: Vec::new(),
+        subject_alt_names: Vec::new(),
         selector: crate::resources::Labels::new(),
         ports: ports.collect(),
     }

@@ -28,6 +28,7 @@ mod routes;
 mod shared;
 mod sidecar;
 pub(crate) mod traffic;
+mod transport;
 pub(crate) mod view;
 pub(crate) mod visibility;
 mod workloads;

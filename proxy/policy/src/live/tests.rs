@@ -39,6 +39,7 @@ pub(crate) fn cluster(name: &str, balancer: Balancer, weights: &[u32]) -> Cluste
         outlier: None,
         panic_percent: 0,
         origin: Origin::built_in(),
+        transport: None,
         policy_origin: None,
     }
 }

@@ -108,6 +108,7 @@ fn reviews() -> Cluster {
         outlier: Some(Outlier { consecutive_5xx: 1, max_ejection_percent: 50, ..Outlier::default() }),
         panic_percent: 0,
         origin: place("Service default/reviews", "config/services.yaml", 4),
+        transport: None,
         policy_origin: Some(place("DestinationRule default/reviews", "config/destinations.yaml", 9)),
     }
 }

@@ -167,6 +167,7 @@ fn cluster(index: usize, endpoints: usize) -> Cluster {
         outlier: None,
         panic_percent: 0,
         origin: Origin::built_in(),
+        transport: None,
         policy_origin: None,
     }
 }

@@ -11,6 +11,7 @@ mod owners;
 mod policies;
 mod references;
 mod sidecars;
+mod transports;
 
 mod resolution;
 mod rules;
