@@ -150,6 +150,9 @@ pub fn apply(
 /// Envoy: removals, then all values are worked out, then those that overwrite and then those that append. An empty value is
 /// not added.
 fn level(lists: &[&HeaderOps], message: &mut (impl Facts + HeaderEdit + ?Sized)) {
+    if lists.iter().all(|ops| ops.is_empty()) {
+        return;
+    }
     for name in lists.iter().flat_map(|ops| &ops.remove) {
         message.remove(name);
     }

@@ -101,10 +101,10 @@ fn host_of(authority: &str) -> &str {
 /// # Errors
 /// The path holds `%00`, which no server is sent.
 pub fn normalise(path_and_query: &str) -> Result<Cow<'_, str>, NulInPath> {
-    let (path, query) = split_query(path_and_query);
-    if !path.contains("/.") && !path.contains(['\\', '%']) {
+    if is_normal(path_and_query) {
         return Ok(Cow::Borrowed(path_and_query));
     }
+    let (path, query) = split_query(path_and_query);
     let path = upper_case_escapes(&path.replace('\\', "/"))?;
     let mut kept: Vec<&str> = Vec::new();
     let segments: Vec<&str> = path.split('/').skip(1).collect();
@@ -123,6 +123,20 @@ pub fn normalise(path_and_query: &str) -> Result<Cow<'_, str>, NulInPath> {
         }
     }
     Ok(Cow::Owned(format!("/{}{query}", kept.join("/"))))
+}
+
+/// Whether nothing in a path could be written otherwise, as in nearly all.
+fn is_normal(path_and_query: &str) -> bool {
+    let mut before = 0;
+    for byte in path_and_query.bytes() {
+        match byte {
+            b'?' => return true,
+            b'\\' | b'%' => return false,
+            b'.' if before == b'/' => return false,
+            other => before = other,
+        }
+    }
+    true
 }
 
 /// A path that holds `%00`.

@@ -30,6 +30,7 @@ pub(crate) fn begin() -> ExitCode {
         Verb::Check(args) => check::run(&args, &mut std::io::stdout().lock(), &mut std::io::stderr().lock()),
         Verb::Help(args) => help::print(&args, &mut std::io::stdout().lock(), &mut std::io::stderr().lock()),
         Verb::Run(args) => {
+            give_memory_back_soon();
             let settings = args.settings(cpus());
             match log::start(&settings.log_level, settings.log_format) {
                 Ok(level) => run(settings, level, listener::serve),
@@ -48,6 +49,25 @@ pub(crate) fn begin() -> ExitCode {
 fn decline_huge_pages() {
     // A kernel without them has nothing to decline.
     let _ = nix::sys::prctl::set_thp_disable(true);
+}
+
+/// The allocator keeps what has been freed for a second, and until someone asks it for memory again: a process that is quiet
+/// after a burst keeps it for ever. The allocator takes its options from the environment only, and only when a process begins,
+/// so the process begins again with the option set.
+fn give_memory_back_soon() {
+    use std::os::unix::process::CommandExt;
+    const OPTION: &str = "MIMALLOC_PURGE_DELAY";
+    /// In milliseconds: long enough that a busy process gives back nothing that it is about to use.
+    const DELAY: &str = "100";
+    let mut words = std::env::args_os();
+    if let (None, Ok(program)) = (environment(OPTION), std::env::current_exe()) {
+        let mut again = std::process::Command::new(program);
+        if let Some(name) = words.next() {
+            again.arg0(name);
+        }
+        // It returns only when it failed, and then this process does as well without.
+        let _ = again.args(words).env(OPTION, DELAY).exec();
+    }
 }
 
 fn refuse(complaint: &clap::Error) -> ExitCode {

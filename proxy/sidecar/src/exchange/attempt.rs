@@ -143,6 +143,7 @@ impl Attempting {
             fresh: attempt.fresh || bare,
             passing: attempt.endpoint.is_none(),
             now: lane.clock.now(),
+            worker: lane.telemetry.worker(),
         };
         if let Some(lease) = lane.pool.idle(&ask) {
             return Ok((lease, ask.now));

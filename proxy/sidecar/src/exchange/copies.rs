@@ -105,6 +105,7 @@ impl Sending {
             fresh: false,
             passing: false,
             now: lane.clock.now(),
+            worker: lane.telemetry.worker(),
         };
         let mut lease = lane.pool.acquire(&ask, &lane.telemetry).await.map_err(|error| error.failure)?;
         let departure = Departure { head, number: 1, expected: copy.timeout, grpc };

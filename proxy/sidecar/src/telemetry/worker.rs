@@ -111,6 +111,11 @@ impl WorkerTelemetry {
         }
     }
 
+    /// Which of the workers this is.
+    pub(crate) fn worker(&self) -> usize {
+        self.worker
+    }
+
     /// Hands the log's lines over and lets go of what has not been used for long. To be called about twice a second.
     pub(crate) fn tick(&self, now: SystemTime) {
         if let Some(log) = &mut *self.log.borrow_mut() {

@@ -53,6 +53,8 @@ pub(crate) struct Ask<'a> {
     pub(crate) passing: bool,
     /// Now.
     pub(crate) now: Time,
+    /// Which worker asks.
+    pub(crate) worker: usize,
 }
 
 /// Envoy: the most streams at a time on a connection whose limit is not configured.
@@ -93,7 +95,7 @@ impl Pool {
         if ask.cluster.limits().connections.is_some() {
             return self.shared_pool(ask.cluster).idle(ask);
         }
-        let connection = self.shelf.borrow_mut().take(ask)?;
+        let connection = self.shelf.borrow_mut().take(ask, true)?;
         Some(Lease::new(connection, ask, Home::Worker(self.shelf.clone()), true))
     }
 
@@ -114,7 +116,7 @@ impl Pool {
     }
 
     async fn acquire_one(&self, ask: &Ask<'_>, counters: &dyn Fn() -> PoolCounters) -> Result<Lease, ConnectError> {
-        let kept = if ask.fresh { None } else { self.shelf.borrow_mut().take_one(ask.endpoint.id(), ask.now) };
+        let kept = if ask.fresh { None } else { self.shelf.borrow_mut().take_one(ask, true) };
         let reused = kept.is_some();
         let connection = match kept {
             Some(connection) => connection,
@@ -210,6 +212,7 @@ pub(super) async fn make(
         old_at,
         _held: Some(held),
         passing: ask.passing,
+        worker: ask.worker,
     };
     match sender {
         Sender::Bare(socket) => Ok((alone(Wire::Bare(Some(socket)), held), None)),
@@ -238,7 +241,17 @@ pub(super) async fn make(
 pub(super) fn stream_of(many: Arc<Many>, now: Time) -> Connection {
     let meter = many.meter.clone();
     let wire = Wire::Many(many);
-    Connection { wire, meter, served: 0, idle_since: now, keep: None, old_at: None, _held: None, passing: false }
+    Connection {
+        wire,
+        meter,
+        served: 0,
+        idle_since: now,
+        keep: None,
+        old_at: None,
+        _held: None,
+        passing: false,
+        worker: 0,
+    }
 }
 
 /// Where a connection goes back to.

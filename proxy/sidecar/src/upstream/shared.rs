@@ -49,6 +49,13 @@ enum Look {
     Wait,
 }
 
+impl Ask<'_> {
+    /// Whether the cluster has all the connections that it may have. Until then each worker makes its own.
+    fn full(&self) -> bool {
+        self.cluster.limits().connections.is_some_and(|most| self.cluster.counts.current(Limit::Connections) >= most)
+    }
+}
+
 impl SharedPool {
     /// A connection that is there already. Nobody passes those who wait.
     pub(super) fn idle(self: &Arc<Self>, ask: &Ask<'_>) -> Option<Lease> {
@@ -56,7 +63,7 @@ impl SharedPool {
         if !state.line.is_empty() || state.called > 0 {
             return None;
         }
-        let connection = state.shelf.take(ask)?;
+        let connection = state.shelf.take(ask, ask.full())?;
         Some(Lease::new(connection, ask, Home::Cluster(self.clone()), true))
     }
 
@@ -102,13 +109,11 @@ impl SharedPool {
             None => return Look::Wait,
         }
         if !ask.fresh
-            && let Some(connection) = state.shelf.take(ask)
+            && let Some(connection) = state.shelf.take(ask, ask.full())
         {
             return Look::Ready(connection);
         }
-        let full =
-            ask.cluster.limits().connections.is_some_and(|most| ask.cluster.counts.current(Limit::Connections) >= most);
-        if full {
+        if ask.full() {
             state.shelf.evict();
         }
         match ask.cluster.take(Limit::Connections) {

@@ -29,6 +29,8 @@ pub(crate) struct Connection {
     pub(super) old_at: Option<Time>,
     /// Whether its endpoint is in no list, so that it goes by age alone.
     pub(super) passing: bool,
+    /// Whose runtime its socket belongs to.
+    pub(super) worker: usize,
     /// What an HTTP/1 connection holds; the streams of an HTTP/2 one hold it together.
     pub(super) _held: Option<Held>,
 }
@@ -120,24 +122,30 @@ pub(crate) struct Shelf {
 }
 
 impl Shelf {
-    /// A connection that can take this request.
-    pub(super) fn take(&mut self, ask: &Ask<'_>) -> Option<Connection> {
-        let endpoint = ask.endpoint.id();
+    /// A connection that can take this request. `any` tells that it may be another worker's.
+    pub(super) fn take(&mut self, ask: &Ask<'_>, any: bool) -> Option<Connection> {
         if ask.http2 {
-            return self.take_stream(endpoint, ask.settings.max_requests, ask.now).map(|many| stream_of(many, ask.now));
+            let many = self.take_stream(ask.endpoint.id(), ask.settings.max_requests, ask.now);
+            return many.map(|many| stream_of(many, ask.now));
         }
-        self.take_one(endpoint, ask.now)
+        self.take_one(ask, any)
     }
 
-    /// An idle HTTP/1 connection, the one used last first. Envoy: LIFO, so that the others age out.
-    pub(super) fn take_one(&mut self, endpoint: EndpointId, now: Time) -> Option<Connection> {
-        let idle = self.ones.get_mut(&endpoint)?;
-        while let Some(connection) = idle.pop() {
-            if connection.fresh(now) {
+    /// An idle HTTP/1 connection, the one used last first. Envoy: LIFO, so that the others age out. This worker's own come
+    /// first: what happens on another's wakes that one's thread too.
+    pub(super) fn take_one(&mut self, ask: &Ask<'_>, any: bool) -> Option<Connection> {
+        let idle = self.ones.get_mut(&ask.endpoint.id())?;
+        loop {
+            let own = idle.iter().rposition(|connection| connection.worker == ask.worker);
+            let connection = match own {
+                Some(at) => idle.remove(at),
+                None if any => idle.pop()?,
+                None => return None,
+            };
+            if connection.fresh(ask.now) {
                 return Some(connection);
             }
         }
-        None
     }
 
     /// A stream of an HTTP/2 connection that has room.
