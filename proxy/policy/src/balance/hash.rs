@@ -37,9 +37,12 @@ pub(crate) fn known(key: &HashKey, head: &impl Head, caller: Caller) -> Option<u
         HashKey::Cookie(cookie) => cookie::value(head, &cookie.name).map(text),
         HashKey::Header(name) if is_pseudo(name) => Some(text(&head.header(name)?)),
         HashKey::Header(name) => {
-            let mut values = Vec::new();
-            head.values(name, &mut |value| values.push(value));
-            hash_values(&mut values)
+            let (mut first, mut others) = (None, Vec::new());
+            head.values(name, &mut |value| match first {
+                None => first = Some(value),
+                Some(_) => others.push(value),
+            });
+            Some(hash_values(first?, others))
         }
         HashKey::Query(name) => Some(text(first_value(head.path().1?, name)?)),
         HashKey::SourceIp => Some(text(&caller.ip().to_string())),
@@ -51,10 +54,14 @@ fn is_pseudo(name: &str) -> bool {
     name.starts_with(':') || name == "host"
 }
 
-/// The hash of a header's values, whatever their order.
-fn hash_values(values: &mut [&str]) -> Option<u64> {
-    values.sort_unstable();
-    (!values.is_empty()).then(|| values.iter().fold(0, |seed, value| xxh64(value.as_bytes(), seed)))
+/// The hash of a header's values, whatever their order. Mostly there is one, which takes no list.
+fn hash_values<'h>(first: &'h str, mut others: Vec<&'h str>) -> u64 {
+    if others.is_empty() {
+        return text(first);
+    }
+    others.push(first);
+    others.sort_unstable();
+    others.iter().fold(0, |seed, value| xxh64(value.as_bytes(), seed))
 }
 
 fn text(text: &str) -> u64 {
