@@ -127,10 +127,6 @@ impl Candidate {
         let in_force = InForce { sources: reading.sources.clone(), aside, kept: loaded.kept_objects() };
         Self { in_force, kept: loaded.kept, snapshot, diagnostics: complaints }
     }
-
-    fn errors(&self) -> usize {
-        count(&self.diagnostics, Severity::Error)
-    }
 }
 
 impl Store {
@@ -207,10 +203,10 @@ impl Store {
 
     /// Applies updates together, in order.
     pub(crate) fn apply(&mut self, updates: impl IntoIterator<Item = Update>, audience: &impl Audience) {
-        let (mut snapshot, mut moved, mut settled) = (None, false, false);
+        let (mut read, mut moved, mut settled) = (None, false, false);
         for update in updates {
             match update {
-                Update::Files(reading) => snapshot = Some(self.reload(&reading, audience)),
+                Update::Files(reading) => read = Some(self.reload(&reading)),
                 Update::Unchanged => self.look_again(audience),
                 Update::Resolved { name, addresses } => {
                     self.resolved.insert(name, addresses);
@@ -219,8 +215,8 @@ impl Store {
                 Update::Settled => settled = true,
             }
         }
-        let reloaded = snapshot.is_some();
-        if reloaded || moved {
+        let (snapshot, report) = read.unzip();
+        if snapshot.is_some() || moved {
             let before = self.live.load_full();
             let snapshot = snapshot.unwrap_or_else(|| before.shared_snapshot().clone());
             let wanted = wanted(&snapshot);
@@ -235,21 +231,23 @@ impl Store {
                 differs
             });
         }
-        if reloaded {
-            tell_loaded(self.live.load().snapshot(), &self.report.load());
+        // Whoever is told that it is loaded finds it in force.
+        if let Some(report) = report {
+            tell_loaded(self.live.load().snapshot(), &report);
+            audience.reloaded(count(&report.diagnostics, Severity::Error) == 0);
+            self.report.store(Arc::new(report));
         }
         if settled {
             self.settled.send_replace(true);
         }
     }
 
-    fn reload(&mut self, reading: &Reading, audience: &impl Audience) -> Arc<Snapshot> {
+    fn reload(&mut self, reading: &Reading) -> (Arc<Snapshot>, ConfigReport) {
         let next = beside(|| Candidate::new(reading, &mut self.site, Some(&self.in_force)));
         tell(&self.report.load().diagnostics, &next.diagnostics, &reading.sources);
-        audience.reloaded(next.errors() == 0);
-        self.report.store(Arc::new(report(&next, self.clock)));
+        let report = report(&next, self.clock);
         self.in_force = next.in_force;
-        Arc::new(next.snapshot)
+        (Arc::new(next.snapshot), report)
     }
 
     fn look_again(&self, audience: &impl Audience) {
