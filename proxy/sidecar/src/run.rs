@@ -125,8 +125,8 @@ where
     let store = Store::open(&reading, site(&settings), clock)?;
     let resolver = dns::Resolver::new(settings.dns)?;
     let sockets = Sockets::open(&settings)?;
-    let (access_log, format) = (&settings.access_log, settings.access_log_format);
-    let telemetry = Telemetry::start(settings.workload.clone(), access_log, format)
+    let (sink, format) = settings.log_of_requests(store.mesh());
+    let telemetry = Telemetry::start(settings.workload.clone(), &sink, format)
         .map_err(|error| format!("error: access log: {error}"))?;
     let (names, questions) = dns::Names::new(clock);
     let shared = Arc::new(Shared {

@@ -13,7 +13,7 @@ use arc_swap::ArcSwap;
 use leeboard_istio::codes::{self, Code};
 use leeboard_istio::compile::{Site, compile};
 use leeboard_istio::diagnostic::{Diagnostic, Severity};
-use leeboard_istio::resources::{Meta, ObjectId, Resources};
+use leeboard_istio::resources::{MeshConfig, Meta, ObjectId, Resources};
 use leeboard_istio::source::Source;
 use leeboard_istio::{Loaded, load_in, render};
 use leeboard_policy::cluster::Discovery;
@@ -64,6 +64,7 @@ pub(crate) struct Store {
     clock: Clock,
     site: Site,
     in_force: InForce,
+    mesh: Option<Arc<MeshConfig>>,
     resolved: Resolved,
     live: Arc<ArcSwap<Live>>,
     retired: Retired,
@@ -95,6 +96,7 @@ impl InForce {
 /// What came of reading a configuration, before it is in force.
 struct Candidate {
     in_force: InForce,
+    mesh: Option<Arc<MeshConfig>>,
     kept: Vec<ObjectId>,
     snapshot: Snapshot,
     diagnostics: Vec<Diagnostic>,
@@ -125,7 +127,7 @@ impl Candidate {
         complaints.append(&mut loaded.diagnostics);
         complaints.append(&mut compiled);
         let in_force = InForce { sources: reading.sources.clone(), aside, kept: loaded.kept_objects() };
-        Self { in_force, kept: loaded.kept, snapshot, diagnostics: complaints }
+        Self { in_force, mesh: loaded.resources.mesh, kept: loaded.kept, snapshot, diagnostics: complaints }
     }
 }
 
@@ -148,6 +150,7 @@ impl Store {
             clock,
             site,
             in_force: first.in_force,
+            mesh: first.mesh,
             resolved,
             wanted: watch::Sender::new(wanted(live.snapshot())),
             live: Arc::new(ArcSwap::from_pointee(live)),
@@ -155,6 +158,11 @@ impl Store {
             settled: watch::Sender::new(false),
             retired: Retired::new(clock.now()),
         })
+    }
+
+    /// Settings of the mesh, as far as the configuration has them.
+    pub(crate) fn mesh(&self) -> Option<&MeshConfig> {
+        self.mesh.as_deref()
     }
 
     /// What is in force. Changes at once for everyone; an exchange keeps the one it began with.
@@ -247,6 +255,7 @@ impl Store {
         tell(&self.report.load().diagnostics, &next.diagnostics, &reading.sources);
         let report = report(&next, self.clock);
         self.in_force = next.in_force;
+        self.mesh = next.mesh;
         (Arc::new(next.snapshot), report)
     }
 

@@ -47,6 +47,8 @@ pub(super) fn read(cx: &Cx, node: &Node, id: &ObjectId) -> Option<(MeshConfig, S
         destination_rule_export_to: export_to(fields.get("defaultDestinationRuleExportTo")),
         root_namespace: fields.get("rootNamespace").checked(codes::BAD_NAME, names::dns_label).map(|ns| ns.value),
         auto_mtls: auto_mtls(&fields),
+        access_log_file: fields.get("accessLogFile").text(),
+        access_log_json: fields.get("accessLogEncoding").choice(&[("TEXT", false), ("JSON", true)]),
         meta: Some(meta),
     };
     Some((mesh, spot))
@@ -99,9 +101,8 @@ fn of_others(fields: &Fields<'_>) {
     for name in ["drainDuration", "terminationDrainDuration"] {
         fields.get(name).duration_or_zero();
     }
-    for name in ["accessLogFile", "accessLogFormat"] {
-        fields.get(name).text();
+    if fields.get("accessLogFormat").text().is_some_and(|format| !format.is_empty()) {
+        fields.not_enforced("accessLogFormat");
     }
-    fields.get("accessLogEncoding").choice(&[("TEXT", ()), ("JSON", ())]);
     fields.get("discoverySelectors").list();
 }

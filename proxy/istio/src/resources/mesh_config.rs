@@ -40,6 +40,10 @@ pub struct MeshConfig {
     pub root_namespace: Option<Arc<str>>,
     /// `enableAutoMtls`: connections are secured where both sides can.
     pub auto_mtls: Option<bool>,
+    /// `accessLogFile`: where the access log goes; empty is nowhere.
+    pub access_log_file: Option<Arc<str>>,
+    /// `accessLogEncoding`: whether its lines are JSON.
+    pub access_log_json: Option<bool>,
     /// What its document is called, when it has one.
     pub meta: Option<Meta>,
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
+use leeboard_istio::resources::MeshConfig;
 use leeboard_policy::cluster::Workload;
 use leeboard_policy::time::Span;
 
@@ -55,12 +56,12 @@ pub(crate) struct RunArgs {
     /// A file with Istio's MeshConfig: settings of the whole mesh. A document `kind: MeshConfig` in the configuration does as well.
     #[arg(long, env = "LEEBOARD_MESH_CONFIG", value_name = "FILE")]
     mesh_config: Option<PathBuf>,
-    /// Where the access log goes: `-` is standard output, `off` disables it.
-    #[arg(long, env = "LEEBOARD_ACCESS_LOG", value_name = "-|PATH|off", default_value = "off", value_parser = |text: &str| Ok::<_, String>(Sink::parse(text)), allow_hyphen_values = true)]
-    access_log: Sink,
-    /// How the access log is written.
-    #[arg(long, env = "LEEBOARD_ACCESS_LOG_FORMAT", value_enum, default_value_t = Format::Text)]
-    access_log_format: Format,
+    /// Where the access log goes: `-` is standard output, `off` disables it [default: what the mesh's settings say, else off].
+    #[arg(long, env = "LEEBOARD_ACCESS_LOG", value_name = "-|PATH|off", value_parser = |text: &str| Ok::<_, String>(Sink::parse(text)), allow_hyphen_values = true)]
+    access_log: Option<Sink>,
+    /// How the access log is written [default: what the mesh's settings say, else text].
+    #[arg(long, env = "LEEBOARD_ACCESS_LOG_FORMAT", value_enum)]
+    access_log_format: Option<Format>,
     /// What the program's own log on standard error tells: off, error, warn, info, debug, trace, or target=level,...
     #[arg(long, env = "LEEBOARD_LOG_LEVEL", value_name = "LEVEL", default_value = "info")]
     log_level: String,
@@ -131,10 +132,10 @@ pub(crate) struct Settings {
     pub(crate) outbound_policy: Option<OutboundPolicy>,
     /// A file with settings of the mesh.
     pub(crate) mesh_config: Option<PathBuf>,
-    /// Where the access log goes.
-    pub(crate) access_log: Sink,
-    /// How the access log is written.
-    pub(crate) access_log_format: access_log::Format,
+    /// Where the access log goes; `None` leaves it to the mesh.
+    pub(crate) access_log: Option<Sink>,
+    /// How the access log is written; `None` leaves it to the mesh.
+    pub(crate) access_log_format: Option<access_log::Format>,
     /// What the program's own log tells, as a filter of `tracing`.
     pub(crate) log_level: String,
     /// How the program's own log is written.
@@ -175,10 +176,10 @@ impl RunArgs {
             outbound_policy: self.outbound_traffic_policy,
             mesh_config: self.mesh_config,
             access_log: self.access_log,
-            access_log_format: match self.access_log_format {
+            access_log_format: self.access_log_format.map(|format| match format {
                 Format::Text => access_log::Format::Text,
                 Format::Json => access_log::Format::Json,
-            },
+            }),
             log_level: self.log_level,
             log_format: self.log_format,
             replay_buffer: self.replay_buffer,
@@ -189,6 +190,17 @@ impl RunArgs {
             min_drain_time: self.min_drain_time.min(self.drain_time),
             dns: self.dns,
         }
+    }
+}
+
+impl Settings {
+    /// Where the access log goes and how it is written: as the command line says, else as the mesh does.
+    pub(crate) fn log_of_requests(&self, mesh: Option<&MeshConfig>) -> (Sink, access_log::Format) {
+        let file = mesh.and_then(|mesh| mesh.access_log_file.as_deref());
+        let json = mesh.is_some_and(|mesh| mesh.access_log_json == Some(true));
+        let format = if json { access_log::Format::Json } else { access_log::Format::Text };
+        let sink = self.access_log.clone().unwrap_or_else(|| Sink::parse(file.unwrap_or("off")));
+        (sink, self.access_log_format.unwrap_or(format))
     }
 }
 
@@ -231,11 +243,32 @@ mod tests {
         assert_eq!(s.status, Some("0.0.0.0:15021".parse().unwrap()));
         assert_eq!(s.metrics, Some("0.0.0.0:15090".parse().unwrap()));
         assert!(s.inbound.is_empty());
-        assert_eq!((s.workers, &*s.workload.namespace, s.access_log), (2, "default", Sink::Off));
+        assert_eq!((s.workers, &*s.workload.namespace, s.access_log), (2, "default", None));
         assert_eq!((s.replay_buffer, s.max_header_bytes, s.max_headers), (65_536, 61_440, 100));
         assert_eq!((s.drain_time, s.min_drain_time), (Span::from_secs(45), Span::from_secs(5)));
         assert_eq!(s.header_timeout, Some(Span::from_secs(10)));
         assert_eq!((s.outbound_policy, s.mesh_config), (None, None));
+    }
+
+    #[test]
+    fn the_command_line_goes_before_the_mesh() {
+        use access_log::Format::{Json, Text};
+        let mesh = |file: Option<&str>, json| MeshConfig {
+            access_log_file: file.map(Into::into),
+            access_log_json: json,
+            ..MeshConfig::default()
+        };
+        let file = || Sink::File("/x".into());
+        for (line, mesh, expected) in [
+            ("", None, (Sink::Off, Text)),
+            ("", Some(mesh(Some("/dev/stdout"), Some(true))), (Sink::Stdout, Json)),
+            ("", Some(mesh(Some(""), None)), (Sink::Off, Text)),
+            ("--access-log off", Some(mesh(Some("/dev/stdout"), Some(true))), (Sink::Off, Json)),
+            ("--access-log /x", Some(mesh(Some("/dev/stdout"), None)), (file(), Text)),
+            ("--access-log-format text", Some(mesh(Some("/x"), Some(true))), (file(), Text)),
+        ] {
+            assert_eq!(parse(line).unwrap().log_of_requests(mesh.as_ref()), expected, "{line} {mesh:?}");
+        }
     }
 
     #[test]
@@ -253,9 +286,10 @@ mod tests {
                 [&*s.workload.name, &*s.workload.namespace, &*s.workload.locality] == ["web-1", "shop", "r/z/s"]
             }),
             ("--workers 5", |s| s.workers == 5),
-            ("--access-log -", |s| s.access_log == Sink::Stdout),
+            ("--access-log -", |s| s.access_log == Some(Sink::Stdout)),
             ("--access-log /var/log/x --access-log-format json", |s| {
-                s.access_log == Sink::File("/var/log/x".into()) && s.access_log_format == access_log::Format::Json
+                s.access_log == Some(Sink::File("/var/log/x".into()))
+                    && s.access_log_format == Some(access_log::Format::Json)
             }),
             ("--outbound-traffic-policy registry-only", |s| s.outbound_policy == Some(OutboundPolicy::RegistryOnly)),
             ("--mesh-config /etc/mesh", |s| s.mesh_config.as_deref() == Some("/etc/mesh".as_ref())),
