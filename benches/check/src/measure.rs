@@ -8,16 +8,34 @@ use leeboard_istio::check::check;
 use leeboard_istio::compile::Site;
 use leeboard_istio::source::Source;
 
-/// How many services share a namespace.
-const TOGETHER: usize = 40;
+/// What is different from one measurement to the next.
+#[derive(Clone, Copy, Default)]
+struct Case {
+    /// How many services share a namespace.
+    together: usize,
+    /// Every tenth file has a slip in it.
+    slips: bool,
+    /// The first service of each namespace is for it alone.
+    private: bool,
+}
+
 /// How often each check is timed.
 const TURNS: usize = 7;
 
 /// Times the check of so many documents, and prints the best of some turns.
 pub(crate) fn print(documents: usize) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    for (what, slips) in [("sound", false), ("with a slip in every tenth file", true)] {
-        let sources = sources(documents, slips);
+    let cases = [
+        ("sound", Case { together: 40, ..Case::default() }),
+        ("with a slip in every tenth file", Case { together: 40, slips: true, ..Case::default() }),
+        (
+            "in many namespaces, each of which keeps a service to itself",
+            Case { together: 4, private: true, ..Case::default() },
+        ),
+    ];
+    for (what, case) in cases {
+        let slips = case.slips;
+        let sources = sources(documents, case);
         let mut best = f64::INFINITY;
         let mut told = 0;
         for _ in 0..TURNS {
@@ -33,19 +51,20 @@ pub(crate) fn print(documents: usize) -> io::Result<()> {
 }
 
 /// A service is three documents: its endpoints, its rule, its routes.
-fn sources(documents: usize, slips: bool) -> Vec<Source> {
-    (0..documents.div_ceil(3)).map(|n| Source::new(format!("{n}.yaml"), file(n, slips && n % 10 == 0))).collect()
+fn sources(documents: usize, case: Case) -> Vec<Source> {
+    (0..documents.div_ceil(3)).map(|n| Source::new(format!("{n}.yaml"), file(n, case))).collect()
 }
 
-fn file(n: usize, slip: bool) -> String {
-    let (name, namespace) = (format!("service-{n}"), format!("team-{}", n / TOGETHER));
+fn file(n: usize, case: Case) -> String {
+    let (name, namespace) = (format!("service-{n}"), format!("team-{}", n / case.together));
+    let export_to = if case.private && n.is_multiple_of(case.together) { "['.']" } else { "['*']" };
     let head = |kind: &str| {
         format!(
             "---\napiVersion: networking.istio.io/v1\nkind: {kind}\nmetadata:\n  name: {name}\n  namespace: {namespace}\nspec:\n"
         )
     };
     let mut text = format!(
-        "{}  hosts: [{name}.{namespace}.svc.cluster.local]\n  location: MESH_INTERNAL\n  resolution: STATIC\n  ports:\n  - number: 8080\n    name: http\n    \
+        "{}  exportTo: {export_to}\n  hosts: [{name}.{namespace}.svc.cluster.local]\n  location: MESH_INTERNAL\n  resolution: STATIC\n  ports:\n  - number: 8080\n    name: http\n    \
          protocol: HTTP\n  endpoints:\n",
         head("ServiceEntry")
     );
@@ -73,7 +92,7 @@ fn file(n: usize, slip: bool) -> String {
             rule + 2
         );
     }
-    let subset = if slip { "v11" } else { "v1" };
+    let subset = if case.slips && n.is_multiple_of(10) { "v11" } else { "v1" };
     let _ = write!(
         text,
         "  - route:\n    - destination: {{host: {name}, subset: {subset}}}\n      weight: 90\n    - destination: {{host: {name}, subset: v2}}\n      weight: 10\n    timeout: 5s\n"

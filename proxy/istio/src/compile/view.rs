@@ -1,11 +1,12 @@
 //! What the workloads of a namespace see: for `check`, which looks at the configuration from every namespace in turn.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use super::Site;
 use super::catalog::{self, Catalog};
+use super::kubernetes;
 use super::policy::{self, Policies};
 use super::sidecar::Egress;
 use crate::diagnostic::Diagnostic;
@@ -21,53 +22,54 @@ pub(crate) struct View<'r> {
     pub(crate) policies: Policies<'r>,
 }
 
+/// The services that some namespaces see alike, and what is said of them.
+type Seen = Rc<(Rc<Catalog>, Vec<Diagnostic>)>;
+
 /// Looks at `resources` from each of `sites`, whose workloads carry no labels. The complaints are those about services, in the
-/// namespace that they are of.
+/// namespace that they are of. Most namespaces see the same, which is gathered once.
 pub(crate) fn views<'r>(resources: &'r Resources, sites: &'r [Site]) -> (Vec<View<'r>>, Vec<Diagnostic>) {
+    let contested = contested(resources, sites);
+    let mut gathered: HashMap<(Vec<usize>, &str), Seen> = HashMap::new();
     let mut told = Vec::new();
-    let alike = is_alike(resources, sites);
-    let mut shared: Option<Rc<Catalog>> = None;
     let mut views = Vec::with_capacity(sites.len());
     for site in sites {
-        let catalog = shared.clone().unwrap_or_else(|| {
+        let namespace = &*site.workload.namespace;
+        let apart = if contested.contains(namespace) { namespace } else { "" };
+        let seen = gathered.entry((visible(resources, site), apart)).or_insert_with(|| {
             let mut diagnostics = Vec::new();
             // A Sidecar narrows what some workloads see; what is there is there all the same.
-            let catalog = Rc::new(catalog::gather(resources, site, &Egress::of(None, site), &mut diagnostics));
-            let own = |diagnostic: &Diagnostic| {
-                let object = diagnostic.resource.split_once(' ').and_then(|(_, object)| object.split_once('/'));
-                object.is_some_and(|(namespace, _)| *namespace == *site.workload.namespace)
-            };
-            diagnostics.retain(|diagnostic| alike || own(diagnostic));
-            told.append(&mut diagnostics);
-            catalog
+            let catalog = catalog::gather(resources, site, &Egress::of(None, site), &mut diagnostics);
+            Rc::new((Rc::new(catalog), diagnostics))
         });
-        if alike {
-            shared = Some(catalog.clone());
-        }
-        views.push(View { site, catalog, policies: policy::gather(resources, site) });
+        let own = |diagnostic: &&Diagnostic| {
+            let object = diagnostic.resource.split_once(' ').and_then(|(_, object)| object.split_once('/'));
+            object.is_some_and(|(own, _)| own == namespace)
+        };
+        told.extend(seen.1.iter().filter(own).cloned());
+        views.push(View { site, catalog: seen.0.clone(), policies: policy::gather(resources, site) });
     }
     (views, told)
 }
 
-/// Whether every namespace sees the same services: none is hidden from some, and no host is defined by several namespaces.
-fn is_alike(resources: &Resources, sites: &[Site]) -> bool {
-    let everybody = |export_to: &[Arc<str>]| export_to.iter().all(|entry| &**entry == "*");
-    let annotation = "networking.istio.io/exportTo";
-    if resources.service_entries.iter().any(|entry| !everybody(&entry.export_to))
-        || resources.services.iter().any(|service| service.meta.annotations.contains_key(annotation))
-        || sites.iter().any(|site| !everybody(&site.mesh.service_export_to))
-    {
-        return false;
+/// Which services a namespace sees, by their addresses in memory.
+fn visible(resources: &Resources, site: &Site) -> Vec<usize> {
+    let services = kubernetes::visible(resources, site).map(|service| std::ptr::from_ref(service).addr());
+    let entries =
+        resources.service_entries.iter().filter(|entry| site.mesh.shows_entry(entry, &site.workload.namespace));
+    services.chain(entries.map(|entry| Arc::as_ptr(entry).addr())).collect()
+}
+
+/// The namespaces that define a host which another one defines, too: each sees its own.
+fn contested<'r>(resources: &'r Resources, sites: &[Site]) -> HashSet<&'r str> {
+    let Some(site) = sites.first() else { return HashSet::new() };
+    let mut owners: HashMap<String, HashSet<&str>> = HashMap::new();
+    for entry in &resources.service_entries {
+        for host in &entry.hosts {
+            owners.entry(host.value.to_ascii_lowercase()).or_default().insert(entry.meta.namespace());
+        }
     }
-    let Some(site) = sites.first() else { return true };
-    let mut owners: HashMap<String, &Arc<str>> = HashMap::new();
-    let entries = resources
-        .service_entries
-        .iter()
-        .flat_map(|entry| entry.hosts.iter().map(|host| (host.value.to_ascii_lowercase(), entry.meta.namespace())));
-    let services = resources.services.iter().map(|service| {
-        let namespace = service.meta.namespace();
-        (format!("{}.{namespace}.svc.{}", service.meta.name(), site.cluster_domain), namespace)
-    });
-    entries.chain(services).all(|(host, namespace)| *owners.entry(host).or_insert(namespace) == namespace)
+    for service in &resources.services {
+        owners.entry(kubernetes::host(service, site).to_string()).or_default().insert(service.meta.namespace());
+    }
+    owners.into_values().filter(|owners| owners.len() > 1).flatten().collect()
 }
