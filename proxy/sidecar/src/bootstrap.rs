@@ -30,7 +30,7 @@ pub(crate) fn begin() -> ExitCode {
         Verb::Check(args) => check::run(&args, &mut std::io::stdout().lock(), &mut std::io::stderr().lock()),
         Verb::Help(args) => help::print(&args, &mut std::io::stdout().lock(), &mut std::io::stderr().lock()),
         Verb::Run(args) => {
-            give_memory_back_soon();
+            begin_again_with_little_memory();
             let settings = args.settings(cpus());
             match log::start(&settings.log_level, settings.log_format) {
                 Ok(level) => run(settings, level, listener::serve),
@@ -51,22 +51,24 @@ fn decline_huge_pages() {
     let _ = nix::sys::prctl::set_thp_disable(true);
 }
 
-/// The allocator keeps what has been freed for a second, and until someone asks it for memory again: a process that is quiet
-/// after a burst keeps it for ever. The allocator takes its options from the environment only, and only when a process begins,
-/// so the process begins again with the option set.
-fn give_memory_back_soon() {
+/// The allocator takes memory in large steps, and keeps what has been freed for a second and until someone asks for memory
+/// again: a process that is quiet after a burst keeps it for ever. It takes its options from the environment only, and only
+/// when a process begins, so the process begins again with them set.
+fn begin_again_with_little_memory() {
     use std::os::unix::process::CommandExt;
-    const OPTION: &str = "MIMALLOC_PURGE_DELAY";
-    /// In milliseconds: long enough that a busy process gives back nothing that it is about to use.
-    const DELAY: &str = "100";
+    const OPTIONS: [(&str, &str); 2] = [
+        // In milliseconds: long enough that a busy process gives back nothing that it is about to use.
+        ("MIMALLOC_PURGE_DELAY", "100"),
+        ("MIMALLOC_ARENA_EAGER_COMMIT", "0"),
+    ];
     let mut words = std::env::args_os();
-    if let (None, Ok(program)) = (environment(OPTION), std::env::current_exe()) {
+    if let (None, Ok(program)) = (environment(OPTIONS[0].0), std::env::current_exe()) {
         let mut again = std::process::Command::new(program);
         if let Some(name) = words.next() {
             again.arg0(name);
         }
         // It returns only when it failed, and then this process does as well without.
-        let _ = again.args(words).env(OPTION, DELAY).exec();
+        let _ = again.args(words).envs(OPTIONS).exec();
     }
 }
 

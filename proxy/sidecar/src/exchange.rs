@@ -7,6 +7,7 @@ pub(crate) mod copies;
 pub(crate) mod departure;
 pub(crate) mod download;
 pub(crate) mod head;
+pub(crate) mod hints;
 pub(crate) mod ledger;
 pub(crate) mod peer;
 
@@ -50,7 +51,7 @@ pub(crate) async fn serve(lane: Rc<Lane>, entrance: Entrance, caller: Caller, mu
         Entrance::Outbound { .. } => Reporter::Source,
         Entrance::Inbound(_) => Reporter::Destination,
     };
-    let incoming = arrival.body.take();
+    let (incoming, hints) = (arrival.body.take(), arrival.hints.take());
     let mut ledger = Ledger::open(lane.clone(), caller, reporter, arrival.version, began);
     let mut head = match RequestHead::admit(arrival) {
         Ok(head) if tunnel::may_enter(&head, entrance) => head,
@@ -65,6 +66,7 @@ pub(crate) async fn serve(lane: Rc<Lane>, entrance: Entrance, caller: Caller, mu
     let live = lane.live();
     let source = request::Caller { remote: caller.remote, local: caller.local };
     let (exchange, mut step) = Exchange::begin(&live, entrance, &head, source, dice, began);
+    ledger.hints = hints;
     ledger.upload = incoming.map(|incoming| Upload::new(incoming, keep(&lane, &exchange)));
     ledger.exchange = Some(exchange);
     if ledger.upload.is_none() {

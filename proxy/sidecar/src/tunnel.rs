@@ -163,7 +163,7 @@ mod tests {
         let mut fields = Fields::default();
         headers.iter().for_each(|(name, value)| fields.push(name.as_bytes(), value.as_bytes()));
         let target = Target::Uri(target.parse().expect("the test's target is one"));
-        Arrival { method, target, version, fields, bad: None, body: None }
+        Arrival { method, target, version, fields, bad: None, body: None, hints: None }
     }
 
     #[test]

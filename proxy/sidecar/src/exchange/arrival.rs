@@ -9,6 +9,7 @@ use http_body::{Body, Frame};
 use hyper::body::Incoming;
 use leeboard_policy::verdict::BadRequest;
 
+use super::hints::Hints;
 use crate::fields::{Fields, Name};
 use crate::http1::incoming::{BrokenOff, CallerBody};
 use crate::http1::read::{self, Target};
@@ -23,6 +24,7 @@ pub(crate) struct Arrival {
     /// Why its connection cannot make sense of it.
     pub(crate) bad: Option<BadRequest>,
     pub(crate) body: Option<Inflow>,
+    pub(crate) hints: Option<Hints>,
 }
 
 impl Arrival {
@@ -36,13 +38,14 @@ impl Arrival {
             fields: joined(Fields::from_map(&parts.headers)),
             bad: None,
             body: (!incoming.is_end_stream()).then_some(Inflow::Stream(incoming)),
+            hints: None,
         }
     }
 
     /// A request on an HTTP/1 connection.
-    pub(crate) fn of_head(request: read::Request, body: Option<CallerBody>) -> Self {
+    pub(crate) fn of_head(request: read::Request, body: Option<CallerBody>, hints: Option<Hints>) -> Self {
         let read::Request { method, target, version, fields, length, .. } = request;
-        Self { method, target, version, fields, bad: length.err(), body: body.map(Inflow::Wire) }
+        Self { method, target, version, fields, bad: length.err(), body: body.map(Inflow::Wire), hints }
     }
 
     /// Something that is no request.
@@ -54,6 +57,7 @@ impl Arrival {
             fields: Fields::default(),
             bad: Some(bad),
             body: None,
+            hints: None,
         }
     }
 }

@@ -94,7 +94,9 @@ impl Attempting {
             grpc: ledger.exchange().is_grpc(),
         };
         let body = ledger.upload.as_ref().map_or(UpBody::Empty, |upload| UpBody::Upload(upload.reader()));
-        let sent = under_timers(pin!(lease.send(&departure, body)), ledger).await;
+        let hints = ledger.hints.take();
+        let sent = under_timers(pin!(lease.send(&departure, body, hints.as_ref())), ledger).await;
+        ledger.hints = hints;
         note_received(ledger);
         match sent {
             Err(step) => Ok(step),

@@ -109,7 +109,7 @@ impl Sending {
         };
         let mut lease = lane.pool.acquire(&ask, &lane.telemetry).await.map_err(|error| error.failure)?;
         let departure = Departure { head, number: 1, expected: copy.timeout, grpc };
-        let answered = lease.send(&departure, body).await.map_err(|unanswered| unanswered.failure)?;
+        let answered = lease.send(&departure, body, None).await.map_err(|unanswered| unanswered.failure)?;
         while let Some(frame) = poll_fn(|cx| lease.poll_frame(cx)).await {
             frame?;
         }

@@ -334,7 +334,7 @@ mod tests {
         let lines: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
         let head = format!("GET {target} HTTP/1.1\r\n{lines}\r\n");
         let (request, _) = crate::http1::read::request(head.as_bytes(), 4096, 50).expect("the test's request is one");
-        Arrival::of_head(request, None)
+        Arrival::of_head(request, None, None)
     }
 
     #[test]

@@ -14,6 +14,7 @@ use leeboard_policy::time::{Span, Time};
 use leeboard_policy::verdict::Flags;
 
 use super::head::{Caller, RequestHead};
+use super::hints::Hints;
 use crate::alarm::Alarm;
 use crate::drain::{Side, UnderWay};
 use crate::fields::Name;
@@ -28,6 +29,8 @@ pub(crate) struct Ledger {
     /// `None` for requests that were refused before anything was decided.
     pub(crate) exchange: Option<Exchange>,
     pub(crate) upload: Option<Upload>,
+    /// How the caller is told what comes before an answer, if it can be.
+    pub(crate) hints: Option<Hints>,
     pub(crate) caller: Caller,
     peer: Option<Arc<Workload>>,
     pub(crate) reporter: Reporter,
@@ -67,6 +70,7 @@ impl Ledger {
         Box::new(Self {
             exchange: None,
             upload: None,
+            hints: None,
             caller,
             peer: None,
             reporter,

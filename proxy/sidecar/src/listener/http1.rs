@@ -21,6 +21,7 @@ use super::talk::{Cue, Downstream};
 use crate::exchange::Answer;
 use crate::exchange::arrival::Arrival;
 use crate::exchange::download::{Broken, DownBody};
+use crate::exchange::hints::Hints;
 use crate::fields::{Fields, Name, Names};
 use crate::http1::body::Length;
 use crate::http1::incoming::{CallerBody, let_go, poll_read};
@@ -167,7 +168,8 @@ impl Conversation {
     /// Serves one request after another until either side has enough.
     pub(super) async fn http1(&self, mut reading: Reading) {
         let mut rim = rim(self.lane.clone(), self.entrance, self.caller);
-        let mut writing = Writing { stream: reading.stream.clone(), out: Vec::new() };
+        let hints = Hints::new(reading.stream.clone());
+        let mut writing = Writing { stream: reading.stream.clone(), out: Vec::new(), hints };
         let heard_all = loop {
             match reading.head(self).await {
                 Ok(request) => match self.turn(&mut reading, &mut writing, &mut rim, request).await {
@@ -210,7 +212,9 @@ impl Conversation {
             let expects = !asked.old && request.fields.get(Name::Expect).is_some_and(is_continue);
             CallerBody::new(reading.stream.clone(), reading.take(), length, expects)
         });
-        let Ok(mut answer) = rim.call(Arrival::of_head(request, body.clone())).await;
+        let hints = (!asked.old).then(|| writing.hints.clone());
+        let Ok(mut answer) = rim.call(Arrival::of_head(request, body.clone(), hints)).await;
+        writing.out.append(&mut writing.hints.take());
         if let DownBody::Tunnel(tunnel) = &mut answer.body {
             let Some(tunnel) = tunnel.take() else { return Next::End { heard_all: true } };
             writing.head(answer.status, &answer.fields, None);
@@ -271,6 +275,7 @@ const TIMED_OUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\n
 struct Writing {
     stream: Arc<TcpStream>,
     out: Vec<u8>,
+    hints: Hints,
 }
 
 impl Writing {

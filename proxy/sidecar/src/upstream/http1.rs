@@ -97,8 +97,12 @@ impl One {
         self.decoder = Decoder::Done;
     }
 
-    /// The head of the response. Interim ones are passed over.
-    pub(crate) fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response, Failure>> {
+    /// The head of the response. `interim` is given those that come before it, except leave to go on, which is for this end.
+    pub(crate) fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        interim: &mut dyn FnMut(Response),
+    ) -> Poll<Result<Response, Failure>> {
         if self.poll_send(cx).is_ready() && self.sending == Sending::Broken && self.upload_broke() {
             return Poll::Ready(Err(Failure::Terminated));
         }
@@ -107,8 +111,13 @@ impl One {
                 match read::response(&self.read, self.to_head) {
                     Ok((response, used)) => {
                         self.read.advance(used);
-                        if response.status < 200 && response.status != 101 {
-                            continue;
+                        match response.status {
+                            100 => continue,
+                            102..200 => {
+                                interim(response);
+                                continue;
+                            }
+                            _ => {}
                         }
                         self.keeps = response.keeps && response.status != 101;
                         self.decoder = response.length.into();

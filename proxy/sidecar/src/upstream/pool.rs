@@ -30,7 +30,9 @@ use super::shelf::{Connection, Held, Many, Shelf, Wire};
 use super::socket::Metered;
 use super::upload::UpBody;
 use crate::exchange::departure::Departure;
+use crate::exchange::hints::Hints;
 use crate::fields::Fields;
+use crate::http1::read::Response;
 use crate::lane::Lane;
 use crate::telemetry::WorkerTelemetry;
 use crate::telemetry::worker::PoolCounters;
@@ -304,14 +306,24 @@ impl Lease {
         }
     }
 
-    /// Sends a request and waits for the head of its response.
-    pub(crate) async fn send(&mut self, request: &Departure<'_>, body: UpBody) -> Result<Arrived, NotAnswered> {
+    /// Sends a request and waits for the head of its response. `hints` takes what an endpoint says before that.
+    pub(crate) async fn send(
+        &mut self,
+        request: &Departure<'_>,
+        body: UpBody,
+        hints: Option<&Hints>,
+    ) -> Result<Arrived, NotAnswered> {
         let Some(connection) = &mut self.connection else { unreachable!("a lease has its connection until it ends") };
         connection.served += 1;
         match &mut connection.wire {
             Wire::One(one) => {
                 one.begin(body, request.says_length(), request.is_head(), |out| request.write(out));
-                let answered = poll_fn(|cx| one.poll_head(cx)).await;
+                let mut interim = |response: Response| {
+                    if let Some(hints) = hints {
+                        hints.pass_on(response.status, response.fields);
+                    }
+                };
+                let answered = poll_fn(|cx| one.poll_head(cx, &mut interim)).await;
                 let response = answered.map_err(|failure| NotAnswered { failure, unsent: false })?;
                 Ok(Arrived { status: response.status, fields: response.fields })
             }

@@ -256,8 +256,17 @@ async fn an_endpoint_may_say_100_and_103_first() {
     })
     .await;
     let leeboard = shop(&endpoint, &[]).await;
-    assert_eq!(leeboard.ask(post("/", "", "x")).await.text(), "final");
-    assert_eq!(leeboard.ask(get("/", "")).await.text(), "final");
+    let mut wire = leeboard.dial().await;
+    for request in [post("/", "", "x"), get("/", "")] {
+        wire.send(request).await.unwrap();
+        let early = soon("the hint", wire.head()).await.unwrap();
+        assert_eq!((early.status(), early.header("link")), (103, Some("</a>")));
+        assert_eq!(soon("the answer", wire.response()).await.unwrap().text(), "final");
+    }
+    // A caller of HTTP/1.0 does not know that there may be two heads.
+    let mut wire = leeboard.dial().await;
+    wire.send("GET / HTTP/1.0\r\nHost: shop.test\r\n\r\n").await.unwrap();
+    assert_eq!(soon("the answer", wire.head()).await.unwrap().status(), 200);
 }
 
 #[tokio::test]

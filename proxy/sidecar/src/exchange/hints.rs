@@ -1,0 +1,60 @@
+//! Interim answers, such as 103 Early Hints: passed on to a caller of HTTP/1.1 as they come, ahead of the answer. RFC 9110
+//! §15.2. hyper has no way to send them on a stream of HTTP/2.
+
+use std::cell::RefCell;
+use std::io::ErrorKind;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use tokio::net::TcpStream;
+
+use super::head::strip_hop_by_hop;
+use crate::fields::{Fields, Names};
+use crate::http1::write;
+
+/// The most bytes of interim answers that wait for a caller who does not read; beyond it they are dropped.
+const WAITING: usize = 64 * 1024;
+
+/// The way by which interim answers reach a caller.
+#[derive(Clone, Debug)]
+pub(crate) struct Hints {
+    stream: Arc<TcpStream>,
+    /// What the kernel has not taken yet, for whoever writes the answer.
+    left: Rc<RefCell<Vec<u8>>>,
+}
+
+impl Hints {
+    /// A caller's connection on which nothing is being written.
+    pub(crate) fn new(stream: Arc<TcpStream>) -> Self {
+        Self { stream, left: Rc::default() }
+    }
+
+    /// Passes an interim answer on.
+    pub(crate) fn pass_on(&self, status: u16, mut fields: Fields) {
+        strip_hop_by_hop(&mut fields);
+        let mut left = self.left.borrow_mut();
+        if left.len() + fields.size() > WAITING {
+            return;
+        }
+        write::status_line(&mut left, status);
+        write::fields(&mut left, &fields, Names::default());
+        left.extend_from_slice(b"\r\n");
+        loop {
+            match self.stream.try_write(&left) {
+                Ok(0) => return,
+                Ok(count) => drop(left.drain(..count)),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                // What is left goes before the answer; a caller that is gone shows there too.
+                Err(_) => return,
+            }
+            if left.is_empty() {
+                return;
+            }
+        }
+    }
+
+    /// What is left to be written before the answer.
+    pub(crate) fn take(&self) -> Vec<u8> {
+        std::mem::take(&mut self.left.borrow_mut())
+    }
+}
