@@ -4,7 +4,6 @@ use super::*;
 
 #[test]
 fn which_rule_is_in_force() {
-    let in_root = |rest: &str| dr(1, "r.istio-system", "*.local", 3, rest);
     let private = ", exportTo: ['.']";
     let own = || users() + &dr(1, "d", "users", 1, "");
     check(vec![
@@ -36,6 +35,14 @@ fn which_rule_is_in_force() {
             "default",
         ),
         ("one that names the client is", users() + &dr(1, "d", "users", 1, ", exportTo: [other]"), "other", USERS, "1"),
+    ]);
+}
+
+#[test]
+fn which_rule_of_the_root_is_in_force() {
+    let in_root = |rest: &str| dr(1, "r.istio-system", "*.local", 3, rest);
+    let private = ", exportTo: ['.']";
+    check(vec![
         ("then the root namespace is asked", users() + &in_root(""), "other", USERS, "3"),
         (
             "even when the service's has only a hidden rule",
@@ -79,9 +86,6 @@ fn which_rule_is_in_force() {
 
 #[test]
 fn rules_of_one_host() {
-    let selected = |day, name: &str, app: &str, most, rest: &str| {
-        dr(day, name, "users", most, &format!(", workloadSelector: {{matchLabels: {{app: {app}}}}}{rest}"))
-    };
     let subset = |name: &str| format!(", subsets: [{{name: {name}}}]");
     let both = |a: &str, b: &str| {
         users() + &dr(1, "a", "users", 1, &(subset("x") + a)) + &dr(2, "b", "users", 2, &(subset("z") + b))
@@ -89,7 +93,6 @@ fn rules_of_one_host() {
     let bare = object_of_day(1, "DestinationRule", "a", "{host: users, subsets: [{name: x}]}");
     let z = "outbound|80|z|users.demo.svc.cluster.local";
     let x = "outbound|80|x|users.demo.svc.cluster.local";
-    let general = users() + &dr(1, "g", "users", 1, &subset("x"));
     check(vec![
         ("equal exports are merged: the older's policy", both("", ""), "demo", USERS, "1"),
         ("and the younger's subsets", both("", ""), "demo", z, "1"),
@@ -135,6 +138,18 @@ fn rules_of_one_host() {
         ),
         ("and its subsets alone", both(", exportTo: ['*']", ", exportTo: ['.']"), "demo", x, "no such cluster"),
         ("nothing written is not the same as `*`", both(", exportTo: ['*']", ""), "demo", USERS, "2"),
+    ]);
+}
+
+#[test]
+fn rules_with_selectors() {
+    let selected = |day, name: &str, app: &str, most, rest: &str| {
+        dr(day, name, "users", most, &format!(", workloadSelector: {{matchLabels: {{app: {app}}}}}{rest}"))
+    };
+    let subset = |name: &str| format!(", subsets: [{{name: {name}}}]");
+    let x = "outbound|80|x|users.demo.svc.cluster.local";
+    let general = users() + &dr(1, "g", "users", 1, &subset("x"));
+    check(vec![
         (
             "a rule for this workload goes before the general one",
             general.clone() + &selected(2, "s", "order", 2, ""),
