@@ -222,6 +222,9 @@ codes! {
     331 LABEL_NAME "a label that is nearly another"
         "Few workloads carry this label, and more carry one that differs in a letter. Subsets and selectors compare \
         labels letter by letter."
+    332 GATEWAY_PORT "a gateway listens on a port that its Service does not have"
+        "Callers reach a gateway through the Service in front of its pods. A server on a port that this Service neither \
+        has nor leads to is reached by nobody from outside."
     401 NOT_ENFORCED "a field is known but not enforced yet"
         "It is read and has no effect yet. The help says what happens instead."
     402 IGNORED "a field has no meaning for this proxy"

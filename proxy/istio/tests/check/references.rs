@@ -28,6 +28,16 @@ fn gateway(name: &str, hosts: &str) -> String {
     object("Gateway", name, &spec)
 }
 
+/// The pod of a gateway, and the Service in front of it.
+fn fronted() -> String {
+    pod("gw-1", "{istio: gw}")
+        + &service(
+            "gw",
+            "demo",
+            "{clusterIP: 10.0.0.8, selector: {istio: gw}, ports: [{name: http, port: 8080, targetPort: 80}]}",
+        )
+}
+
 /// A VirtualService of some gateways.
 fn bound(gateways: &str, host: &str, to: &str) -> String {
     object(
@@ -99,6 +109,11 @@ fn callers() -> Vec<Pair> {
             UNKNOWN_GATEWAY,
             gateway("edge", "'*'") + &claim("mesh, «egde»"),
             gateway("edge", "'*'") + &claim("mesh, edge"),
+        ),
+        (
+            GATEWAY_PORT,
+            fronted() + &gateway("edge", "'*'").replace("number: 80", "number: «8443»"),
+            fronted() + &gateway("edge", "'*'"),
         ),
         (
             NOT_ON_GATEWAY,

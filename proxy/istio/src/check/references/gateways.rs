@@ -8,12 +8,15 @@ use super::super::places::way;
 use super::destinations;
 use crate::codes;
 use crate::compile::names::complete;
+use crate::compile::selects;
 use crate::diagnostic::Diagnostic;
 use crate::names;
 use crate::read::overlap;
-use crate::resources::{Gateway, VirtualService};
+use crate::resources::service_entry::{ServicePort, TargetPort};
+use crate::resources::{Gateway, Labels, Service, VirtualService};
 
 pub(super) fn check(cx: &Checking<'_>) {
+    cx.resources.gateways.iter().for_each(|gateway| ports(cx, gateway));
     if cx.resources.virtual_services.iter().all(|document| document.gateways.is_empty()) {
         return;
     }
@@ -39,6 +42,35 @@ pub(super) fn check(cx: &Checking<'_>) {
         }
         if !served.is_empty() {
             ingress(cx, document, &splitting);
+        }
+    }
+}
+
+/// Istio: IST0162, a port that the Service of the gateway's pods neither has nor leads to.
+fn ports(cx: &Checking<'_>, gateway: &Gateway) {
+    if gateway.selector.is_empty() {
+        return;
+    }
+    let pods = cx.resources.pods.iter().filter(|pod| selects(&gateway.selector, &pod.meta.labels));
+    let pods: Vec<(&str, &Labels)> = pods.map(|pod| (&**pod.meta.namespace(), &pod.meta.labels)).collect();
+    let fronts = |service: &&Arc<Service>| {
+        let namespace = &**service.meta.namespace();
+        !service.selector.is_empty()
+            && pods.iter().any(|(own, labels)| *own == namespace && selects(&service.selector, labels))
+    };
+    let services: Vec<&Arc<Service>> = cx.resources.services.iter().filter(fronts).collect();
+    let Some(first) = services.first() else { return };
+    for (at, server) in gateway.servers.iter().enumerate().filter(|(_, server)| server.port != 0) {
+        let leads = |port: &ServicePort| match &port.target {
+            Some(TargetPort::Number(target)) => *target == server.port || port.number == server.port,
+            Some(TargetPort::Name(_)) => true,
+            None => port.number == server.port,
+        };
+        if !services.iter().flat_map(|service| &service.ports).any(leads) {
+            let message = format!("no Service of this gateway's pods has port {}", server.port);
+            let path = way!["spec", "servers", at, "port", "number"];
+            let complaint = cx.warning(codes::GATEWAY_PORT, &gateway.meta, &path, message).ist("IST0162");
+            cx.tell(complaint.label(&first.meta.spot, "this one is in front of them"));
         }
     }
 }
