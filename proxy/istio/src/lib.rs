@@ -34,9 +34,11 @@ mod names;
 mod read;
 mod render;
 pub mod resources;
+mod route_tests;
 pub mod source;
 pub mod support;
 mod yaml;
 
 pub use load::{Loaded, load, load_in};
 pub use render::{render, to_github, to_json, to_sarif};
+pub use route_tests::{BLOCKS as TEST_BLOCKS, Expect, RouteTest, TestFile, route_tests};

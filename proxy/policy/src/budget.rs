@@ -36,6 +36,11 @@ impl Window {
         let _ = self.parts[place(tenth)].fetch_update(Relaxed, Relaxed, one_more);
     }
 
+    /// The same numbers, to count on from.
+    pub(crate) fn detached(&self) -> Self {
+        Self { parts: self.parts.each_ref().map(|part| part.load(Relaxed).into()) }
+    }
+
     /// How many requests began in the latest ten tenths, the present one included.
     pub(crate) fn sum(&self, interval: Span, now: Time) -> u64 {
         let latest = tenth(interval, now);

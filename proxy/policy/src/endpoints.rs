@@ -123,6 +123,23 @@ impl EndpointState {
         }
     }
 
+    /// The same, as it is now; what happens to the one does not happen to the other.
+    pub(crate) fn detached(&self) -> Self {
+        let count = |count: &AtomicU32| AtomicU32::new(count.load(Relaxed));
+        Self {
+            id: self.id,
+            since: self.since,
+            active: count(&self.active),
+            standing: AtomicU8::new(self.standing.load(Acquire)),
+            ejections: count(&self.ejections),
+            ejected_at: AtomicU64::new(self.ejected_at.load(Relaxed)),
+            multiplier: count(&self.multiplier),
+            consecutive_5xx: count(&self.consecutive_5xx),
+            consecutive_gateway: count(&self.consecutive_gateway),
+            consecutive_local: count(&self.consecutive_local),
+        }
+    }
+
     /// Sets it aside, unless it already is or is no longer configured; the number of its ejections so far.
     pub(crate) fn eject(&self) -> Option<u32> {
         self.standing.compare_exchange(0, EJECTED, AcqRel, Acquire).ok()?;

@@ -3,6 +3,8 @@
 //! *listener → host → route → redirect/direct → fault → origin → split → mirror → limits → pick → deadlines.*
 
 mod answers;
+mod reasons;
+mod search;
 mod trouble;
 mod view;
 
@@ -10,6 +12,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use self::answers::score_of;
+use self::search::find_rule;
 use crate::balance::{Pick, hash_of};
 use crate::cluster::{ClusterId, Discovery};
 use crate::cors::Grant;
@@ -18,11 +21,12 @@ use crate::endpoints::{Active, Endpoint, EndpointId};
 use crate::fault::{Abortion, Trouble};
 use crate::limits::{Limit, Slot};
 use crate::live::Live;
+use crate::narrate::Narrator;
 use crate::outlier::{OutlierEvent, Score, grpc_to_http};
 use crate::request::{Caller, Entrance, Head, Tunnel};
 use crate::retry::ResponseHead;
 use crate::route::{Action, Destination, Forward, Target};
-use crate::snapshot::{RuleId, split_authority};
+use crate::snapshot::RuleId;
 use crate::split;
 use crate::step::{Attempt, End, Faults, Outcome, Retries, RetryEnd, Step};
 use crate::time::{Span, Time};
@@ -110,8 +114,21 @@ impl Exchange {
         dice: Dice,
         now: Time,
     ) -> (Self, Step) {
+        Self::begin_narrated(live, entrance, head, caller, dice, now, &mut ())
+    }
+
+    /// The same, and tells why.
+    pub fn begin_narrated<N: Narrator>(
+        live: &Arc<Live>,
+        entrance: Entrance,
+        head: &impl Head,
+        caller: Caller,
+        dice: Dice,
+        now: Time,
+        narrator: &mut N,
+    ) -> (Self, Step) {
         let mut exchange = Self::new(live.clone(), head, dice);
-        let rule = match find_rule(live, entrance, head) {
+        let rule = match find_rule(live, entrance, head, narrator) {
             Ok(rule) => rule,
             Err(verdict) => {
                 let step = exchange.reply(verdict);
@@ -132,7 +149,7 @@ impl Exchange {
             }
             Some(Action::Redirect(redirect)) => exchange.redirect(redirect, head),
             Some(Action::Direct(direct)) => exchange.direct(direct),
-            Some(Action::Forward(forward)) => exchange.forward(forward, head, caller, now),
+            Some(Action::Forward(forward)) => exchange.forward(forward, head, caller, now, narrator),
         };
         (exchange, step)
     }
@@ -170,14 +187,21 @@ impl Exchange {
         }
     }
 
-    fn forward(&mut self, forward: &Forward, head: &impl Head, caller: Caller, now: Time) -> Step {
+    fn forward<N: Narrator>(
+        &mut self,
+        forward: &Forward,
+        head: &impl Head,
+        caller: Caller,
+        now: Time,
+        narrator: &mut N,
+    ) -> Step {
         let trouble = match &forward.fault {
             Some(fault) => self.trouble_of_request(fault),
             None => Trouble::default(),
         };
         self.abortion = trouble.abortion;
         self.destination = split::choose(forward, self.live.snapshot(), head, caller, self.dice);
-        self.timeout = self.allowed_time(forward, head);
+        self.timeout = forward.time_allowed(head, self.grpc);
         self.retries_left = forward.retry.as_ref().map_or(0, |policy| policy.attempts);
         if let Some(Destination { cluster: Target::Cluster(id), .. }) = forward.destinations.get(self.destination) {
             self.cluster = Some(*id);
@@ -186,6 +210,9 @@ impl Exchange {
                 (self.hash, self.cookie) = (hashed.hash, hashed.cookie);
             }
         }
+        if N::HEARS {
+            self.tell(forward, head, caller, narrator);
+        }
         match trouble.delay {
             Some(delay) => {
                 self.flags = self.flags.with(Flags::DELAY_INJECTED);
@@ -193,17 +220,6 @@ impl Exchange {
                 self.wait(Phase::Delaying(now + delay))
             }
             None => self.depart(now),
-        }
-    }
-
-    /// Istio: a gRPC request is allowed what it asks for, at most the route's timeout; any other the route's timeout.
-    fn allowed_time(&self, forward: &Forward, head: &impl Head) -> Option<Span> {
-        if !self.grpc {
-            return forward.timeout;
-        }
-        match (head.grpc_timeout(), forward.timeout) {
-            (Some(asked), Some(most)) => Some(asked.min(most)),
-            (asked, most) => asked.or(most),
         }
     }
 
@@ -474,20 +490,4 @@ impl Exchange {
         running.scored = true;
         self.events.extend(self.live.cluster(id).score(endpoint, score, now));
     }
-}
-
-fn find_rule(live: &Live, entrance: Entrance, head: &impl Head) -> Result<RuleId, Verdict> {
-    let snapshot = live.snapshot();
-    let listener_port = match entrance {
-        Entrance::Inbound(index) => return Ok(RuleId::Inbound(index as u32)),
-        Entrance::Outbound { port } => port,
-    };
-    let (host, authority_port) = split_authority(head.authority());
-    let port = listener_port.or(authority_port).unwrap_or(80);
-    let Some(index) = snapshot.find_host(port, &host) else {
-        return if snapshot.passthrough().is_some() { Ok(RuleId::Passthrough) } else { Err(Verdict::UnknownHost) };
-    };
-    let found = snapshot.hosts().get(index).and_then(|host| host.routes.find(head));
-    let route = found.ok_or(Verdict::NoRoute)?;
-    Ok(RuleId::Host(index as u32, route as u32))
 }

@@ -21,6 +21,7 @@ pub mod limits;
 pub mod live;
 pub mod matching;
 pub mod mirror;
+pub mod narrate;
 pub mod origin;
 pub mod outlier;
 pub mod pattern;

@@ -63,6 +63,14 @@ impl Counts {
         admitted.then(|| Slot { counts: self.clone(), limit })
     }
 
+    /// The same numbers, to count on from.
+    pub(crate) fn detached(&self) -> Self {
+        Self {
+            taken: self.taken.each_ref().map(|taken| taken.load(Relaxed).into()),
+            overflows: self.overflows.each_ref().map(|overflows| overflows.load(Relaxed).into()),
+        }
+    }
+
     /// How many places are taken now.
     pub fn current(&self, limit: Limit) -> u32 {
         self.taken[limit as usize].load(Relaxed)

@@ -1,5 +1,7 @@
 //! The only shared mutable state: places, requests under way, ejections and cursors, kept over reloads by stable names.
 
+mod detached;
+
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;

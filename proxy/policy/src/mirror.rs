@@ -6,10 +6,11 @@ use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use crate::balance::Pick;
 use crate::cluster::Discovery;
-use crate::dice::{Dice, Purpose};
+use crate::dice::{Dice, Purpose, Share};
 use crate::endpoints::{Active, Endpoint};
 use crate::limits::{Limit, Slot};
 use crate::live::{Live, LiveCluster};
+use crate::narrate::{Narrator, Reason};
 use crate::outlier::{OutlierEvent, Score};
 use crate::route::{Mirror, Target};
 use crate::time::{Span, Time};
@@ -58,6 +59,11 @@ impl Allowance {
     /// The most that any mirror is given.
     const MOST: u32 = 4096;
 
+    /// The same numbers, to count on from.
+    pub(crate) fn detached(&self) -> Self {
+        Self { owed: self.owed.load(Relaxed).into(), most: self.most.load(Relaxed).into() }
+    }
+
     fn room(self: &Arc<Self>) -> Option<Room> {
         let room = Room(self.clone());
         (self.owed.fetch_add(1, Relaxed) < self.most.load(Relaxed)).then_some(room)
@@ -83,18 +89,24 @@ impl Drop for Room {
 }
 
 /// The copies to make. Envoy: each mirror has a draw of its own, and a mirror that does not exist is passed over.
-pub(crate) fn draw(
+pub(crate) fn draw<N: Narrator>(
     mirrors: &[Mirror],
     live: &Live,
     hash: Option<u64>,
     timeout: Option<Span>,
     dice: Dice,
     now: Time,
+    narrator: &mut N,
 ) -> Vec<Copy> {
     let drawn = |(turn, mirror): (usize, &Mirror)| {
         let turn = turn as u32;
         let Target::Cluster(id) = mirror.cluster else { return None };
-        if !dice.chance(Purpose::Mirror, turn, mirror.share) {
+        let copied = dice.chance(Purpose::Mirror, turn, mirror.share);
+        if N::HEARS {
+            let drawn = Share(dice.below(Purpose::Mirror, turn, Share::ALL.0.into()) as u32);
+            narrator.hear(Reason::Mirror { mirror, drawn, copied });
+        }
+        if !copied {
             return None;
         }
         let cluster = live.cluster(id).clone();

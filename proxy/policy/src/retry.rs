@@ -127,9 +127,13 @@ impl RetryPolicy {
 
     /// How long to wait before retry number `retry` (from 1): uniform below `backoff · 2^(retry-1)`, at most ten times `backoff`.
     pub fn backoff(&self, retry: u32, dice: Dice) -> Span {
-        let most = self.backoff.times(10);
+        Span(dice.below(Purpose::Backoff, retry, self.longest_backoff(retry).0))
+    }
+
+    /// What every wait before retry number `retry` (from 1) is shorter than.
+    pub fn longest_backoff(&self, retry: u32) -> Span {
         let doubled = self.backoff.times(1u64.checked_shl(retry.saturating_sub(1)).unwrap_or(u64::MAX));
-        Span(dice.below(Purpose::Backoff, retry, doubled.min(most).0))
+        doubled.min(self.backoff.times(10))
     }
 }
 

@@ -10,6 +10,7 @@ use crate::dice::Share;
 use crate::headers::{HeaderOps, Template};
 use crate::origin::Origin;
 use crate::pattern::{HeaderMatch, PathMatch, Pattern, QueryMatch};
+use crate::request::Head;
 use crate::retry::RetryPolicy;
 use crate::time::Span;
 
@@ -81,6 +82,20 @@ pub struct Forward {
     pub fault: Option<Box<Fault>>,
     /// Who else receives a copy.
     pub mirrors: Vec<Mirror>,
+}
+
+impl Forward {
+    /// How long all of it may take; `None` is for ever. Istio: a gRPC request is allowed what it asks for, at most the route's
+    /// timeout; any other the route's timeout.
+    pub fn time_allowed(&self, head: &impl Head, grpc: bool) -> Option<Span> {
+        if !grpc {
+            return self.timeout;
+        }
+        match (head.grpc_timeout(), self.timeout) {
+            (Some(asked), Some(most)) => Some(asked.min(most)),
+            (asked, most) => asked.or(most),
+        }
+    }
 }
 
 /// One of the destinations that a route's requests are split over.

@@ -47,6 +47,18 @@ pub struct VirtualHost {
     pub origin: Origin,
 }
 
+impl VirtualHost {
+    /// By which of its domains it claims a name in lower case without port: the most specific one.
+    pub fn domain_of(&self, name: &str) -> Option<&str> {
+        let claims = |domain: &&Arc<str>| match domain.strip_prefix('*') {
+            None => ***domain == *name,
+            Some(suffix) => suffix.is_empty() || (name.ends_with(suffix) && name.len() > suffix.len()),
+        };
+        let claiming = self.domains.iter().filter(claims);
+        claiming.max_by_key(|domain| (!domain.starts_with('*'), domain.len())).map(|domain| &**domain)
+    }
+}
+
 /// What is done with a host that no virtual host claims. Istio: `outboundTrafficPolicy.mode`.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub enum UnknownHosts {

@@ -7,7 +7,7 @@ use std::thread;
 use clap::Parser;
 use clap::error::ErrorKind;
 
-use crate::cli::{Cli, Verb, check, help, version};
+use crate::cli::{Cli, Verb, check, explain, help, test, version};
 use crate::run::run;
 use crate::{listener, log};
 
@@ -28,6 +28,8 @@ pub(crate) fn begin() -> ExitCode {
     let code = match cli.verb {
         Verb::Version => version::print(&mut std::io::stdout().lock()).map_or(COULD_NOT, |()| DONE),
         Verb::Check(args) => check::run(&args, &mut std::io::stdout().lock(), &mut std::io::stderr().lock()),
+        Verb::Explain(args) => explain::run(*args, &mut std::io::stdout().lock(), &mut std::io::stderr().lock()),
+        Verb::Test(args) => test::run(&args, &mut std::io::stdout().lock(), &mut std::io::stderr().lock()),
         Verb::Help(args) => help::print(&args, &mut std::io::stdout().lock(), &mut std::io::stderr().lock()),
         Verb::Run(args) => {
             begin_again_with_little_memory();

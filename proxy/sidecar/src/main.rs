@@ -11,6 +11,7 @@ mod drain;
 mod exchange;
 mod fields;
 mod http1;
+mod inquiry;
 mod lane;
 mod listener;
 mod log;

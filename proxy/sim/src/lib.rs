@@ -35,6 +35,7 @@
 //! endpoints write, and copies to mirrors end as they begin. Nothing waits in a socket.
 
 mod endpoint;
+pub mod explain;
 mod message;
 mod play;
 mod seen;

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use leeboard_policy::headers::{Facts, HeaderEdit, Operator};
-use leeboard_policy::request::Head;
+use leeboard_policy::request::{Head, Tunnel};
 
 /// Headers in the order in which they came, names in lower case.
 pub type Headers = Vec<(String, String)>;
@@ -86,6 +86,13 @@ impl Head for Message {
     }
     fn values<'h>(&'h self, name: &str, each: &mut dyn FnMut(&'h str)) {
         self.request.headers.iter().filter(|(n, _)| n == name).for_each(|(_, value)| each(value));
+    }
+    fn tunnel(&self) -> Option<Tunnel> {
+        let upgrades = || self.request.headers.iter().any(|(name, _)| name == "upgrade");
+        match self.request.method.as_str() {
+            "CONNECT" => Some(Tunnel::Connect),
+            _ => upgrades().then_some(Tunnel::Upgrade),
+        }
     }
 }
 

@@ -22,6 +22,7 @@ pub(crate) mod names;
 mod owners;
 pub(crate) mod policy;
 pub(crate) mod protocol;
+mod provenance;
 mod references;
 mod retries;
 mod routes;
@@ -43,6 +44,7 @@ use leeboard_policy::cluster::Workload;
 use leeboard_policy::snapshot::{Draft, Snapshot};
 
 pub use gateways::{Chain, Edge, EdgeListener, Served, Stream, gateways};
+pub use provenance::{Provenance, provenance};
 
 use crate::diagnostic::Diagnostic;
 use crate::resources::sidecar::OutboundTrafficPolicy;

@@ -14,7 +14,7 @@ mod weights;
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::AtomicU64;
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 pub(crate) use self::curve::ln;
 pub(crate) use self::hash::{hash_of, known};
@@ -103,6 +103,11 @@ pub(crate) struct Cursors {
 }
 
 impl Cursors {
+    /// The same numbers, to count on from.
+    pub(crate) fn detached(&self) -> Self {
+        Self { rounds: self.rounds.each_ref().map(|round| round.load(Relaxed).into()) }
+    }
+
     pub(crate) fn at(&self, round: usize) -> &AtomicU64 {
         &self.rounds[round % self.rounds.len()]
     }

@@ -5,12 +5,13 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::Exchange;
-use crate::cluster::HashKey;
+use crate::cluster::{Cluster, HashKey};
 use crate::dice::{Dice, Purpose};
 use crate::endpoints::Endpoint;
 use crate::headers::{self, Facts, HeaderEdit, HeaderOps};
 use crate::live::{Live, LiveCluster};
 use crate::mirror::{self, Copy};
+use crate::narrate::Narrator;
 use crate::outlier::OutlierEvent;
 use crate::retry::RetryPolicy;
 use crate::route::{Action, Destination, Forward, Route};
@@ -24,14 +25,16 @@ impl Exchange {
         self.live.snapshot().rule(self.rule?)
     }
 
-    pub(super) fn forwarding(&self) -> Option<&Forward> {
+    /// What its rule says of sending it on; `None` when it is answered here.
+    pub fn forwarding(&self) -> Option<&Forward> {
         match &self.route()?.action {
             Action::Forward(forward) => Some(forward),
             Action::Redirect(_) | Action::Direct(_) => None,
         }
     }
 
-    pub(super) fn chosen(&self) -> Option<&Destination> {
+    /// The destination that it goes to.
+    pub fn chosen(&self) -> Option<&Destination> {
         self.forwarding()?.destinations.get(self.destination)
     }
 
@@ -43,6 +46,11 @@ impl Exchange {
     /// The destination's cluster, when there is one.
     pub fn cluster(&self) -> Option<&Arc<LiveCluster>> {
         Some(self.live.cluster(self.cluster?))
+    }
+
+    /// The destination's cluster as the configuration describes it, when there is one.
+    pub fn described(&self) -> Option<&Cluster> {
+        Some(self.live.snapshot().cluster(self.cluster?))
     }
 
     /// The endpoint of the latest attempt.
@@ -179,13 +187,18 @@ impl Exchange {
 
     /// The copies of the request that are sent to mirrors, each with its places taken. Asked once, with the first attempt.
     pub fn copies(&self) -> Vec<Copy> {
+        self.copies_narrated(&mut ())
+    }
+
+    /// The same, and tells why.
+    pub fn copies_narrated(&self, narrator: &mut impl Narrator) -> Vec<Copy> {
         let mirrors = match self.tunnel {
             // What follows the request is a talk, which nobody at a mirror could hold. Envoy: CONNECT is never mirrored.
             Some(_) => &[][..],
             None => self.forwarding().map_or(&[][..], |forward| &forward.mirrors),
         };
         let now = self.routed.unwrap_or_default();
-        mirror::draw(mirrors, &self.live, self.hash, self.timeout, self.dice, now)
+        mirror::draw(mirrors, &self.live, self.hash, self.timeout, self.dice, now, narrator)
     }
 
     /// A fresh request id's bits.

@@ -2,6 +2,7 @@
 
 mod clusters;
 mod config_dump;
+mod explain;
 mod gauges;
 mod pages;
 mod process;

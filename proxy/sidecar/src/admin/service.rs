@@ -22,6 +22,8 @@ pub(super) struct Ask {
     pub(super) method: Method,
     /// Decoded parameters; one without a value has an empty one, and of several with a name the first counts.
     pub(super) query: BTreeMap<String, String>,
+    /// Every value of the parameter `header`, in order.
+    pub(super) headers: Vec<String>,
     pub(super) accept: String,
     /// A page of a web site asks, in the browser of someone who can reach us.
     foreign: bool,
@@ -30,14 +32,19 @@ pub(super) struct Ask {
 impl Ask {
     fn of<B>(request: &Request<B>) -> Self {
         let mut query = BTreeMap::new();
+        let mut headers = Vec::new();
         for pair in request.uri().query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            if name == "header" {
+                headers.push(decoded(value));
+            }
             query.entry(decoded(name)).or_insert_with(|| decoded(value));
         }
         let accept = request.headers().get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
         Self {
             method: request.method().clone(),
             query,
+            headers,
             accept: accept.collect::<Vec<_>>().join(","),
             foreign: request.headers().contains_key(ORIGIN),
         }

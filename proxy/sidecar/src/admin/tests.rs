@@ -11,7 +11,7 @@ use leeboard_istio::codes;
 use leeboard_istio::diagnostic::Diagnostic;
 use leeboard_istio::source::Spot;
 use leeboard_policy::cluster::{
-    Address, Balancer, Cluster, Connection, Discovery, EndpointSpec, Limits, Outlier, Protocol, Service,
+    Address, Balancer, Cluster, ClusterId, Connection, Discovery, EndpointSpec, Limits, Outlier, Protocol, Service,
 };
 use leeboard_policy::limits::Limit;
 use leeboard_policy::live::{Live, Resolved};
@@ -114,6 +114,10 @@ fn reviews() -> Cluster {
 }
 
 fn snapshot() -> Snapshot {
+    snapshot_to(Target::Unknown("outbound|9080|v9|reviews.default.svc.cluster.local".into()))
+}
+
+fn snapshot_to(cluster: Target) -> Snapshot {
     let live = Route {
         name: "all".into(),
         origin: place("VirtualService default/reviews", "config/routes.yaml", 12),
@@ -121,7 +125,7 @@ fn snapshot() -> Snapshot {
         cors: None,
         action: Action::Forward(Box::new(Forward {
             destinations: [Destination {
-                cluster: Target::Unknown("outbound|9080|v9|reviews.default.svc.cluster.local".into()),
+                cluster,
                 weight: 1,
                 authority: None,
                 request_headers: Default::default(),
@@ -389,4 +393,31 @@ fn sockets_serve_their_own_pages_over_http() {
         stream.read_to_string(&mut answer).unwrap();
         assert!(answer.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{path}: {answer}");
     }
+}
+
+#[tokio::test]
+async fn a_request_is_explained_with_the_state_of_the_moment_and_leaves_it_alone() {
+    let (state, _, _held) = state(Life::Live);
+    let reaching = Arc::new(snapshot_to(Target::Cluster(ClusterId(0))));
+    state.live.store(Arc::new(Live::adopt(Some(&state.live.load()), reaching, &Resolved::new(), Time(50_000_000_000))));
+    let explain = async |query: &str| ask(&state, Scope::Admin, Method::GET, &format!("/explain{query}")).await;
+    #[rustfmt::skip]
+    let table = [
+        ("?url=http://reviews:9080/x", 200, "requests: 2 of 2 taken"),
+        ("?url=http://reviews:9080/x", 200, "ejected, back in 10s"),
+        ("?url=http://reviews:9080/x", 200, "answer       503 UO"),
+        ("?url=reviews:9080/x&method=POST&header=a:%20b&header=c:d&format=json", 200, "[\n        \"c\",\n        \"d\"\n      ]"),
+        ("?url=http://reviews:9080/x&seed=18446744073709551615", 200, "seed         18446744073709551615"),
+        ("?url=http://nobody/", 200, "answer       502"),
+        ("", 400, "/explain?url="), ("?url=https://a/", 400, "begins with http://"),
+        ("?url=a&seed=x", 400, "is no seed"), ("?url=a&header=x", 400, "not 'name: value'"),
+    ];
+    for (query, status, words) in table {
+        let (found, _, body) = explain(query).await;
+        assert_eq!(found, status, "{query}: {body}");
+        assert!(body.contains(words), "{query}: no `{words}` in {body}");
+    }
+    let live = state.live.load();
+    let cluster = &live.clusters()[0];
+    assert_eq!((cluster.counts.overflows(Limit::Requests), cluster.counts.current(Limit::Requests)), (1, 2));
 }

@@ -1,8 +1,11 @@
 //! The command line: one file for each verb. Every flag may also be given as a `LEEBOARD_*` variable.
 
 pub(crate) mod check;
+pub(crate) mod explain;
 pub(crate) mod help;
+pub(crate) mod offline;
 pub(crate) mod run;
+pub(crate) mod test;
 pub(crate) mod values;
 pub(crate) mod version;
 
@@ -23,6 +26,10 @@ pub(crate) enum Verb {
     Run(Box<run::RunArgs>),
     /// Find the mistakes in a configuration, all at once.
     Check(check::CheckArgs),
+    /// Tell where one request goes, and why.
+    Explain(Box<explain::ExplainArgs>),
+    /// Hold routes to what their tests expect of them.
+    Test(Box<test::TestArgs>),
     /// Explain a command, or a code such as L0301.
     Help(help::HelpArgs),
     /// Print the version.

@@ -207,7 +207,7 @@ impl Found {
         paths.sort();
         for path in paths {
             // A name of another kind may be anything, a socket or a broken link: it is none of ours.
-            if readable_name(&path) || path.is_dir() {
+            if (readable_name(&path) && !is_route_test(&path)) || path.is_dir() {
                 self.visit(&path, depth, false);
             }
         }
@@ -233,6 +233,12 @@ fn ordered<'a>(
 
 fn readable_name(path: &Path) -> bool {
     path.extension().is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|known| extension == *known))
+}
+
+/// Whether a file holds tests of routes, which stand beside the configuration and are no part of it.
+pub(crate) fn is_route_test(path: &Path) -> bool {
+    let name = path.file_name().map(|name| name.as_encoded_bytes()).unwrap_or_default();
+    name.ends_with(b".test.yaml") || name.ends_with(b".test.yml")
 }
 
 /// Kubernetes keeps what its links point at in hidden folders; reading those too would find everything twice.

@@ -43,7 +43,17 @@ fn told(reading: &Reading) -> Vec<(&str, &str)> {
 #[test]
 fn folders_are_searched_in_order_for_the_known_names() {
     let folder = Folder::new();
-    for name in ["b.yaml", "a.yml", "sub/c.json", "sub/deeper/d.yaml", "note.md", ".hidden.yaml", ".git/e.yaml"] {
+    for name in [
+        "b.yaml",
+        "a.yml",
+        "sub/c.json",
+        "sub/deeper/d.yaml",
+        "note.md",
+        ".hidden.yaml",
+        ".git/e.yaml",
+        "a.test.yaml",
+        "sub/b.test.yml",
+    ] {
         folder.write(name, name);
     }
     let reading = folder.files().read().unwrap();

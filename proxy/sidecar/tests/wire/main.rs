@@ -9,6 +9,7 @@ mod answers;
 mod config;
 mod ejection;
 mod endpoint;
+mod explain;
 mod faults;
 mod heads;
 mod http2;

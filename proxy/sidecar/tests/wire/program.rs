@@ -153,6 +153,14 @@ impl Leeboard {
         of_path(&lines.expect("the program lives"))
     }
 
+    /// Waits for so many records of whatever path; they are in the order in which their exchanges ended.
+    pub(crate) async fn all_records(&self, count: usize) -> Vec<Json> {
+        let mut access = self.access.clone();
+        let lines = soon("the records", access.wait_for(|lines| lines.len() >= count)).await;
+        let lines = lines.expect("the program lives");
+        lines.iter().map(|line| serde_json::from_str(line).expect("a record is JSON")).collect()
+    }
+
     /// Replaces its configuration the way editors do: a new file takes the old one's name.
     pub(crate) fn edit(&self, config: &str) {
         let draft = self.folder().join(".draft");

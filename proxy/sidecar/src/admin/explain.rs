@@ -1,0 +1,33 @@
+//! `/explain`: where one request would go at this moment, and why. It is asked of a copy of the state, so that nothing that
+//! serves is touched.
+
+use http::StatusCode;
+use leeboard_sim::explain::explain;
+
+use super::AdminState;
+use super::service::{Ask, Reply};
+use crate::inquiry::{self, Inquiry};
+
+pub(super) fn answer(state: &AdminState, ask: &Ask) -> Reply {
+    let question = asked(ask).and_then(|inquiry| inquiry.question());
+    let question = match question {
+        Ok(question) => question,
+        Err(words) => return Reply::refusal(StatusCode::BAD_REQUEST, format!("{words}\n")),
+    };
+    let told = explain(&state.live.load(), &question, state.controls.now());
+    if ask.json() { Reply::json(&told.to_json()) } else { Reply::text(told.to_string()) }
+}
+
+fn asked(ask: &Ask) -> Result<Inquiry, String> {
+    let one = |name: &str| ask.query.get(name).map(String::as_str);
+    let url =
+        one("url").ok_or("ask /explain?url=http://host:port/path, and add method, header and seed if you like")?;
+    let seed = one("seed").unwrap_or("0");
+    let headers = ask.headers.iter().map(|text| inquiry::header(text)).collect::<Result<_, _>>()?;
+    Ok(Inquiry {
+        method: one("method").unwrap_or("GET").to_owned(),
+        url: url.to_owned(),
+        headers,
+        seed: seed.parse().map_err(|_| format!("'{seed}' is no seed: it is a number below 2⁶⁴"))?,
+    })
+}

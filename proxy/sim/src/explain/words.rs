@@ -1,0 +1,103 @@
+//! How what the policy knows is said in words.
+
+use leeboard_policy::cluster::{Balancer, HashKey, Workload};
+use leeboard_policy::dice::Share;
+use leeboard_policy::limits::Limit;
+use leeboard_policy::matching::Mismatch;
+use leeboard_policy::narrate::Trouble;
+use leeboard_policy::pattern::{HeaderMatch, PathMatch};
+use leeboard_policy::request::Head;
+use leeboard_policy::retry::{RetryPolicy, TOKENS};
+use leeboard_policy::route::{Abort, Target};
+use leeboard_policy::snapshot::Snapshot;
+
+use super::Retrying;
+
+/// What a rule asks that a request does not have: which part, what it must be, what it is.
+pub(super) fn mismatch(mismatch: Mismatch<'_>, head: &impl Head) -> (String, String, Option<String>) {
+    let header = |wanted: &HeaderMatch| head.header(&wanted.name).map(String::from);
+    match mismatch {
+        Mismatch::Path(wanted) => ("uri".into(), path(wanted), Some(head.path().0.to_owned())),
+        Mismatch::Method(wanted) => ("method".into(), wanted.to_string(), Some(head.method().to_owned())),
+        Mismatch::Scheme(wanted) => ("scheme".into(), wanted.to_string(), Some(head.scheme().to_owned())),
+        Mismatch::Authority(wanted) => ("authority".into(), wanted.to_string(), Some(head.authority().to_owned())),
+        Mismatch::Header(wanted) => (format!("headers[{}]", wanted.name), wanted.value.to_string(), header(wanted)),
+        Mismatch::Without(unwanted) => {
+            (format!("withoutHeaders[{}]", unwanted.name), format!("not {}", unwanted.value), header(unwanted))
+        }
+        Mismatch::Query(wanted) => {
+            let value = head.path().1.and_then(|query| leeboard_policy::pattern::first_value(query, &wanted.name));
+            (format!("queryParams[{}]", wanted.name), wanted.value.to_string(), value.map(str::to_owned))
+        }
+    }
+}
+
+fn path(wanted: &PathMatch) -> String {
+    match wanted {
+        PathMatch::Any => "present".into(),
+        PathMatch::Exact(text) => format!("exact {text}"),
+        PathMatch::ExactIgnoreCase(text) => format!("exact {text}, case aside"),
+        PathMatch::Prefix(text) => format!("prefix {text}"),
+        PathMatch::PrefixIgnoreCase(text) => format!("prefix {text}, case aside"),
+        PathMatch::Regex(regex) => format!("regex {}", regex.as_str()),
+    }
+}
+
+/// A share in per cent.
+pub(super) fn percent(share: Share) -> f64 {
+    f64::from(share.0) / 10_000.0
+}
+
+pub(super) fn trouble(trouble: Trouble) -> (&'static str, String) {
+    match trouble {
+        Trouble::Delay(span) => ("delay", span.to_string()),
+        Trouble::Abort(Abort::Http(status)) => ("abort", format!("{status}")),
+        Trouble::Abort(Abort::Grpc(status)) => ("abort", format!("grpc {status}")),
+    }
+}
+
+pub(super) fn hash_key(key: &HashKey) -> String {
+    match key {
+        HashKey::Header(name) => format!("header {name}"),
+        HashKey::Cookie(cookie) => format!("cookie {}", cookie.name),
+        HashKey::Query(name) => format!("query parameter {name}"),
+        HashKey::SourceIp => "source address".into(),
+    }
+}
+
+pub(super) fn balancer(balancer: &Balancer) -> String {
+    match balancer {
+        Balancer::LeastRequest => "LEAST_REQUEST".into(),
+        Balancer::RoundRobin => "ROUND_ROBIN".into(),
+        Balancer::Random => "RANDOM".into(),
+        Balancer::RingHash { key, .. } => format!("consistentHash, ring, by {}", hash_key(key)),
+        Balancer::Maglev { key, .. } => format!("consistentHash, Maglev, by {}", hash_key(key)),
+    }
+}
+
+pub(super) fn limit(limit: Limit) -> &'static str {
+    match limit {
+        Limit::Connections => "connections",
+        Limit::Pending => "pending",
+        Limit::Requests => "requests",
+        Limit::Retries => "retries",
+    }
+}
+
+pub(super) fn labels(workload: &Workload) -> String {
+    let labels = workload.labels.iter().map(|(key, value)| format!("{key}={value}"));
+    labels.collect::<Vec<_>>().join(",")
+}
+
+pub(super) fn target(target: &Target, snapshot: &Snapshot) -> String {
+    match target {
+        Target::Cluster(id) => snapshot.cluster(*id).name.to_string(),
+        Target::Unknown(name) => name.to_string(),
+    }
+}
+
+pub(super) fn retrying(policy: &RetryPolicy) -> Retrying {
+    let tokens = TOKENS.iter().filter(|(_, on)| policy.on.any(*on)).map(|(token, _)| (*token).to_owned());
+    let statuses = policy.status_codes.iter().map(u16::to_string);
+    Retrying { attempts: policy.attempts, per_try: policy.per_try_timeout, on: tokens.chain(statuses).collect() }
+}
