@@ -2,19 +2,25 @@
 //! serves is touched.
 
 use http::StatusCode;
-use leeboard_sim::explain::explain;
+use leeboard_policy::live::Live;
+use leeboard_policy::request::Entrance;
+use leeboard_sim::explain::{Question, explain};
 
 use super::AdminState;
 use super::service::{Ask, Reply};
 use crate::inquiry::{self, Inquiry};
 
 pub(super) fn answer(state: &AdminState, ask: &Ask) -> Reply {
-    let question = asked(ask).and_then(|inquiry| inquiry.question());
+    let live = state.live.load();
+    let question = asked(ask).and_then(|inquiry| {
+        let question = inquiry.question()?;
+        Ok(Question { entrance: entrance(&live, ask)?, ..question })
+    });
     let question = match question {
         Ok(question) => question,
         Err(words) => return Reply::refusal(StatusCode::BAD_REQUEST, format!("{words}\n")),
     };
-    let told = explain(&state.live.load(), &question, state.controls.now());
+    let told = explain(&live, &question, state.controls.now());
     if ask.json() { Reply::json(&told.to_json()) } else { Reply::text(told.to_string()) }
 }
 
@@ -30,4 +36,12 @@ fn asked(ask: &Ask) -> Result<Inquiry, String> {
         headers,
         seed: seed.parse().map_err(|_| format!("'{seed}' is no seed: it is a number below 2⁶⁴"))?,
     })
+}
+
+/// The outbound listener, or the inbound one that listens at the port asked for.
+fn entrance(live: &Live, ask: &Ask) -> Result<Entrance, String> {
+    let Some(port) = ask.query.get("inbound") else { return Ok(Entrance::Outbound { port: None }) };
+    let inbound = live.snapshot().inbound();
+    let found = inbound.iter().position(|inbound| inbound.listen.port().to_string() == *port);
+    found.map(Entrance::Inbound).ok_or_else(|| format!("no inbound listener has port {port}"))
 }

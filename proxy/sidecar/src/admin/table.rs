@@ -56,7 +56,7 @@ pub(super) const PAGES: &[Page] = &[
     Page { path: "/", methods: Methods::Get, scopes: ADMIN, about: "this page", answer: pages::front },
     Page { path: "/clusters", methods: Methods::Get, scopes: ADMIN, about: "destinations, their endpoints, ejections and limits; ?format=json", answer: clusters::answer },
     Page { path: "/config_dump", methods: Methods::Get, scopes: ADMIN, about: "the serving configuration and what was complained of, as JSON", answer: config_dump::answer },
-    Page { path: "/explain", methods: Methods::Get, scopes: ADMIN, about: "where a request goes now, and why; ?url=, method=, header=, seed=, format=json", answer: explain::answer },
+    Page { path: "/explain", methods: Methods::Get, scopes: ADMIN, about: "where a request goes now, and why; ?url=, method=, header=, seed=, inbound=, format=json", answer: explain::answer },
     Page { path: "/listeners", methods: Methods::Get, scopes: ADMIN, about: "sockets; ?format=json", answer: pages::listeners },
     Page { path: "/metrics", methods: Methods::Get, scopes: SCRAPED, about: "metrics for Prometheus", answer: pages::metrics },
     Page { path: "/stats/prometheus", methods: Methods::Get, scopes: SCRAPED, about: "the same", answer: pages::metrics },

@@ -18,7 +18,7 @@ use leeboard_policy::live::{Live, Resolved};
 use leeboard_policy::origin::Origin;
 use leeboard_policy::outlier::Score;
 use leeboard_policy::route::{Action, Destination, Forward, Route, Target};
-use leeboard_policy::snapshot::{Draft, Snapshot, VirtualHost};
+use leeboard_policy::snapshot::{Draft, Inbound, Snapshot, VirtualHost};
 use leeboard_policy::time::Time;
 use serde_json::{Value as Json, json};
 use tower::Service as _;
@@ -118,6 +118,7 @@ fn snapshot() -> Snapshot {
 }
 
 fn snapshot_to(cluster: Target) -> Snapshot {
+    let answers_for_app = matches!(cluster, Target::Cluster(_));
     let live = Route {
         name: "all".into(),
         origin: place("VirtualService default/reviews", "config/routes.yaml", 12),
@@ -135,8 +136,10 @@ fn snapshot_to(cluster: Target) -> Snapshot {
             ..Forward::default()
         })),
     };
+    let inbound = Inbound { listen: ([0, 0, 0, 0], 8080).into(), route: live.clone() };
     Snapshot::new(Draft {
         version: "7f3a".into(),
+        inbound: answers_for_app.then_some(inbound).into_iter().collect(),
         workload: samples::workload("web", "v1", "shop"),
         hosts: vec![VirtualHost {
             name: "reviews.default.svc.cluster.local:9080".into(),
@@ -410,6 +413,7 @@ async fn a_request_is_explained_with_the_state_of_the_moment_and_leaves_it_alone
         ("?url=http://reviews:9080/x&seed=18446744073709551615", 200, "seed         18446744073709551615"),
         ("?url=http://nobody/", 200, "answer       502"),
         ("", 400, "/explain?url="), ("?url=https://a/", 400, "begins with http://"),
+        ("?url=http://app/&inbound=8080", 200, "listener     inbound 0.0.0.0:8080"), ("?url=a&inbound=1", 400, "no inbound listener"),
         ("?url=a&seed=x", 400, "is no seed"), ("?url=a&header=x", 400, "not 'name: value'"),
     ];
     for (query, status, words) in table {

@@ -156,6 +156,38 @@ mod tests {
     }
 
     #[test]
+    fn documents_found_in_the_wild_are_explained_too() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../istio/tests/data/adopted");
+        #[rustfmt::skip]
+        let table: [(&str, &[&str]); 3] = [
+            ("x-canary: yes", &["> 1 (unnamed)", "> outbound|80|canary|catalogue.library.svc.cluster.local", "overall 20s"]),
+            ("x-group: beta", &["headers[x-canary] must be exact yes, is absent", "> 2 (unnamed)", "|next|",
+                "connectionPool of DestinationRule library/catalogue subsets[next].trafficPolicy"]),
+            ("x-group: alpha", &["headers[x-group] must be exact beta, is alpha", "> 3 (unnamed)", "weight 95", "delay 3s for 0.2 %: drew",
+                "mirror       outbound|80||catalogue-shadow.library.svc.cluster.local for 2 %: drew",
+                "loadBalancer of DestinationRule library/catalogue subsets[stable].trafficPolicy.portLevelSettings[80]"]),
+        ];
+        for (header, expected) in table {
+            let line = [
+                "leeboard",
+                "explain",
+                "--namespace",
+                "library",
+                "--config",
+                folder,
+                "-H",
+                header,
+                "http://catalogue/books",
+            ];
+            let Verb::Explain(args) = Cli::try_parse_from(line).unwrap().verb else { panic!("explain") };
+            let (mut out, mut complaints) = (Vec::new(), Vec::new());
+            assert_eq!(run(*args, &mut out, &mut complaints), DONE);
+            let out = String::from_utf8(out).unwrap();
+            expected.iter().for_each(|words| assert!(out.contains(words), "{header}: no `{words}` in\n{out}"));
+        }
+    }
+
+    #[test]
     fn the_seed_decides_the_split() {
         let cluster = |seed: u64| {
             let (_, out, _) = explained(&["http://user-service:5000/", "-o", "json", "--seed", &seed.to_string()]);

@@ -117,7 +117,8 @@ impl Explanation {
         let panics = if cluster.panics { "; so few are healthy that all are used" } else { "" };
         row(f, "balancer", &format!("{}{hash}{panics}", cluster.balancer))?;
         if cluster.endpoints.is_empty() {
-            return row(f, "endpoints", "none of the cluster's own");
+            let none = if self.answer.is_some() { "none" } else { "wherever the caller was going" };
+            return row(f, "endpoints", none);
         }
         for (index, endpoint) in cluster.endpoints.iter().enumerate() {
             let mark = if endpoint.picked { '>' } else { ' ' };
