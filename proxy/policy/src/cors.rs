@@ -39,12 +39,10 @@ pub(crate) struct Grant {
 }
 
 impl Cors {
-    /// What these rules do about a request; `None` is nothing. Envoy: a preflight is an `OPTIONS` that names an origin and the
-    /// method it asks for.
+    /// What these rules do about a request; `None` is nothing.
     pub(crate) fn decide(&self, head: &impl Head) -> Option<Box<Grant>> {
         let origin = head.header("origin").filter(|origin| !origin.is_empty())?;
-        let asked = head.header("access-control-request-method").filter(|method| !method.is_empty());
-        let preflight = asked.filter(|_| head.method() == "OPTIONS");
+        let preflight = preflight(head);
         if !self.origins.iter().any(|allowed| allowed.matches("*") || allowed.matches(&origin)) {
             let ignored = preflight.is_some() && self.ignores_unmatched;
             return ignored.then(|| Box::new(Grant { answers: true, headers: Vec::new() }));
@@ -72,6 +70,12 @@ impl Cors {
         headers.extend(more.into_iter().filter_map(|(name, value)| Some((name, value?))));
         Some(Box::new(Grant { answers: true, headers }))
     }
+}
+
+/// The method that a preflight asks for. Envoy: an `OPTIONS` that names an origin and the method that shall follow.
+pub(crate) fn preflight<'h>(head: &'h impl Head) -> Option<alloc::borrow::Cow<'h, str>> {
+    let asked = head.header("access-control-request-method").filter(|method| !method.is_empty());
+    asked.filter(|_| head.method() == "OPTIONS")
 }
 
 #[cfg(test)]

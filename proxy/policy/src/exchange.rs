@@ -138,6 +138,9 @@ impl Exchange {
         exchange.rule = Some(rule);
         let route = live.snapshot().rule(rule);
         exchange.cors = route.and_then(|route| route.cors.as_ref()?.decide(head));
+        if N::HEARS {
+            exchange.tell_origin(route.and_then(|route| route.cors.as_deref()), head, narrator);
+        }
         let step = match route.map(|route| &route.action) {
             None => exchange.reply(Verdict::NoRoute),
             // The caller has no use for what these say; a 2xx would even tell it that its tunnel is open.
@@ -321,7 +324,9 @@ impl Exchange {
     }
 
     fn clock_start(&self) -> Option<Time> {
-        Some(self.received?.max(self.routed?))
+        // A fault within the first attempt comes before the request's body is read.
+        let stalls = if let Phase::Stalling { since, .. } = self.phase { Some(since) } else { None };
+        Some(self.received.or(stalls)?.max(self.routed?))
     }
 
     /// Envoy: an attempt's timeout that is no shorter than the route's is ignored.

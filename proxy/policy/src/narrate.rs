@@ -72,6 +72,17 @@ pub enum Reason<'r> {
         /// When it is drawn.
         scope: FaultScope,
     },
+    /// The rule says which pages of other origins may call.
+    Origin {
+        /// Whose page calls, as it says itself; `None` for what is no page's call, which the rules leave alone.
+        origin: Option<&'r str>,
+        /// The method that a preflight request asks leave for; `None` for other requests.
+        preflight: Option<&'r str>,
+        /// Whether it may.
+        allowed: bool,
+        /// Whether it is answered here.
+        answered: bool,
+    },
     /// One of the rule's destinations was chosen.
     Destination {
         /// The chosen one's place among them.

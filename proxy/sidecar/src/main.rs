@@ -18,6 +18,7 @@ mod log;
 mod run;
 mod store;
 mod telemetry;
+mod texts;
 mod tunnel;
 mod upstream;
 

@@ -21,12 +21,13 @@ use leeboard_policy::limits::Limit;
 use leeboard_policy::live::{Live, LiveCluster, Resolved};
 use leeboard_policy::origin::Origin;
 use leeboard_policy::request::{Caller, Entrance};
-use leeboard_policy::route::{Action, Route};
+use leeboard_policy::retry::ResponseHead;
+use leeboard_policy::route::{Action as Does, Route};
 use leeboard_policy::snapshot::Snapshot;
-use leeboard_policy::step::Reply;
+use leeboard_policy::step::{Outcome, Reply, Step};
 use leeboard_policy::time::{Span, Time};
 
-pub use self::listening::{Came, Chosen, ChosenBy, Drawn, Found, MirrorTold, Tried};
+pub use self::listening::{Came, Chosen, ChosenBy, Drawn, Found, MirrorTold, OriginTold, Tried};
 pub use self::timeline::Stretch;
 use crate::{Message, Request};
 
@@ -54,10 +55,18 @@ pub struct Explanation {
     pub came: Came,
     /// The virtual host; `None` when none claims the name.
     pub host: Option<Found>,
+    /// Objects that name the host and have no say in it, and why, where whoever asks knows it.
+    pub unused: Vec<(Origin, String)>,
     /// The rules tried, in order.
     pub tried: Vec<Tried>,
+    /// Rules among them that the proxy does not have, where whoever asks knows it: each with the place of the next that it has.
+    pub absent: Vec<Tried>,
     /// The rule that was taken.
     pub rule: Option<Found>,
+    /// What the rule does.
+    pub action: Option<Action>,
+    /// What is made of a page's call, when the rule says which pages may call.
+    pub origin: Option<OriginTold>,
     /// Trouble made on purpose, and what was drawn.
     pub faults: Vec<Drawn>,
     /// The destinations of the rule and the one that was chosen.
@@ -74,6 +83,8 @@ pub struct Explanation {
     pub sent: Option<Sent>,
     /// Changes to the answer's headers, in order.
     pub response_edits: Vec<Edit>,
+    /// What these changes, and those for pages of other origins and for cookies, make of an answer that has no headers.
+    pub response_headers: crate::Headers,
     /// Who else may receive a copy.
     pub mirrors: Vec<MirrorTold>,
     /// What happens when, if no endpoint ever answers.
@@ -97,6 +108,15 @@ pub struct Setting {
     pub part: String,
     /// The object and the place.
     pub origin: Origin,
+}
+
+/// What a rule does with a request.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Action {
+    /// `forward`, `redirect` or `direct response`.
+    pub what: &'static str,
+    /// What it changes on the way, or answers; empty when there is nothing to say.
+    pub how: String,
 }
 
 /// What a rule says of retries.
@@ -237,10 +257,12 @@ pub fn explain(live: &Live, question: &Question, now: Time) -> Explanation {
         request: question.request.clone(),
         seed: question.seed,
         rule: exchange.route().map(found),
+        action: exchange.route().map(|route| words::action(&route.action)),
         retries: exchange.retry_policy().map(words::retrying),
         cluster: described.map(|(copy, cluster)| told_of(live.cluster(copy.id), cluster, picked, now)),
         sent: sent.filter(|_| played.tried()),
         response_edits,
+        response_headers: response_headers(live, question, &head, now),
         timeline: played.timeline,
         answer: played.answer,
         at_worst: played.at_worst,
@@ -296,14 +318,33 @@ fn sent(exchange: &Exchange, head: &Message) -> Option<Sent> {
     })
 }
 
+/// Plays the exchange to an answer, an endpoint's if there is one, and sees what becomes of its headers.
+fn response_headers(live: &Live, question: &Question, head: &Message, now: Time) -> crate::Headers {
+    let copy = Arc::new(live.detached());
+    let dice = Dice(question.seed);
+    let (mut exchange, mut step) = Exchange::begin(&copy, question.entrance, head, question.caller, dice, now);
+    exchange.received(now);
+    let ok = ResponseHead { status: 200, grpc_status: None, rate_limited: false };
+    for _ in 0..timeline::MOST {
+        step = match step {
+            Step::Wait(until) => exchange.woke(until),
+            Step::Try(_) => exchange.after(Outcome::Response(ok), true, now),
+            Step::Forward | Step::Reply(_) => break,
+        };
+    }
+    let mut answered = head.clone().answered(crate::Headers::new());
+    exchange.edit_response(&mut answered);
+    answered.response.unwrap_or_default()
+}
+
 fn response_edits(exchange: &Exchange, head: &Message) -> Vec<Edit> {
     match exchange.route().map(|route| &route.action) {
-        Some(Action::Forward(forward)) => {
+        Some(Does::Forward(forward)) => {
             let own = exchange.chosen().map(|destination| &destination.response_headers);
             edits(Some(&forward.response_headers), own, forward.destinations.len() > 1, head)
         }
-        Some(Action::Redirect(redirect)) => edits(Some(&redirect.response_headers), None, false, head),
-        Some(Action::Direct(direct)) => edits(Some(&direct.response_headers), None, false, head),
+        Some(Does::Redirect(redirect)) => edits(Some(&redirect.response_headers), None, false, head),
+        Some(Does::Direct(direct)) => edits(Some(&direct.response_headers), None, false, head),
         None => Vec::new(),
     }
 }

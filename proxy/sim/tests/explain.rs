@@ -28,7 +28,7 @@ apiVersion: networking.istio.io/v1
 kind: ServiceEntry
 metadata: {name: named}
 spec:
-  hosts: [named.test]
+  hosts: [named.test, stumbling.test]
   resolution: DNS
   ports: [{number: 80, name: http, protocol: HTTP}]
 ---
@@ -73,9 +73,32 @@ spec:
       route: [{destination: {host: a.test}}]
       timeout: 1s
       retries: {attempts: 1, retryOn: "retriable-4xx"}
+    - name: pages
+      match: [{uri: {prefix: /pages/}}]
+      corsPolicy: {allowOrigins: [{exact: "http://shop.test"}], allowMethods: [GET], maxAge: 60s}
+      rewrite: {uri: /}
+      route: [{destination: {host: a.test}}]
+      headers: {response: {set: {x-page: "1"}, remove: [x-internal]}}
     - name: split
       match: [{uri: {prefix: /split}}]
       route: [{destination: {host: a.test, subset: v1}, weight: 75}, {destination: {host: a.test, subset: v2}, weight: 25}]
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: stumbling, annotations: {leeboard.dev/fault-scope: attempt}}
+spec:
+  hosts: [stumbling.test]
+  http:
+    - name: abort
+      match: [{uri: {prefix: /abort}}]
+      fault: {abort: {httpStatus: 503, percentage: {value: 100}}}
+      retries: {attempts: 1, retryOn: "5xx"}
+      route: [{destination: {host: stumbling.test}}]
+    - name: delay
+      fault: {delay: {fixedDelay: 5s, percentage: {value: 100}}}
+      retries: {attempts: 1, perTryTimeout: 1s, retryOn: "5xx"}
+      timeout: 30s
+      route: [{destination: {host: stumbling.test}}]
 "#;
 
 fn live() -> Live {
@@ -133,6 +156,51 @@ fn reasons_are_those_a_person_would_give() {
 }
 
 #[test]
+fn pages_of_other_origins_are_told_whether_they_may_call() {
+    let live = live();
+    let origin = |origin| ("origin", origin);
+    let asks = ("access-control-request-method", "PUT");
+    #[rustfmt::skip]
+    let table: &[(&str, &[(&str, &str)], &[&str], &str)] = &[
+        ("GET", &[], &["the request names none, so the rule's corsPolicy has nothing to say"], "x-page=1"),
+        ("GET", &[origin("http://shop.test")], &["origin       http://shop.test may call\n",
+            "action       forward: the first 7 of the path's bytes become /", "sent         /x to a.test"],
+            "x-page=1 access-control-allow-origin=http://shop.test"),
+        ("GET", &[origin("http://evil.test")], &["http://evil.test may not call: it is none of allowOrigins\n"], "x-page=1"),
+        ("OPTIONS", &[origin("http://shop.test"), asks], &["may call; its preflight for PUT is answered here", "answer       200"],
+            "access-control-allow-origin=http://shop.test access-control-allow-methods=GET access-control-max-age=60"),
+        ("OPTIONS", &[origin("http://evil.test"), asks], &["may not call: it is none of allowOrigins; its preflight for PUT is sent on"],
+            "x-page=1"),
+    ];
+    for (method, headers, expected, answered) in table {
+        let told = ask(&live, request(method, "/pages/x", headers), 1);
+        for words in *expected {
+            assert!(told.to_string().contains(words), "{headers:?}: no `{words}` in\n{told}");
+        }
+        let headers: Vec<_> = told.response_headers.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        assert_eq!(headers.join(" "), *answered, "{told}");
+    }
+}
+
+#[test]
+fn faults_within_attempts_are_told_attempt_by_attempt() {
+    let live = live();
+    let told = ask(&live, Request::get("stumbling.test", "/abort"), 1).to_string();
+    let expected = [
+        "abort 503 for 100 %: drawn in each attempt",
+        "try 1 0ms – 0ms: injected abort\n",
+        "back-off 0 – 25ms, here",
+        "try 2 ",
+        "answer       503 FI,URX",
+    ];
+    expected.iter().for_each(|words| assert!(told.contains(words), "no `{words}` in\n{told}"));
+    let told = ask(&live, Request::get("stumbling.test", "/delay"), 1).to_string();
+    let expected =
+        ["try 1 0ms – 1s: injected delay; ends: timeout of the attempt", "try 2 1.0", "answer       504 DI,URX,UT"];
+    expected.iter().for_each(|words| assert!(told.contains(words), "no `{words}` in\n{told}"));
+}
+
+#[test]
 fn what_is_not_sent_has_no_pick_and_no_copy() {
     let live = live();
     for (path, sent) in [("/slow", true), ("/?q=1", false), ("/nowhere", false), ("/without", false), ("/none", false)]
@@ -149,7 +217,7 @@ fn what_is_not_sent_has_no_pick_and_no_copy() {
 fn names_that_nobody_resolves_have_stand_ins() {
     let told = ask(&live(), Request::get("named.test", "/"), 1);
     assert_eq!(told.to_json()["pick"], "198.18.0.1:80");
-    assert_eq!(stand_ins(live().snapshot()).1, ["198.18.0.1 stands for named.test, which is not resolved here"]);
+    assert_eq!(stand_ins(live().snapshot()).1[0], "198.18.0.1 stands for named.test, which is not resolved here");
 }
 
 #[test]

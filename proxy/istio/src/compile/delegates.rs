@@ -15,18 +15,32 @@ pub(crate) enum Rules<'r> {
     /// As they are written.
     Written(&'r VirtualService),
     /// With those of its delegates.
-    Merged(Rc<[(&'r Meta, HttpRoute)]>),
+    Merged(Rc<[Merged<'r>]>),
 }
 
-impl Rules<'_> {
+/// A rule, after delegation.
+pub(crate) struct Merged<'r> {
+    /// The object that it is written in.
+    meta: &'r Meta,
+    entry: HttpRoute,
+    /// The entry that led there, with its object, if it is of a delegate.
+    root: Option<(&'r Meta, &'r HttpRoute)>,
+}
+
+impl<'r> Rules<'r> {
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&Meta, &HttpRoute)> {
+        self.with_roots().map(|(meta, entry, _)| (meta, entry))
+    }
+
+    /// The same, each with the entry that led to it.
+    pub(crate) fn with_roots(&self) -> impl Iterator<Item = (&Meta, &HttpRoute, Option<(&'r Meta, &'r HttpRoute)>)> {
         let (written, merged) = match self {
             Rules::Written(document) => (Some(*document), &[][..]),
             Rules::Merged(rules) => (None, &rules[..]),
         };
         let written =
-            written.into_iter().flat_map(|document| document.http.iter().map(|entry| (&document.meta, entry)));
-        written.chain(merged.iter().map(|(meta, entry)| (*meta, entry)))
+            written.into_iter().flat_map(|document| document.http.iter().map(|entry| (&document.meta, entry, None)));
+        written.chain(merged.iter().map(|rule| (rule.meta, &rule.entry, rule.root)))
     }
 }
 
@@ -49,17 +63,18 @@ impl<'r, 's> Delegates<'r, 's> {
         if !root.http.iter().any(|entry| matches!(entry.action, HttpAction::Delegate(_))) {
             return Rules::Written(root);
         }
-        let mut rules: Vec<(&Meta, HttpRoute)> = Vec::new();
-        for entry in &root.http {
-            let HttpAction::Delegate(delegate) = &entry.action else {
-                rules.push((&root.meta, entry.clone()));
+        let mut rules = Vec::new();
+        for written in &root.http {
+            let mut entry = written.clone();
+            let HttpAction::Delegate(delegate) = &written.action else {
+                rules.push(Merged { meta: &root.meta, entry, root: None });
                 continue;
             };
             let Some(document) = self.find(root, delegate) else { continue };
-            let mut entry = entry.clone();
             self.complete_mirrors(&mut entry, root.meta.namespace());
             let merged = document.http.iter().filter_map(|own| merge(&entry, delegate, own));
-            rules.extend(merged.map(|merged| (&document.meta, merged)));
+            let led = Some((&root.meta, written));
+            rules.extend(merged.map(|entry| Merged { meta: &document.meta, entry, root: led }));
         }
         Rules::Merged(rules.into())
     }

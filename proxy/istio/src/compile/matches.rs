@@ -6,7 +6,7 @@ use std::sync::Arc;
 use leeboard_policy::pattern::{HeaderMatch, PathMatch, Pattern, QueryMatch};
 use leeboard_policy::route::Match;
 
-use super::{Site, selects};
+use super::Site;
 use crate::resources::virtual_service::{HttpMatch, StringMatch};
 
 /// Which gateways a proxy is.
@@ -40,17 +40,44 @@ pub(crate) fn full_gateway(gateway: &str, namespace: &str) -> String {
     }
 }
 
-/// Whether a match can hold for the workload on a port. Istio: when `gateways` is written it alone decides, and labels and
-/// namespace are not looked at.
+/// Why a match cannot hold for a proxy, whatever the request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Unfit<'m> {
+    /// The port that callers address is another.
+    Port(u16),
+    /// It is for other gateways.
+    Gateways(&'m [Arc<str>]),
+    /// The workload lacks a label, or has another value.
+    Label(&'m Arc<str>, &'m Arc<str>),
+    /// The workload is of another namespace.
+    Namespace(&'m Arc<str>),
+}
+
+/// Whether a match can hold for the workload on a port.
 pub(crate) fn is_for(rule: &HttpMatch, port: u16, place: Place<'_>, namespace: &str, site: &Site) -> bool {
-    if rule.port.is_some_and(|wanted| wanted != port) {
-        return false;
+    unfit(rule, port, place, namespace, site).is_none()
+}
+
+/// The first reason why a match cannot hold for the workload on a port. Istio: when `gateways` is written it alone decides,
+/// and labels and namespace are not looked at.
+pub(crate) fn unfit<'m>(
+    rule: &'m HttpMatch,
+    port: u16,
+    place: Place<'_>,
+    namespace: &str,
+    site: &Site,
+) -> Option<Unfit<'m>> {
+    if let Some(wanted) = rule.port.filter(|wanted| *wanted != port) {
+        return Some(Unfit::Port(wanted));
     }
     if !rule.gateways.is_empty() {
-        return rule.gateways.iter().any(|gateway| place.is(gateway, namespace));
+        let fits = rule.gateways.iter().any(|gateway| place.is(gateway, namespace));
+        return (!fits).then_some(Unfit::Gateways(&rule.gateways));
     }
-    selects(&rule.source_labels, &site.workload.labels)
-        && rule.source_namespace.as_ref().is_none_or(|namespace| *namespace == site.workload.namespace)
+    let workload = &site.workload;
+    let missing = rule.source_labels.iter().find(|(key, value)| workload.labels.get(*key) != Some(value));
+    let other = rule.source_namespace.as_ref().filter(|namespace| **namespace != workload.namespace);
+    missing.map(|(key, value)| Unfit::Label(key, value)).or_else(|| other.map(Unfit::Namespace))
 }
 
 /// Translates a match.

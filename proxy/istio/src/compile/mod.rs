@@ -33,6 +33,7 @@ mod transport;
 pub(crate) mod view;
 pub(crate) mod visibility;
 mod workloads;
+mod written;
 
 #[cfg(test)]
 mod tests;
@@ -45,6 +46,7 @@ use leeboard_policy::snapshot::{Draft, Snapshot};
 
 pub use gateways::{Chain, Edge, EdgeListener, Served, Stream, gateways};
 pub use provenance::{Provenance, provenance};
+pub use written::{Lacking, Unused, WrittenRule, places, rules_as_written, unused};
 
 use crate::diagnostic::Diagnostic;
 use crate::resources::sidecar::OutboundTrafficPolicy;

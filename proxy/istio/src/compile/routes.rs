@@ -143,12 +143,17 @@ fn route(
 ) -> Option<Route> {
     let mut report = Report { meta, spot: &entry.spot, complaints };
     let action = actions::translate(entry, &when.path, scope, &mut report)?;
-    let name = match match_name.filter(|name| !name.is_empty()) {
-        Some(own) => format!("{}.{own}", entry.name).into(),
-        None => entry.name.clone(),
-    };
+    let name = name(entry, match_name);
     let cors = entry.cors.as_deref().map(|cors| Box::new(cors::translate(cors)));
     Some(Route { name, origin: meta.origin(&entry.spot), when, cors, action })
+}
+
+/// Istio: the entry's name, with `.` and the match's when that has one.
+pub(crate) fn name(entry: &HttpRoute, match_name: Option<&Arc<str>>) -> Arc<str> {
+    match match_name.filter(|name| !name.is_empty()) {
+        Some(own) => format!("{}.{own}", entry.name).into(),
+        None => entry.name.clone(),
+    }
 }
 
 /// The route of a service that no VirtualService claims. Istio: it is named `default`, has no timeout, and the default

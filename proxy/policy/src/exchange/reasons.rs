@@ -3,6 +3,7 @@
 use super::Exchange;
 use crate::balance::known;
 use crate::cluster::HashKey;
+use crate::cors::{self, Cors};
 use crate::dice::{Purpose, Share};
 use crate::narrate::{Choice, Narrator, Reason, Trouble};
 use crate::request::{Caller, Head};
@@ -20,6 +21,18 @@ impl Exchange {
         narrator.hear(Reason::Timeout { allowed: self.timeout, route: forward.timeout, asked });
         if let Some(key) = self.hash_key() {
             narrator.hear(Reason::Hash { key, hash: self.hash, gives_cookie: self.cookie.is_some() });
+        }
+    }
+
+    /// Tells what the rules for pages of other origins make of the request, if there are any.
+    pub(super) fn tell_origin(&self, rules: Option<&Cors>, head: &impl Head, narrator: &mut impl Narrator) {
+        if rules.is_some() {
+            let origin = head.header("origin").filter(|origin| !origin.is_empty());
+            let preflight = cors::preflight(head).filter(|_| origin.is_some());
+            // Leave is given in headers, and an answer without leave has none.
+            let allowed = self.cors.as_ref().is_some_and(|grant| !grant.headers.is_empty());
+            let (origin, preflight) = (origin.as_deref(), preflight.as_deref());
+            narrator.hear(Reason::Origin { origin, preflight, allowed, answered: self.is_preflight() });
         }
     }
 

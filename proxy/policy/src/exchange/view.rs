@@ -4,7 +4,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use super::Exchange;
+use super::{Exchange, Phase};
 use crate::cluster::{Cluster, HashKey};
 use crate::dice::{Dice, Purpose};
 use crate::endpoints::Endpoint;
@@ -81,6 +81,16 @@ impl Exchange {
     /// How its retries went so far.
     pub fn retries(&self) -> Retries {
         self.retries
+    }
+
+    /// Whether it waits before another attempt.
+    pub fn is_backing_off(&self) -> bool {
+        matches!(self.phase, Phase::BackingOff(_))
+    }
+
+    /// Whether an attempt waits, for a fault, before it goes to an endpoint.
+    pub fn is_stalling(&self) -> bool {
+        matches!(self.phase, Phase::Stalling { .. })
     }
 
     /// The faults that were injected so far.

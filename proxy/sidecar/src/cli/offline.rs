@@ -2,21 +2,24 @@
 
 use std::path::PathBuf;
 
-use leeboard_istio::compile::{Site, compile, provenance};
+use leeboard_istio::compile::{Site, compile};
 use leeboard_istio::diagnostic::Severity;
 use leeboard_istio::resources::Resources;
+use leeboard_istio::source::Source;
 use leeboard_istio::{Loaded, load_in, render};
 use leeboard_policy::live::Live;
 use leeboard_policy::time::Time;
-use leeboard_sim::explain::{Explanation, Question, Setting, explain, stand_ins};
+use leeboard_sim::explain::{Explanation, Question, explain, stand_ins};
 
 use crate::discovery::files::Files;
+use crate::texts::Texts;
 
 /// When everything is explained: at the beginning, when nothing has happened yet.
 const NOW: Time = Time(0);
 
 /// A configuration that nothing runs on.
 pub(crate) struct Offline {
+    sources: Vec<Source>,
     resources: Resources,
     site: Site,
     /// Its clusters, all at rest.
@@ -41,21 +44,14 @@ impl Offline {
         let (snapshot, _) = compile(&resources, &site);
         let (resolved, notes) = stand_ins(&snapshot);
         let live = Live::adopt(None, snapshot.into(), &resolved, NOW);
-        Ok(Self { resources, site, live, notes })
+        Ok(Self { sources: reading.sources, resources, site, live, notes })
     }
 
-    /// Explains a request, with the place of every setting.
+    /// Explains a request, with the place of every condition and setting.
     pub(crate) fn explain(&self, question: &Question) -> Explanation {
         let mut told = explain(&self.live, question, NOW);
-        let snapshot = self.live.snapshot();
-        let id = told.cluster.as_ref().and_then(|cluster| snapshot.cluster_named(&cluster.name));
-        let blocks = id.map(|id| provenance(&self.resources, &self.site, snapshot.cluster(id))).unwrap_or_default();
-        let setting = |p: leeboard_istio::compile::Provenance| Setting {
-            block: p.block.to_owned(),
-            part: p.part,
-            origin: p.origin,
-        };
-        told.settings = blocks.into_iter().map(setting).collect();
+        let texts = Texts { resources: &self.resources, site: &self.site, sources: &self.sources };
+        texts.complete(&mut told, self.live.snapshot());
         told.notes.clone_from(&self.notes);
         told
     }

@@ -105,3 +105,24 @@ async fn attempts_can_meet_them_and_be_retried() {
         assert_eq!((answer.status(), endpoint.hits()), (200, n));
     }
 }
+
+#[tokio::test]
+async fn timeouts_of_attempts_answer_delays_within_them() {
+    let endpoint = Endpoint::named("app").await;
+    let rules = r#"[{name: slow, fault: {delay: {fixedDelay: 60s, percentage: {value: 100}}}, timeout: 50s,
+       retries: {attempts: 2, perTryTimeout: 20ms, retryOn: 5xx, backoff: 1ms}, route: [{destination: {host: shop.test}}]}]"#;
+    let rules = routes("shop.test", rules).replacen(
+        "metadata: {",
+        "metadata: {annotations: {leeboard.dev/fault-scope: attempt}, ",
+        1,
+    );
+    let leeboard = Leeboard::start(&(service("shop.test", "HTTP", &[(endpoint.address, "v1")]) + &rules)).await;
+    for request in [get("/get", ""), crate::message::post("/post", "", "a body that is never read")] {
+        assert_eq!((leeboard.ask(request).await.status(), endpoint.hits()), (504, 0));
+    }
+    for path in ["/get", "/post"] {
+        let record = leeboard.record(path).await;
+        assert_eq!(record["response_flags"], "DI,URX,UT", "{record}");
+        assert!(record["duration"].as_u64().is_some_and(|took| took < 10_000), "{record}");
+    }
+}

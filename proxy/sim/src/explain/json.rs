@@ -4,7 +4,7 @@ use leeboard_policy::origin::Origin;
 use leeboard_policy::time::Span;
 use serde_json::{Value as Json, json};
 
-use super::{Answered, ChosenBy, ClusterTold, Edit, Explanation, Found, Sent, Stretch};
+use super::{Answered, ChosenBy, ClusterTold, Edit, Explanation, Found, Sent, Stretch, Tried};
 
 impl Explanation {
     /// The whole of it.
@@ -23,11 +23,14 @@ impl Explanation {
             },
             "host": self.host.as_ref().map(|host| found(host, "domain")),
             "unknown_host_passes": self.came.passes,
-            "rules_tried": self.tried.iter().map(|tried| json!({
-                "place": tried.place, "name": tried.name, "origin": origin(&tried.origin), "matches": tried.part.is_none(),
-                "failed": tried.part.as_ref().map(|part| json!({"part": part, "wanted": tried.wanted, "is": tried.is})),
-            })).collect::<Vec<_>>(),
+            "not_used": self.unused.iter().map(|(of, why)| json!({"origin": origin(of), "why": why})).collect::<Vec<_>>(),
+            "rules_tried": self.tried.iter().map(tried).collect::<Vec<_>>(),
+            "rules_never_for_caller": self.absent.iter().map(tried).collect::<Vec<_>>(),
             "rule": self.rule.as_ref().map(|rule| json!({"name": rule.name, "origin": origin(&rule.origin)})),
+            "action": self.action.as_ref().map(|action| json!({"what": action.what, "how": action.how})),
+            "cors": self.origin.as_ref().map(|told| json!({
+                "origin": told.origin, "preflight": told.preflight, "allowed": told.allowed, "answered": told.answered,
+            })),
             "faults": self.faults.iter().map(|fault| json!({
                 "what": fault.what, "value": fault.value, "percent": fault.percent, "drawn": fault.drawn,
                 "happens": fault.comes, "scope": if fault.of_attempt { "attempt" } else { "request" },
@@ -45,6 +48,7 @@ impl Explanation {
             })).collect::<Vec<_>>(),
             "sent": self.sent.as_ref().map(sent),
             "response_edits": edits(&self.response_edits),
+            "response_headers": headers(&self.response_headers),
             "timeline": self.timeline.iter().map(stretch).collect::<Vec<_>>(),
             "answer": self.answer.as_ref().map(answered),
             "at_worst": self.at_worst.as_ref().map(answered),
@@ -81,6 +85,17 @@ fn origin(origin: &Origin) -> Option<Json> {
     (!origin.file.is_empty()).then(
         || json!({"resource": &*origin.resource, "file": &*origin.file, "line": origin.line, "column": origin.column}),
     )
+}
+
+fn tried(tried: &Tried) -> Json {
+    let failed = tried.part.as_ref().map(|part| {
+        let at = tried.at.as_ref().and_then(origin);
+        json!({"part": part, "wanted": tried.wanted, "is": tried.is, "origin": at})
+    });
+    json!({
+        "place": tried.place, "name": tried.name, "origin": origin(&tried.origin), "matches": tried.part.is_none(),
+        "delegated_from": tried.root.as_ref().and_then(origin), "failed": failed,
+    })
 }
 
 fn found(found: &Found, by: &str) -> Json {

@@ -45,12 +45,29 @@ pub struct Tried {
     pub name: String,
     /// Where it is written.
     pub origin: Origin,
+    /// Where an entry is written that leads to it by `delegate`, where whoever asks knows it.
+    pub root: Option<Origin>,
     /// The first part of it that does not hold, as Istio writes it; `None` takes the rule.
     pub part: Option<String>,
     /// What that part must be.
     pub wanted: String,
     /// What it is; `None` when the request has none.
     pub is: Option<String>,
+    /// Where that part is written, where whoever asks knows it.
+    pub at: Option<Origin>,
+}
+
+/// A page's call, and what the rule makes of it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct OriginTold {
+    /// Whose page it is; `None` when the request names none.
+    pub origin: Option<String>,
+    /// The method that a preflight request asks leave for.
+    pub preflight: Option<String>,
+    /// Whether the page may call.
+    pub allowed: bool,
+    /// Whether the proxy answers it.
+    pub answered: bool,
 }
 
 /// Trouble made on purpose, and what was drawn for it.
@@ -160,7 +177,7 @@ impl Narrator for Told<'_> {
                 let (part, wanted, is) =
                     missed.map_or_else(Default::default, |(part, wanted, is)| (Some(part), wanted, is));
                 let (name, origin) = (route.name.to_string(), route.origin.clone());
-                said.tried.push(Tried { place: place + 1, name, origin, part, wanted, is });
+                said.tried.push(Tried { place: place + 1, name, origin, root: None, part, wanted, is, at: None });
             }
             Reason::Fault { fault, share, drawn, scope } => {
                 let (what, value) = words::trouble(fault);
@@ -168,6 +185,10 @@ impl Narrator for Told<'_> {
                 let (percent, drawn) = (words::percent(share), drawn.map(words::percent));
                 let of_attempt = scope == FaultScope::Attempt;
                 said.faults.push(Drawn { what, value, percent, drawn, comes, of_attempt });
+            }
+            Reason::Origin { origin, preflight, allowed, answered } => {
+                let (origin, preflight) = (origin.map(str::to_owned), preflight.map(str::to_owned));
+                said.origin = Some(OriginTold { origin, preflight, allowed, answered });
             }
             Reason::Destination { place, among, by } => self.destination(place, among, by),
             Reason::Timeout { allowed, .. } => said.timeout = allowed,

@@ -5,7 +5,7 @@ use std::fmt;
 use leeboard_policy::origin::Origin;
 use leeboard_policy::time::Span;
 
-use super::{Answered, ChosenBy, ClusterTold, Edit, Explanation, Stretch, Tried};
+use super::{Answered, ChosenBy, ClusterTold, Edit, Explanation, OriginTold, Stretch, Tried};
 
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -57,8 +57,20 @@ impl Explanation {
             }
             (None, None) => {}
         }
-        for (index, tried) in self.tried.iter().enumerate() {
-            row(f, if index == 0 { "rules" } else { "" }, &told_rule(tried))?;
+        for (index, (origin, why)) in self.unused.iter().enumerate() {
+            row(f, if index == 0 { "not used" } else { "" }, &format!("{}{}: {why}", origin.resource, at(origin)))?;
+        }
+        let owner = self.host.as_ref().map_or("", |host| &*host.origin.resource);
+        let mut absent = self.absent.iter().peekable();
+        let mut first = "rules";
+        for tried in &self.tried {
+            while let Some(absent) = absent.next_if(|absent| absent.place <= tried.place) {
+                row(f, take(&mut first), &told_absent(absent, owner))?;
+            }
+            row(f, take(&mut first), &told_rule(tried, owner))?;
+        }
+        for absent in absent.filter(|_| self.rule.is_none()) {
+            row(f, take(&mut first), &told_absent(absent, owner))?;
         }
         match (&self.rule, self.tried.is_empty()) {
             (None, false) => row(f, "", "no rule matches"),
@@ -68,6 +80,9 @@ impl Explanation {
     }
 
     fn choices(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(action) = self.action.as_ref().filter(|action| !action.how.is_empty()) {
+            row(f, "action", &format!("{}: {}", action.what, action.how))?;
+        }
         for fault in &self.faults {
             let outcome = match fault.drawn {
                 None => "drawn in each attempt".to_owned(),
@@ -76,6 +91,9 @@ impl Explanation {
                 }
             };
             row(f, "fault", &format!("{} {} for {} %: {outcome}", fault.what, fault.value, fault.percent))?;
+        }
+        if let Some(origin) = &self.origin {
+            row(f, "origin", &told_origin(origin))?;
         }
         let Some(chosen) = &self.chosen else { return Ok(()) };
         let how = match &chosen.by {
@@ -184,13 +202,54 @@ fn at(origin: &Origin) -> String {
     format!(" ({}:{}:{})", origin.file, origin.line, origin.column)
 }
 
-fn told_rule(tried: &Tried) -> String {
-    let (place, name, at) = (tried.place, &tried.name, at(&tried.origin));
-    let name = if name.is_empty() { "(unnamed)" } else { name };
-    match (&tried.part, &tried.is) {
-        (None, _) => format!("> {place} {name}{at}: matches"),
-        (Some(part), Some(is)) => format!("  {place} {name}{at}: {part} must be {}, is {is}", tried.wanted),
-        (Some(part), None) => format!("  {place} {name}{at}: {part} must be {}, is absent", tried.wanted),
+/// The name of the first row of several, and nothing after.
+fn take<'n>(name: &mut &'n str) -> &'n str {
+    std::mem::take(name)
+}
+
+/// A rule's place, name and origin; and the object that it is of, when that is a delegate of the host's `owner`.
+fn told_name(tried: &Tried, owner: &str) -> String {
+    let name = if tried.name.is_empty() { "(unnamed)" } else { &tried.name };
+    let delegate = match &tried.root {
+        Some(root) => format!(", of {} by the delegate{}", tried.origin.resource, at(root)),
+        None if *owner != *tried.origin.resource && tried.origin.resource.starts_with("VirtualService ") => {
+            format!(", of the delegate {}", tried.origin.resource)
+        }
+        None => String::new(),
+    };
+    format!("{name}{}{delegate}", at(&tried.origin))
+}
+
+fn told_rule(tried: &Tried, owner: &str) -> String {
+    let (place, name) = (tried.place, told_name(tried, owner));
+    if tried.part.is_none() {
+        format!("> {place} {name}: matches")
+    } else {
+        format!("  {place} {name}: {}", told_part(tried))
+    }
+}
+
+fn told_absent(tried: &Tried, owner: &str) -> String {
+    format!("  - {}: never for this caller, {}", told_name(tried, owner), told_part(tried))
+}
+
+/// What does not hold, and where it is written.
+fn told_part(tried: &Tried) -> String {
+    let part = tried.part.as_deref().unwrap_or_default();
+    let at = tried.at.as_ref().map_or_else(String::new, at);
+    let is = tried.is.as_ref().map_or_else(|| "is absent".to_owned(), |is| format!("is {is}"));
+    format!("{part}{at} must be {}, {is}", tried.wanted)
+}
+
+fn told_origin(told: &OriginTold) -> String {
+    let Some(origin) = &told.origin else {
+        return "the request names none, so the rule's corsPolicy has nothing to say".into();
+    };
+    let may = if told.allowed { "may call" } else { "may not call: it is none of allowOrigins" };
+    match (&told.preflight, told.answered) {
+        (Some(method), true) => format!("{origin} {may}; its preflight for {method} is answered here"),
+        (Some(method), false) => format!("{origin} {may}; its preflight for {method} is sent on"),
+        (None, _) => format!("{origin} {may}"),
     }
 }
 
@@ -205,6 +264,10 @@ fn told_edit(edit: &Edit) -> String {
 fn told_stretch(stretch: &Stretch) -> String {
     let until = stretch.until.map_or_else(|| "no limit".to_owned(), short);
     match (stretch.attempt, stretch.at_most) {
+        (Some(attempt), _) if stretch.what != "try" => {
+            let ends = if stretch.ends.is_empty() { String::new() } else { format!("; ends: {}", stretch.ends) };
+            format!("try {attempt} {} – {until}: {}{ends}", short(stretch.from), stretch.what)
+        }
         (Some(attempt), _) => {
             let endpoint = stretch.endpoint.as_ref().map_or_else(String::new, |endpoint| format!(" at {endpoint}"));
             let ends = if stretch.ends.is_empty() { String::new() } else { format!("; ends: {}", stretch.ends) };

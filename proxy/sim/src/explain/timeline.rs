@@ -12,14 +12,14 @@ use leeboard_policy::verdict::Failure;
 use super::Answered;
 
 /// The most stretches that are told.
-const MOST: usize = 64;
+pub(super) const MOST: usize = 64;
 
 /// What is done for a while.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Stretch {
-    /// `try`, `back-off` or `injected delay`.
+    /// `try`, `back-off`, `injected delay`, or `injected abort` for an attempt that reaches no endpoint.
     pub what: &'static str,
-    /// Which attempt, from 1, for a `try`.
+    /// Which attempt, from 1, for a `try`, and for a fault within an attempt.
     pub attempt: Option<u32>,
     /// The endpoint of a `try`; `None` when the cluster has none of its own.
     pub endpoint: Option<String>,
@@ -46,7 +46,7 @@ pub(super) struct Played {
 impl Played {
     /// Whether anything was sent to an endpoint.
     pub(super) fn tried(&self) -> bool {
-        self.timeline.iter().any(|stretch| stretch.attempt.is_some())
+        self.timeline.iter().any(|stretch| stretch.what == "try")
     }
 }
 
@@ -55,7 +55,13 @@ pub(super) fn run(exchange: &mut Exchange, first: Step, now: Time) -> Played {
     let mut clock = Clock { began: now, now };
     let mut played = Played::default();
     let mut next = Some(first);
+    let mut before = (0, 0);
     while let Some(step) = next.take().filter(|_| played.timeline.len() < MOST) {
+        let (attempts, aborts) = (exchange.attempts(), exchange.faults().aborts);
+        if attempts > before.0 && aborts > before.1 {
+            played.timeline.push(aborted(attempts, &clock));
+        }
+        before = (attempts, aborts);
         next = match step {
             Step::Wait(until) => {
                 played.timeline.push(waits(exchange, &clock, until));
@@ -89,15 +95,27 @@ impl Clock {
     }
 }
 
+/// An attempt that met an injected abort, which takes no time.
+fn aborted(attempt: u32, clock: &Clock) -> Stretch {
+    Stretch {
+        what: "injected abort",
+        attempt: Some(attempt),
+        endpoint: None,
+        from: clock.since(clock.now),
+        until: Some(clock.since(clock.now)),
+        at_most: None,
+        ends: String::new(),
+    }
+}
+
 fn waits(exchange: &Exchange, clock: &Clock, until: Time) -> Stretch {
     let what = exchange.next_tick().map_or("", |(_, what)| what);
-    let cut = what == "timeout of the route";
+    let cut = what.starts_with("timeout");
+    let back_off = exchange.is_backing_off().then(|| exchange.retry_policy()).flatten();
     let made = exchange.retries().made;
-    let is_back_off = what == "back-off" || (cut && made > 0);
-    let back_off = is_back_off.then(|| exchange.retry_policy()).flatten();
     Stretch {
         what: if back_off.is_some() { "back-off" } else { "injected delay" },
-        attempt: None,
+        attempt: exchange.is_stalling().then(|| exchange.attempts() + 1),
         endpoint: None,
         from: clock.since(clock.now),
         until: Some(clock.since(until)),

@@ -8,10 +8,10 @@ use leeboard_policy::narrate::Trouble;
 use leeboard_policy::pattern::{HeaderMatch, PathMatch};
 use leeboard_policy::request::Head;
 use leeboard_policy::retry::{RetryPolicy, TOKENS};
-use leeboard_policy::route::{Abort, Target};
+use leeboard_policy::route::{Abort, Action as Does, Redirect, RedirectPath, Rewrite, Substitution, Target};
 use leeboard_policy::snapshot::Snapshot;
 
-use super::Retrying;
+use super::{Action, Retrying};
 
 /// What a rule asks that a request does not have: which part, what it must be, what it is.
 pub(super) fn mismatch(mismatch: Mismatch<'_>, head: &impl Head) -> (String, String, Option<String>) {
@@ -41,6 +41,49 @@ fn path(wanted: &PathMatch) -> String {
         PathMatch::PrefixIgnoreCase(text) => format!("prefix {text}, case aside"),
         PathMatch::Regex(regex) => format!("regex {}", regex.as_str()),
     }
+}
+
+/// What a rule does.
+pub(super) fn action(action: &Does) -> Action {
+    let (what, how) = match action {
+        Does::Forward(forward) => ("forward", forward.rewrite.as_deref().map_or_else(String::new, rewrite)),
+        Does::Redirect(redirect) => ("redirect", redirected(redirect)),
+        Does::Direct(direct) => ("direct response", format!("{} with {} bytes", direct.status, direct.body.len())),
+    };
+    Action { what, how }
+}
+
+fn rewrite(rewrite: &Rewrite) -> String {
+    match rewrite {
+        Rewrite::Prefix { cut, with } => prefix(*cut, with),
+        Rewrite::Whole(with) => format!("the whole path becomes {with}"),
+        Rewrite::Regex { find, with } => format!("in the path each match of {} becomes {}", find.as_str(), parts(with)),
+    }
+}
+
+fn prefix(cut: usize, with: &str) -> String {
+    format!("the first {cut} of the path's bytes become {with}")
+}
+
+/// A substitution as it is written.
+fn parts(with: &[Substitution]) -> String {
+    let part = |part: &Substitution| match part {
+        Substitution::Literal(text) => text.to_string(),
+        Substitution::Group(number) => format!("\\{number}"),
+    };
+    with.iter().map(part).collect()
+}
+
+fn redirected(redirect: &Redirect) -> String {
+    let path = redirect.path.as_ref().map(|path| match path {
+        RedirectPath::Whole(new) => format!("the path becomes {new}"),
+        RedirectPath::Prefix { cut, with } => prefix(*cut, with),
+    });
+    let host = redirect.authority.as_ref().map(|authority| format!("the host becomes {authority}"));
+    let scheme = redirect.scheme.as_ref().map(|scheme| format!("the scheme becomes {scheme}"));
+    let port = redirect.port.map(|port| format!("the port becomes {port}"));
+    let changes = [Some(redirect.status.to_string()), path, host, scheme, port];
+    changes.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 /// A share in per cent.

@@ -12,6 +12,7 @@ mod policies;
 mod references;
 mod sidecars;
 mod transports;
+mod written;
 
 mod resolution;
 mod rules;

@@ -1,0 +1,67 @@
+//! What an explanation takes from the text of the configuration, beyond what serving keeps of it: where each condition is
+//! written, which rules are for other callers, and which block of which DestinationRule each setting is from.
+
+use leeboard_istio::compile::{Provenance, Site, WrittenRule, places, provenance, rules_as_written, unused};
+use leeboard_istio::resources::Resources;
+use leeboard_istio::source::Source;
+use leeboard_policy::snapshot::Snapshot;
+use leeboard_sim::explain::{Explanation, Setting, Tried};
+
+/// A configuration as it is written, and where a proxy stands that `snapshot`s were compiled for.
+pub(crate) struct Texts<'t> {
+    /// The objects in force.
+    pub(crate) resources: &'t Resources,
+    /// Where the proxy stands.
+    pub(crate) site: &'t Site,
+    /// What the objects were read from.
+    pub(crate) sources: &'t [Source],
+}
+
+impl Texts<'_> {
+    /// Adds what they tell to an explanation by a snapshot that was compiled from them.
+    pub(crate) fn complete(&self, told: &mut Explanation, snapshot: &Snapshot) {
+        let id = told.cluster.as_ref().and_then(|cluster| snapshot.cluster_named(&cluster.name));
+        let blocks = id.map(|id| provenance(self.resources, self.site, snapshot.cluster(id))).unwrap_or_default();
+        let setting = |p: Provenance| Setting { block: p.block.to_owned(), part: p.part, origin: p.origin };
+        told.settings = blocks.into_iter().map(setting).collect();
+        let host = told.host.as_ref().and_then(|_| snapshot.host(told.came.port, &told.came.host));
+        let Some(host) = host else { return };
+        told.unused = unused(self.resources, self.site, host).into_iter().map(|u| (u.origin, u.why)).collect();
+        let rules = rules_as_written(self.resources, self.site, host);
+        let last = told.rule.as_ref().and_then(|_| told.tried.last()).map_or(usize::MAX, |tried| tried.place);
+        let lacking = rules.iter().filter(|rule| rule.place < last).filter_map(absent);
+        told.absent = lacking.collect();
+        for tried in &mut told.tried {
+            let rule = rules.iter().find(|rule| rule.lacking.is_none() && rule.place + 1 == tried.place);
+            tried.root = rule.and_then(|rule| rule.root.clone());
+        }
+        self.place(told, &rules);
+    }
+
+    /// Finds where what does not hold is written.
+    fn place(&self, told: &mut Explanation, rules: &[WrittenRule]) {
+        let (here, others): (Vec<_>, Vec<_>) = rules.iter().partition(|rule| rule.lacking.is_none());
+        let tried = told.tried.iter_mut().filter_map(|tried| Some((*here.get(tried.place - 1)?, tried)));
+        let absent = others.into_iter().zip(&mut told.absent);
+        let (rules, tried): (Vec<_>, Vec<_>) = tried.chain(absent).filter(|(_, tried)| tried.part.is_some()).unzip();
+        let parts: Vec<_> =
+            rules.into_iter().zip(tried.iter().map(|tried| tried.part.as_deref().unwrap_or_default())).collect();
+        let found = places(&parts, self.sources);
+        tried.into_iter().zip(found).for_each(|(tried, at)| tried.at = at);
+    }
+}
+
+/// A rule that the proxy does not have, as one that was tried.
+fn absent(rule: &WrittenRule) -> Option<Tried> {
+    let lacking = rule.lacking.clone()?;
+    Some(Tried {
+        place: rule.place + 1,
+        name: rule.name.to_string(),
+        origin: rule.origin.clone(),
+        root: rule.root.clone(),
+        part: Some(lacking.part),
+        wanted: lacking.wanted,
+        is: lacking.is,
+        at: None,
+    })
+}
