@@ -1,6 +1,9 @@
 //! What text becomes, and where its mistakes are found.
 
+mod alike;
+
 use super::{parse as parse_each, *};
+use crate::codes;
 
 fn parse(text: &str) -> Vec<Document> {
     let mut documents = Vec::new();
