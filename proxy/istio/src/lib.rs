@@ -31,6 +31,7 @@ mod fields;
 mod homes;
 mod load;
 mod names;
+mod places;
 mod read;
 mod render;
 pub mod resources;

@@ -67,6 +67,10 @@ pub struct Expect {
     pub headers: Labels,
     /// Headers that are not sent on.
     pub no_headers: Vec<Arc<str>>,
+    /// Headers of the answer, as the rule makes them.
+    pub response_headers: Labels,
+    /// Headers that the answer has not, even if an endpoint gives them.
+    pub no_response_headers: Vec<Arc<str>>,
     /// How long all of it may take; `Some(None)` is for ever.
     pub timeout: Option<Option<Span>>,
     /// Retries after the first attempt.
@@ -126,6 +130,8 @@ static EXPECT: Block = block(
         row("authority", "Host as sent on."),
         row("headers", "Headers as sent on, by name."),
         row("noHeaders", "Headers that are not sent on."),
+        row("responseHeaders", "Headers of the answer as the rule makes them, by name."),
+        row("noResponseHeaders", "Headers that the answer has not, even if an endpoint gives them."),
         row("timeout", "How long all of it may take; 0s is for ever."),
         row("retries", "Retries after the first attempt."),
         row("perTryTimeout", "How long an attempt may take."),
@@ -214,6 +220,8 @@ fn expect(fields: &Fields<'_>) -> Expect {
         authority: fields.get("authority").text(),
         headers: fields.get("headers").labels(),
         no_headers: plain("noHeaders"),
+        response_headers: fields.get("responseHeaders").labels(),
+        no_response_headers: plain("noResponseHeaders"),
         timeout: fields.get("timeout").duration_or_zero().map(|span| Some(span).filter(|span| span.0 > 0)),
         retries: fields.get("retries").count(),
         per_try_timeout: fields.get("perTryTimeout").duration(),

@@ -1,9 +1,10 @@
 //! What an explanation takes from the text of the configuration, beyond what serving keeps of it: where each condition is
 //! written, which rules are for other callers, and which block of which DestinationRule each setting is from.
 
-use leeboard_istio::compile::{Provenance, Site, WrittenRule, places, provenance, rules_as_written, unused};
+use leeboard_istio::compile::{Provenance, Settings, Site, WrittenRule, places, provenance, rules_as_written, unused};
 use leeboard_istio::resources::Resources;
 use leeboard_istio::source::Source;
+use leeboard_policy::cluster::Discovery;
 use leeboard_policy::snapshot::Snapshot;
 use leeboard_sim::explain::{Explanation, Setting, Tried};
 
@@ -20,10 +21,7 @@ pub(crate) struct Texts<'t> {
 impl Texts<'_> {
     /// Adds what they tell to an explanation by a snapshot that was compiled from them.
     pub(crate) fn complete(&self, told: &mut Explanation, snapshot: &Snapshot) {
-        let id = told.cluster.as_ref().and_then(|cluster| snapshot.cluster_named(&cluster.name));
-        let blocks = id.map(|id| provenance(self.resources, self.site, snapshot.cluster(id))).unwrap_or_default();
-        let setting = |p: Provenance| Setting { block: p.block.to_owned(), part: p.part, origin: p.origin };
-        told.settings = blocks.into_iter().map(setting).collect();
+        self.settings(told, snapshot);
         let host = told.host.as_ref().and_then(|_| snapshot.host(told.came.port, &told.came.host));
         let Some(host) = host else { return };
         told.unused = unused(self.resources, self.site, host).into_iter().map(|u| (u.origin, u.why)).collect();
@@ -36,6 +34,27 @@ impl Texts<'_> {
             tried.root = rule.and_then(|rule| rule.root.clone());
         }
         self.place(told, &rules);
+    }
+
+    /// Where the cluster's settings are from, and why it has no endpoint.
+    fn settings(&self, told: &mut Explanation, snapshot: &Snapshot) {
+        let Some(cluster) = &mut told.cluster else { return };
+        let Some(id) = snapshot.cluster_named(&cluster.name) else { return };
+        let Settings { blocks, labels } = provenance(self.resources, self.sources, self.site, snapshot.cluster(id));
+        let setting = |p: Provenance| Setting { block: p.block.to_owned(), part: p.part, origin: p.origin };
+        told.settings = blocks.into_iter().map(setting).collect();
+        if cluster.endpoints.is_empty() && !cluster.subset.is_empty() {
+            let whole = cluster.name.replacen(&format!("|{}|", cluster.subset), "||", 1);
+            let all = snapshot.cluster_named(&whole).map(|id| snapshot.cluster(id));
+            let number = all.and_then(|all| match &all.discovery {
+                Discovery::Static(all) => Some(all.len()),
+                _ => None,
+            });
+            let labels: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+            cluster.why_empty = number.filter(|_| !labels.is_empty()).map(|number| {
+                format!("{number} of the service's endpoints are known, and none carries {}", labels.join(","))
+            });
+        }
     }
 
     /// Finds where what does not hold is written.
@@ -63,5 +82,6 @@ fn absent(rule: &WrittenRule) -> Option<Tried> {
         wanted: lacking.wanted,
         is: lacking.is,
         at: None,
+        holds: Vec::new(),
     })
 }

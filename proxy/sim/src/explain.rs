@@ -151,6 +151,8 @@ pub struct ClusterTold {
     pub panics: bool,
     /// In the configuration's order.
     pub endpoints: Vec<EndpointTold>,
+    /// Why there is none, where whoever asks knows it.
+    pub why_empty: Option<String>,
 }
 
 /// An endpoint at a moment.
@@ -300,6 +302,7 @@ fn told_of(live: &LiveCluster, cluster: &Cluster, picked: Option<&str>, now: Tim
         limits: limits.into(),
         panics: leeboard_policy::balance::panics(healthy, endpoints.len(), cluster.panic_percent),
         endpoints,
+        why_empty: None,
     }
 }
 

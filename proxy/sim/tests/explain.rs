@@ -126,7 +126,7 @@ fn reasons_are_those_a_person_would_give() {
     #[rustfmt::skip]
     let table: &[(&str, &str, &[(&str, &str)], &[&str])] = &[
         ("GET", "/", &[("x-canary", "v2"), ("x-gone", "1")], &[
-            "port 80 since none is given", "a.test:80, by its domain a.test (a.yaml:", "> 1 header", "matches",
+            "port 80 since none is given", "a.test:80, by its domain a.test, of VirtualService default/a (a.yaml:", "> 1 header", "matches, since headers[x-canary] is v2 (exact v2)",
             "> outbound|80|v2|a.test: the only one", "> 192.0.2.2:80 version=v2 weight 1, level 0, 0 under way",
             "remove x-gone", "set x-own: d (of the destination)", "add x-route: v2", "answered     set x-told: 1",
             "of DestinationRule default/a (a.yaml:"]),

@@ -14,10 +14,10 @@ mod sidecars;
 mod weights;
 
 use super::Checking;
-use super::places::{Path, way};
 use crate::compile::catalog::{Backends, Service};
 use crate::compile::names::{complete, is_wildcard};
 use crate::compile::view::View;
+use crate::places::{Path, way};
 use crate::resources::destination_rule::{PolicyBlocks, Subset, TrafficPolicy};
 use crate::resources::virtual_service::HttpRoute;
 use crate::resources::{DestinationRule, Labels, VirtualService};

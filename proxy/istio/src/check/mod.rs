@@ -5,7 +5,6 @@
 
 mod conflicts;
 mod effects;
-pub(crate) mod places;
 mod references;
 pub(crate) mod shadowed;
 mod suppress;
@@ -22,9 +21,9 @@ use crate::compile::mesh::placed;
 use crate::compile::view::{View, views};
 use crate::diagnostic::{self, Diagnostic, Severity};
 use crate::load::load_guessing;
+use crate::places::{Path, Places};
 use crate::resources::{Labels, Meta, ObjectId, Resources, VirtualService};
 use crate::source::{Source, Spot};
-use places::{Path, Places};
 
 /// What came of checking.
 #[derive(Clone, Debug, Default)]

@@ -6,8 +6,8 @@ pub(super) mod cover;
 use std::collections::{HashMap, HashSet};
 
 use super::Checking;
-use super::places::way;
 use crate::codes;
+use crate::places::way;
 use crate::resources::VirtualService;
 use crate::resources::virtual_service::{HttpAction, HttpMatch, StringMatch};
 use cover::{covers, is_all, same};

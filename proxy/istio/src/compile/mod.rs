@@ -45,7 +45,7 @@ use leeboard_policy::cluster::Workload;
 use leeboard_policy::snapshot::{Draft, Snapshot};
 
 pub use gateways::{Chain, Edge, EdgeListener, Served, Stream, gateways};
-pub use provenance::{Provenance, provenance};
+pub use provenance::{Provenance, Settings, provenance};
 pub use written::{Lacking, Unused, WrittenRule, places, rules_as_written, unused};
 
 use crate::diagnostic::Diagnostic;

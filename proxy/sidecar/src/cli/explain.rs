@@ -140,7 +140,7 @@ mod tests {
                 &["headers[x-canary] (", "routes.yaml:21:13) must be exact v2, is absent", "> 2 create", "|v1|", "DestinationRule demo/user-service"]),
             (&["http://user-service:5000/users"],
                 &["routes.yaml:31:11) must be exact POST, is GET", "> 3 split", "weight 90", "weight 10", "try 1 0ms – 700ms",
-                  "back-off 0 – 25ms", "try 4", "connectionPool of DestinationRule demo/user-service trafficPolicy",
+                  "back-off 0 – 25ms", "try 4", "connectionPool of DestinationRule demo/user-service, trafficPolicy",
                   "ends: timeout of the attempt", "at worst     504"]),
             (&["http://notification-service:5003/hook"], &["mirror", "for 50 %"]),
             (&["http://nobody.example/"], &["nobody claims nobody.example: it is sent where it asks to be"]),
@@ -162,10 +162,10 @@ mod tests {
         let table: [(&str, &[&str]); 3] = [
             ("x-canary: yes", &["> 1 (unnamed)", "> outbound|80|canary|catalogue.library.svc.cluster.local", "overall 20s"]),
             ("x-group: beta", &["rules.yaml:", ") must be exact yes, is absent", "> 2 (unnamed)", "|next|",
-                "connectionPool of DestinationRule library/catalogue subsets[next].trafficPolicy"]),
+                "connectionPool of DestinationRule library/catalogue, subsets[next].trafficPolicy"]),
             ("x-group: alpha", &[") must be exact beta, is alpha", "> 3 (unnamed)", "weight 95", "delay 3s for 0.2 %: drew",
                 "mirror       outbound|80||catalogue-shadow.library.svc.cluster.local for 2 %: drew",
-                "loadBalancer of DestinationRule library/catalogue subsets[stable].trafficPolicy.portLevelSettings[80]"]),
+                "loadBalancer of DestinationRule library/catalogue, subsets[stable].trafficPolicy.portLevelSettings[80]"]),
         ];
         for (header, expected) in table {
             let line = [

@@ -222,6 +222,7 @@ mod tests {
                      resolution: DNS\n  ports: [{number: 80, name: http, protocol: HTTP}]\n---\n";
         let routes = "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: a}\nspec:\n  hosts: [a.test]\n  \
                       http:\n  - name: api\n    match: [{uri: {prefix: /api/}}]\n    rewrite: {uri: /}\n    \
+                      headers: {response: {set: {x-told: \"1\"}, remove: [server]}}\n    \
                       route: [{destination: {host: a.test}}]\n  - name: rest\n    route: [{destination: {host: a.test}}]\n";
         let at = |name: &str| folder.path().join(name);
         fs::write(at("a.yaml"), format!("{entry}{routes}")).unwrap();
@@ -231,6 +232,10 @@ mod tests {
             ("{rule: api, path: /users, host: a.test}", "--all-rules", FINDINGS, "no test reaches rest of VirtualService default/a"),
             ("{rule: rest}", "", FINDINGS, "rule is api, not rest"),
             ("{path: /api}", "", FINDINGS, "> 1 api"),
+            ("{responseHeaders: {X-Told: '1'}, noResponseHeaders: [server]}", "", DONE, "ok    a"),
+            ("{responseHeaders: {x-told: '2'}}", "", FINDINGS, "response header x-told is 1, not 2"),
+            ("{noResponseHeaders: [x-told]}", "", FINDINGS, "response header x-told is given: 1"),
+            ("{noResponseHeaders: [via]}", "", FINDINGS, "response header via is not removed from what an endpoint gives"),
             ("{pfad: /api}", "", COULD_NOT, "unknown field `pfad`"),
         ];
         for (expect, flags, code, words) in table {

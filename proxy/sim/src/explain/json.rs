@@ -95,6 +95,7 @@ fn tried(tried: &Tried) -> Json {
     json!({
         "place": tried.place, "name": tried.name, "origin": origin(&tried.origin), "matches": tried.part.is_none(),
         "delegated_from": tried.root.as_ref().and_then(origin), "failed": failed,
+        "held": tried.holds.iter().map(|(part, wanted, is)| json!({"part": part, "wanted": wanted, "is": is})).collect::<Vec<_>>(),
     })
 }
 
@@ -133,7 +134,7 @@ fn cluster(cluster: &ClusterTold) -> Json {
     json!({
         "name": cluster.name, "host": cluster.host, "subset": cluster.subset, "origin": origin(&cluster.origin),
         "policy": cluster.policy.as_ref().and_then(origin), "balancer": cluster.balancer, "limits": limits,
-        "panics": cluster.panics, "endpoints": endpoints,
+        "panics": cluster.panics, "endpoints": endpoints, "why_empty": cluster.why_empty,
     })
 }
 

@@ -55,6 +55,8 @@ pub struct Tried {
     pub is: Option<String>,
     /// Where that part is written, where whoever asks knows it.
     pub at: Option<Origin>,
+    /// What holds of the rule that is taken: which part, what it must be, what it is.
+    pub holds: Vec<(String, String, Option<String>)>,
 }
 
 /// A page's call, and what the rule makes of it.
@@ -177,7 +179,21 @@ impl Narrator for Told<'_> {
                 let (part, wanted, is) =
                     missed.map_or_else(Default::default, |(part, wanted, is)| (Some(part), wanted, is));
                 let (name, origin) = (route.name.to_string(), route.origin.clone());
-                said.tried.push(Tried { place: place + 1, name, origin, root: None, part, wanted, is, at: None });
+                let holds = match part {
+                    None => words::held(&route.when, self.head),
+                    Some(_) => Vec::new(),
+                };
+                said.tried.push(Tried {
+                    place: place + 1,
+                    name,
+                    origin,
+                    root: None,
+                    part,
+                    wanted,
+                    is,
+                    at: None,
+                    holds,
+                });
             }
             Reason::Fault { fault, share, drawn, scope } => {
                 let (what, value) = words::trouble(fault);

@@ -47,7 +47,8 @@ impl Explanation {
         }
         match (&self.host, came.passes) {
             (Some(host), _) => {
-                row(f, "host", &format!("{}, by its domain {}{}", host.name, host.by, at(&host.origin)))?
+                let (of, at) = (&host.origin.resource, at(&host.origin));
+                row(f, "host", &format!("{}, by its domain {}, of {of}{at}", host.name, host.by))?
             }
             (None, Some(true)) => {
                 row(f, "host", &format!("nobody claims {}: it is sent where it asks to be", came.host))?
@@ -120,12 +121,13 @@ impl Explanation {
         }
         for (index, setting) in self.settings.iter().enumerate() {
             let text =
-                format!("{} of {} {}{}", setting.block, setting.origin.resource, setting.part, at(&setting.origin));
+                format!("{} of {}, {}{}", setting.block, setting.origin.resource, setting.part, at(&setting.origin));
             row(f, if index == 0 { "settings" } else { "" }, &text)?;
         }
+        let mut first = "limits";
         for (limit, taken, most) in &cluster.limits {
             if let Some(most) = most {
-                row(f, "", &format!("{limit}: {taken} of {most} taken"))?;
+                row(f, take(&mut first), &format!("{limit}: {taken} of {most} taken"))?;
             }
         }
         let hash = self.hash.as_ref().map_or_else(String::new, |(of, hash)| match hash {
@@ -135,8 +137,12 @@ impl Explanation {
         let panics = if cluster.panics { "; so few are healthy that all are used" } else { "" };
         row(f, "balancer", &format!("{}{hash}{panics}", cluster.balancer))?;
         if cluster.endpoints.is_empty() {
-            let none = if self.answer.is_some() { "none" } else { "wherever the caller was going" };
-            return row(f, "endpoints", none);
+            let none = match (&cluster.why_empty, &self.answer) {
+                (Some(why), _) => format!("none: {why}"),
+                (None, Some(_)) => "none".to_owned(),
+                (None, None) => "wherever the caller was going".to_owned(),
+            };
+            return row(f, "endpoints", &none);
         }
         for (index, endpoint) in cluster.endpoints.iter().enumerate() {
             let mark = if endpoint.picked { '>' } else { ' ' };
@@ -177,6 +183,10 @@ impl Explanation {
     fn times(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.timeline.is_empty() {
             return Ok(());
+        }
+        if let Some(retries) = &self.retries {
+            let each = retries.per_try.map_or_else(String::new, |span| format!(", each try up to {}", short(span)));
+            row(f, "retries", &format!("up to {} on {}{each}", retries.attempts, retries.on.join(",")))?;
         }
         for (index, stretch) in self.timeline.iter().enumerate() {
             row(f, if index == 0 { "timeline" } else { "" }, &told_stretch(stretch))?;
@@ -222,11 +232,18 @@ fn told_name(tried: &Tried, owner: &str) -> String {
 
 fn told_rule(tried: &Tried, owner: &str) -> String {
     let (place, name) = (tried.place, told_name(tried, owner));
-    if tried.part.is_none() {
-        format!("> {place} {name}: matches")
-    } else {
-        format!("  {place} {name}: {}", told_part(tried))
+    if tried.part.is_none() && tried.holds.is_empty() {
+        return format!("> {place} {name}: takes everything");
     }
+    if tried.part.is_some() {
+        return format!("  {place} {name}: {}", told_part(tried));
+    }
+    let held = |(part, wanted, is): &(String, String, Option<String>)| match is {
+        Some(is) => format!("{part} is {is} ({wanted})"),
+        None => format!("{part} is absent ({wanted})"),
+    };
+    let held: Vec<String> = tried.holds.iter().map(held).collect();
+    format!("> {place} {name}: matches, since {}", held.join(", "))
 }
 
 fn told_absent(tried: &Tried, owner: &str) -> String {

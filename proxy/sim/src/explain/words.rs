@@ -8,7 +8,7 @@ use leeboard_policy::narrate::Trouble;
 use leeboard_policy::pattern::{HeaderMatch, PathMatch};
 use leeboard_policy::request::Head;
 use leeboard_policy::retry::{RetryPolicy, TOKENS};
-use leeboard_policy::route::{Abort, Action as Does, Redirect, RedirectPath, Rewrite, Substitution, Target};
+use leeboard_policy::route::{Abort, Action as Does, Match, Redirect, RedirectPath, Rewrite, Substitution, Target};
 use leeboard_policy::snapshot::Snapshot;
 
 use super::{Action, Retrying};
@@ -30,6 +30,22 @@ pub(super) fn mismatch(mismatch: Mismatch<'_>, head: &impl Head) -> (String, Str
             (format!("queryParams[{}]", wanted.name), wanted.value.to_string(), value.map(str::to_owned))
         }
     }
+}
+
+/// What a rule asks that a request has, each as [`mismatch`] tells it.
+pub(super) fn held(when: &Match, head: &impl Head) -> Vec<(String, String, Option<String>)> {
+    let path = (!matches!(when.path, PathMatch::Any)).then_some(Mismatch::Path(&when.path));
+    let each = [
+        path,
+        when.method.as_deref().map(Mismatch::Method),
+        when.scheme.as_deref().map(Mismatch::Scheme),
+        when.authority.as_deref().map(Mismatch::Authority),
+    ];
+    let headers = when.headers.iter().map(Mismatch::Header);
+    let without = when.without_headers.iter().map(Mismatch::Without);
+    let query = when.query.iter().map(Mismatch::Query);
+    let all = each.into_iter().flatten().chain(headers).chain(without).chain(query);
+    all.map(|part| mismatch(part, head)).collect()
 }
 
 fn path(wanted: &PathMatch) -> String {

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::super::Checking;
-use super::super::places::way;
 use crate::codes;
 use crate::compile::age;
 use crate::compile::names::{complete, is_wildcard, within};
 use crate::diagnostic::Diagnostic;
+use crate::places::way;
 use crate::resources::DestinationRule;
 use crate::source::Spot;
 

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::super::Checking;
-use super::super::places::way;
 use crate::codes;
 use crate::compile::protocol::PortProtocol;
 use crate::diagnostic::{Diagnostic, Severity};
+use crate::places::way;
 use crate::resources::service_entry::ServicePort;
 use crate::resources::{Service, ServiceEntry};
 

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use leeboard_policy::headers::Template;
 
 use super::super::Checking;
-use super::super::places::{Path, way};
 use super::Entry;
 use crate::codes;
 use crate::diagnostic::Diagnostic;
 use crate::names;
+use crate::places::{Path, way};
 use crate::resources::Meta;
 use crate::resources::virtual_service::{HeaderOperations, HttpAction};
 

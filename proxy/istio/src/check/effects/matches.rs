@@ -2,13 +2,13 @@
 
 use regex::Regex;
 
-use super::super::places::{Path, way};
 use super::super::references::ports::called;
 use super::super::shadowed::cover::takes;
 use super::super::{Checking, list};
 use crate::codes;
 use crate::diagnostic::Diagnostic;
 use crate::names;
+use crate::places::{Path, way};
 use crate::resources::virtual_service::{HttpMatch, StringMatch};
 use crate::resources::{Meta, VirtualService};
 

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::super::Checking;
-use super::super::places::{Path, way};
 use crate::codes;
 use crate::diagnostic::Diagnostic;
 use crate::names;
+use crate::places::{Path, way};
 use crate::resources::{Labels, Meta};
 
 pub(super) fn check(cx: &Checking<'_>) {

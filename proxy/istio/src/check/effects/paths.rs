@@ -1,12 +1,12 @@
 //! What rewrites and redirects make of a path.
 
 use super::super::Checking;
-use super::super::places::Path;
 use super::super::shadowed::cover::{covers, everything, takes};
 use super::Entry;
 use crate::codes;
 use crate::compile::actions::substitution;
 use crate::diagnostic::Diagnostic;
+use crate::places::Path;
 use crate::resources::virtual_service::{HttpAction, HttpMatch, RedirectPath, RewritePath, StringMatch};
 
 pub(super) fn check(cx: &Checking<'_>, at: &Entry<'_>) {

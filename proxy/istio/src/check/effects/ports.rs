@@ -1,10 +1,10 @@
 //! Settings of single ports: those that are for no port, and those that drop what holds for all.
 
-use super::super::places::{Path, way};
 use super::super::references::ports::defined;
 use super::super::{Checking, list};
 use crate::codes;
 use crate::compile::catalog::Service;
+use crate::places::{Path, way};
 use crate::resources::DestinationRule;
 use crate::resources::destination_rule::{PolicyBlocks, TrafficPolicy};
 

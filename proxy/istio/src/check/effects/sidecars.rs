@@ -1,8 +1,8 @@
 //! What Sidecars do without saying so.
 
 use super::super::Checking;
-use super::super::places::way;
 use crate::codes;
+use crate::places::way;
 use crate::resources::sidecar::OutboundTrafficPolicy;
 
 /// Istio: an `outboundTrafficPolicy` without `mode` is REGISTRY_ONLY.

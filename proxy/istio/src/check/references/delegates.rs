@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::super::Checking;
-use super::super::places::way;
 use crate::codes;
 use crate::compile::delegates::fits;
 use crate::diagnostic::Diagnostic;
 use crate::names;
+use crate::places::way;
 use crate::resources::VirtualService;
 use crate::resources::virtual_service::{Delegate, HttpAction, HttpMatch, HttpRoute};
 use crate::source::Spot;

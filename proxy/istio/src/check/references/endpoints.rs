@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::super::Checking;
-use super::super::places::{Path, way};
 use super::labels::Misspelt;
 use crate::codes;
 use crate::compile::catalog::{Backends, Service};
@@ -12,6 +11,7 @@ use crate::compile::names::{complete, is_wildcard};
 use crate::compile::selects;
 use crate::diagnostic::Diagnostic;
 use crate::names;
+use crate::places::{Path, way};
 use crate::resources::service_entry::Resolution;
 use crate::resources::{DestinationRule, Labels, Meta};
 

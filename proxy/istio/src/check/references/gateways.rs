@@ -4,13 +4,13 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::super::Checking;
-use super::super::places::way;
 use super::destinations;
 use crate::codes;
 use crate::compile::names::complete;
 use crate::compile::selects;
 use crate::diagnostic::Diagnostic;
 use crate::names;
+use crate::places::way;
 use crate::read::overlap;
 use crate::resources::service_entry::{ServicePort, TargetPort};
 use crate::resources::{Gateway, Labels, Service, VirtualService};

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::super::Checking;
-use super::super::places::{Path, way};
 use crate::codes;
 use crate::diagnostic::Diagnostic;
 use crate::names;
+use crate::places::{Path, way};
 use crate::resources::{Labels, Meta};
 
 /// Labels that are misspelt, and what is meant.

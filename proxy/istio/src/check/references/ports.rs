@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use super::super::places::way;
 use super::super::{Checking, list};
 use super::destinations;
 use crate::codes;
@@ -11,6 +10,7 @@ use crate::compile::names::{complete, is_wildcard, within};
 use crate::compile::protocol::PortProtocol;
 use crate::compile::view::View;
 use crate::diagnostic::{Diagnostic, Severity};
+use crate::places::way;
 use crate::resources::VirtualService;
 use crate::resources::virtual_service::Destination;
 use crate::source::Spot;

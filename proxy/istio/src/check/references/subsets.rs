@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::super::places::way;
 use super::super::{Checking, list};
 use super::destinations;
 use super::hosts::Lost;
@@ -13,6 +12,7 @@ use crate::compile::policy::Rule;
 use crate::compile::view::View;
 use crate::diagnostic::Diagnostic;
 use crate::names;
+use crate::places::way;
 use crate::resources::{DestinationRule, VirtualService};
 use crate::source::Located;
 

@@ -86,18 +86,33 @@ fn destination(expect: &Expect, told: &Explanation, missed: &mut Vec<String>) {
 }
 
 fn headers(expect: &Expect, told: &Explanation, missed: &mut Vec<String>) {
-    let value = |name: &str| {
-        let sent = told.sent.iter().flat_map(|sent| &sent.headers);
-        let values: Vec<&str> =
-            sent.filter(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str()).collect();
-        (!values.is_empty()).then(|| values.join(","))
-    };
+    let sent = told.sent.as_ref().map_or(&[][..], |sent| &sent.headers);
     for (name, wanted) in &expect.headers {
-        same(&format!("header {name}"), Some(wanted.to_string()), value(name), missed);
+        same(&format!("header {name}"), Some(wanted.to_string()), value(sent, name), missed);
     }
     for name in &expect.no_headers {
-        missed.extend(value(name).map(|value| format!("header {name} is sent: {value}")));
+        missed.extend(value(sent, name).map(|value| format!("header {name} is sent: {value}")));
     }
+    let answered = &told.response_headers;
+    for (name, wanted) in &expect.response_headers {
+        same(&format!("response header {name}"), Some(wanted.to_string()), value(answered, name), missed);
+    }
+    for name in &expect.no_response_headers {
+        let removed =
+            told.response_edits.iter().any(|edit| edit.verb == "remove" && edit.name.eq_ignore_ascii_case(name));
+        match value(answered, name) {
+            Some(value) => missed.push(format!("response header {name} is given: {value}")),
+            None if removed || told.answer.is_some() => {}
+            None => missed.push(format!("response header {name} is not removed from what an endpoint gives")),
+        }
+    }
+}
+
+/// All values of a header, as one.
+fn value(headers: &[(String, String)], name: &str) -> Option<String> {
+    let values = headers.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name));
+    let values: Vec<&str> = values.map(|(_, value)| value.as_str()).collect();
+    (!values.is_empty()).then(|| values.join(","))
 }
 
 fn mirrors(expect: &Expect, told: &Explanation, missed: &mut Vec<String>) {

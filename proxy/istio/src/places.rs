@@ -61,7 +61,7 @@ impl Path {
 /// The way to a setting: `way!["spec", "http", 0, "timeout"]`.
 macro_rules! way {
     ($($step:expr),* $(,)?) => {{
-        let path = $crate::check::places::Path::default();
+        let path = $crate::places::Path::default();
         $(let path = path.then($step);)*
         path
     }};
