@@ -111,6 +111,12 @@ impl<'s> Places<'s> {
         steps.len() == path.0.len() && steps.last().is_some_and(|(_, node)| !node.is_null())
     }
 
+    /// Whether some object is of a kind.
+    pub(crate) fn has_kind(&self, kind: &str) -> bool {
+        let is = |object: &Node| object.get("kind").and_then(Node::raw) == Some(kind);
+        self.sources.keys().any(|file| self.tree(file).is_some_and(|tree| tree.objects.values().any(is)))
+    }
+
     fn tree(&self, file: &str) -> Option<Rc<Tree>> {
         let source = self.sources.get(file).copied()?;
         let mut trees = self.trees.borrow_mut();

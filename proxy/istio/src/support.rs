@@ -688,8 +688,14 @@ blocks! {
         on("containers", "Its containers."),
         on("initContainers", "Containers that run first."),
         on("nodeName", "Its node."),
+        on("securityContext", "Whose rights all containers have."),
     ]
-    CONTAINER "Pod" "spec.containers[]" open [on("ports", "Ports with names.")]
+    CONTAINER "Pod" "spec.containers[]" open [
+        on("name", "The proxy's own is `istio-proxy` or `leeboard`."),
+        on("ports", "Ports with names."),
+        on("securityContext", "Whose rights it has."),
+    ]
+    SECURITY_CONTEXT "Pod" "securityContext" open [on("runAsUser", "1337 is the proxy's own: `check` warns of it.")]
     CONTAINER_PORT "Pod" "spec.containers[].ports[]" open [
         on("name", "Its name, for a Service's `targetPort`."),
         on("containerPort", "Its number."),

@@ -46,6 +46,7 @@ pub(super) fn check(cx: &Checking<'_>) {
     headers::names(cx);
     namespaces::check(cx);
     sidecars::check(cx);
+    security::users(cx);
 }
 
 /// An entry of `http`, and where it stands.

@@ -159,6 +159,11 @@ impl<'r> Checking<'r> {
         self.places.is_written(meta, path)
     }
 
+    /// Whether some document is of a kind, be it one that is passed over.
+    pub(crate) fn has_kind(&self, kind: &str) -> bool {
+        self.places.has_kind(kind)
+    }
+
     /// A warning about a setting.
     pub(crate) fn warning(&self, code: Code, meta: &Meta, path: &Path, message: impl Into<String>) -> Diagnostic {
         Diagnostic::warning(code, &meta.resource, &self.spot(meta, path), message)

@@ -9,8 +9,10 @@ use crate::codes;
 use crate::fields::{Field, Fields};
 use crate::resources::service_entry::{ServicePort, TargetPort};
 use crate::resources::{Kind, Pod, Service};
+use crate::source::Spot;
 use crate::support::{
-    Block, CONTAINER, CONTAINER_PORT, KUBERNETES_PORT, POD, POD_CONDITION, POD_IP, POD_STATUS, SERVICE,
+    Block, CONTAINER, CONTAINER_PORT, KUBERNETES_PORT, POD, POD_CONDITION, POD_IP, POD_STATUS, SECURITY_CONTEXT,
+    SERVICE,
 };
 
 /// A block at the top of an object.
@@ -105,7 +107,11 @@ pub(super) fn read_pod(object: Object<'_>) -> Option<Pod> {
     let status = top(&object, "status", &POD_STATUS);
     let (ips, ready, over) = status.as_ref().map_or((Vec::new(), true, false), pod_status);
     let node = spec.as_ref().and_then(|spec| spec.get("nodeName").text()).unwrap_or_default();
-    let ports = spec.as_ref().map(container_ports).unwrap_or_default();
+    let containers = spec.as_ref().map(containers).unwrap_or_default();
+    let ports = container_ports(&containers);
+    let of_pod = spec.as_ref().and_then(proxy_user);
+    let of_containers = containers.iter().filter(|container| !is_proxy(container)).filter_map(proxy_user);
+    let proxy_user = of_pod.into_iter().chain(of_containers).collect();
     Some(Pod {
         ips,
         ready,
@@ -113,6 +119,7 @@ pub(super) fn read_pod(object: Object<'_>) -> Option<Pod> {
         node,
         workload: workload(&object),
         ports,
+        proxy_user,
         meta: object.meta,
     })
 }
@@ -139,10 +146,26 @@ fn pod_status(status: &Fields<'_>) -> (Vec<IpAddr>, bool, bool) {
     (ips, ready, matches!(phase.as_deref(), Some("Succeeded" | "Failed")))
 }
 
-fn container_ports(spec: &Fields<'_>) -> BTreeMap<Arc<str>, u16> {
+fn containers<'a>(spec: &Fields<'a>) -> Vec<Fields<'a>> {
+    let mut all = spec.get("containers").items(&CONTAINER);
+    all.append(&mut spec.get("initContainers").items(&CONTAINER));
+    all
+}
+
+fn is_proxy(container: &Fields<'_>) -> bool {
+    container.get("name").text().is_some_and(|name| matches!(&*name, "istio-proxy" | "leeboard"))
+}
+
+/// Where a pod or container says that it runs as the proxy's user.
+fn proxy_user(fields: &Fields<'_>) -> Option<Spot> {
+    let context = fields.get("securityContext").block(&SECURITY_CONTEXT)?;
+    let user = context.get("runAsUser");
+    let is_its = user.node.and_then(|node| node.raw()) == Some("1337");
+    is_its.then(|| fields.cx.spot(user.mark()))
+}
+
+fn container_ports(containers: &[Fields<'_>]) -> BTreeMap<Arc<str>, u16> {
     let mut ports = BTreeMap::new();
-    let containers =
-        spec.get("containers").items(&CONTAINER).into_iter().chain(spec.get("initContainers").items(&CONTAINER));
     for container in containers {
         for port in container.get("ports").items(&CONTAINER_PORT) {
             let number = port.get("containerPort").port();

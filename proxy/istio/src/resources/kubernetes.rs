@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::service_entry::ServicePort;
 use super::{Labels, Meta};
+use crate::source::Spot;
 
 /// Kubernetes: v1 Service.
 #[derive(Clone, Debug)]
@@ -113,4 +114,6 @@ pub struct Pod {
     pub workload: Arc<str>,
     /// Named container ports, for services whose `targetPort` is a name.
     pub ports: BTreeMap<Arc<str>, u16>,
+    /// Where it says that the application runs as user 1337, which is the proxy's.
+    pub proxy_user: Vec<Spot>,
 }

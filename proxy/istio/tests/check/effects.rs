@@ -5,7 +5,7 @@ use leeboard_istio::codes::*;
 use crate::{Pair, entry, http, object, policy, rule};
 
 pub(crate) fn pairs() -> Vec<Pair> {
-    [ejection(), retries(), routes(), faults(), policies()].concat()
+    [ejection(), retries(), routes(), faults(), policies(), pods()].concat()
 }
 
 fn ejection() -> Vec<Pair> {
@@ -245,6 +245,29 @@ fn policies() -> Vec<Pair> {
             SUBSET_OF_ALL,
             rule("host: reviews, subsets: [{name: all, «labels»: {}}]"),
             rule("host: reviews, subsets: [{name: v1, labels: {version: v1}}]"),
+        ),
+    ]
+}
+
+fn pods() -> Vec<Pair> {
+    let pod = |spec: &str| {
+        format!(
+            "---\napiVersion: v1\nkind: Pod\nmetadata: {{name: p, namespace: demo, labels: {{app: reviews}}}}\nspec: {spec}\n"
+        )
+    };
+    let of =
+        |name: &str, user: &str| format!("{{containers: [{{name: {name}, securityContext: {{runAsUser: {user}}}}}]}}");
+    vec![
+        (PROXY_USER, pod(&of("app", "«1337»")), pod(&of("app", "1000"))),
+        (
+            PROXY_USER,
+            pod(&of("app", "«1337»").replace("containers", "initContainers")),
+            pod(&of("istio-proxy", "1337")),
+        ),
+        (
+            PROXY_USER,
+            pod("{securityContext: {runAsUser: «1337»}, containers: [{name: app}]}"),
+            pod(&of("leeboard", "1337")),
         ),
     ]
 }

@@ -138,3 +138,23 @@ fn every_rule_has_its_pair() {
 fn the_world_is_in_order() {
     assert!(found(WORLD).is_empty());
 }
+
+#[test]
+fn claims_are_verified_by_a_kind_that_is_passed_over() {
+    let gateway = object(
+        "Gateway",
+        "edge",
+        "{selector: {istio: gw}, servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: ['*']}]}",
+    );
+    let routes = object(
+        "VirtualService",
+        "v",
+        "{hosts: [reviews], gateways: [edge], http: [{match: [{headers: {'@request.auth.claims.group': {exact: a}}}], \
+         route: [{destination: {host: reviews}}]}]}",
+    );
+    let verifier =
+        "---\napiVersion: security.istio.io/v1\nkind: RequestAuthentication\nmetadata: {name: r}\nspec: {}\n";
+    let codes = |text: &str| found(text).iter().map(|found| found.code).collect::<Vec<_>>();
+    assert_eq!(codes(&format!("{WORLD}{gateway}{routes}")), [codes::CLAIMS_UNVERIFIED]);
+    assert_eq!(codes(&format!("{WORLD}{gateway}{routes}{verifier}")), [codes::PASSED_OVER]);
+}

@@ -3,6 +3,7 @@
 use super::super::Checking;
 use super::Scope;
 use crate::codes;
+use crate::diagnostic::Diagnostic;
 use crate::resources::destination_rule::TlsMode;
 
 /// Istio: IST0128 and IST0129, and the credentials that sidecars do not read.
@@ -27,5 +28,16 @@ pub(super) fn check(cx: &Checking<'_>, at: &Scope<'_, '_>) {
             cx.tell(cx.info(codes::NOT_VERIFIED, meta, &path, message).ist(ist));
         }
         _ => {}
+    }
+}
+
+/// Istio: IST0144.
+pub(super) fn users(cx: &Checking<'_>) {
+    for pod in &cx.resources.pods {
+        for spot in &pod.proxy_user {
+            let message = "user 1337 is the proxy's: what this container sends is never redirected to it";
+            let complaint = Diagnostic::warning(codes::PROXY_USER, &pod.meta.resource, spot, message);
+            cx.tell(complaint.ist("IST0144").help("let the application run as another user"));
+        }
     }
 }
