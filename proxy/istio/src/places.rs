@@ -111,6 +111,22 @@ impl<'s> Places<'s> {
         steps.len() == path.0.len() && steps.last().is_some_and(|(_, node)| !node.is_null())
     }
 
+    /// Where the parts of an object's `spec` begin, in order: its fields and, of a list, its entries, which are marked.
+    pub(crate) fn parts(&self, meta: &Meta) -> Vec<((u32, u32), bool)> {
+        let tree = self.tree(&meta.spot.file);
+        let object = tree.as_ref().and_then(|tree| tree.objects.get(&(meta.spot.line, meta.spot.column)));
+        let fields = object.and_then(|object| object.get("spec")?.entries()).unwrap_or_default();
+        let at = |mark: Mark| (mark.line, mark.column);
+        let entries = fields.iter().flat_map(|(_, node)| match &node.value {
+            Value::Seq(items) => items.as_slice(),
+            Value::Scalar { .. } | Value::Map(_) => &[],
+        });
+        let entries = entries.map(|entry| (at(entry.mark), true));
+        let mut parts: Vec<_> = fields.iter().map(|(key, _)| (at(key.mark), false)).chain(entries).collect();
+        parts.sort_unstable();
+        parts
+    }
+
     /// Whether some object is of a kind.
     pub(crate) fn has_kind(&self, kind: &str) -> bool {
         let is = |object: &Node| object.get("kind").and_then(Node::raw) == Some(kind);

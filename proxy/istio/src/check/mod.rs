@@ -51,7 +51,7 @@ pub fn check(sources: &[Source], site: &Site) -> Checked {
         resources: &resources,
         views: views.into_iter().map(|view| (&*view.site.workload.namespace, view)).collect(),
         site,
-        rejected: loaded.rejected.iter().map(ToString::to_string).collect(),
+        rejected: rejected(&loaded.rejected, &resources, &loaded.diagnostics),
         places: Places::of(sources),
         found: RefCell::default(),
     };
@@ -69,6 +69,38 @@ pub fn check(sources: &[Source], site: &Site) -> Checked {
     suppress::apply(&resources, &mut diagnostics);
     diagnostic::sort(&mut diagnostics, sources);
     Checked { diagnostics, objects: resources.len() }
+}
+
+/// An object with errors of its own.
+#[derive(Default)]
+struct Rejected<'r> {
+    /// `None` when its name is not legible.
+    meta: Option<&'r Meta>,
+    /// Lines and columns of the errors.
+    errors: Vec<(u32, u32)>,
+}
+
+fn rejected<'r>(
+    ids: &[ObjectId],
+    resources: &'r Resources,
+    diagnostics: &[Diagnostic],
+) -> BTreeMap<String, Rejected<'r>> {
+    let mut rejected: BTreeMap<String, Rejected<'r>> =
+        ids.iter().map(|id| (id.to_string(), Rejected::default())).collect();
+    if rejected.is_empty() {
+        return rejected;
+    }
+    resources.each(|meta| {
+        if let Some(object) = rejected.get_mut(&*meta.resource) {
+            object.meta.get_or_insert(meta);
+        }
+    });
+    for error in diagnostics.iter().filter(|diagnostic| diagnostic.severity == Severity::Error) {
+        if let Some(object) = rejected.get_mut(&*error.resource) {
+            object.errors.push((error.primary.line, error.primary.column));
+        }
+    }
+    rejected
 }
 
 /// A site in each namespace that has objects of Istio's.
@@ -93,7 +125,7 @@ pub(crate) struct Checking<'r> {
     views: BTreeMap<&'r str, View<'r>>,
     /// Where the mesh's settings are.
     site: &'r Site,
-    rejected: BTreeSet<String>,
+    rejected: BTreeMap<String, Rejected<'r>>,
     /// Objects of which only the beginning could be read.
     broken: BTreeSet<Arc<str>>,
     places: Places<'r>,
@@ -121,7 +153,7 @@ impl<'r> Checking<'r> {
 
     /// Whether an object has an error of its own, so that not all of it may be as it was meant.
     pub(crate) fn is_rejected(&self, id: &ObjectId) -> bool {
-        self.rejected.contains(&id.to_string())
+        self.rejected.contains_key(&id.to_string())
     }
 
     /// Whether only the beginning of an object could be read.
@@ -183,7 +215,8 @@ impl<'r> Checking<'r> {
     pub(crate) fn tell(&self, mut diagnostic: Diagnostic) {
         const SURE: [Code; 4] =
             [codes::UNKNOWN_HOST, codes::UNKNOWN_SUBSET, codes::UNKNOWN_PORT, codes::UNKNOWN_GATEWAY];
-        if self.rejected.contains(&*diagnostic.resource) && !SURE.contains(&diagnostic.code) {
+        let rejected = self.rejected.get(&*diagnostic.resource);
+        if !SURE.contains(&diagnostic.code) && rejected.is_some_and(|object| !self.is_apart(&diagnostic, object)) {
             return;
         }
         // Messages quote what the user wrote, and are shown on terminals and in logs.
@@ -191,6 +224,21 @@ impl<'r> Checking<'r> {
             diagnostic.message = diagnostic.message.escape_debug().to_string();
         }
         self.found.borrow_mut().push(diagnostic);
+    }
+
+    /// Whether what is complained of has nothing to do with the object's errors: these are all in entries of its lists, such as
+    /// `http`, and the complaint is about other parts.
+    fn is_apart(&self, diagnostic: &Diagnostic, object: &Rejected<'_>) -> bool {
+        let Some(meta) = object.meta else { return false };
+        let parts = self.places.parts(meta);
+        let part = |at: (u32, u32)| parts.partition_point(|(start, _)| *start <= at);
+        let broken: BTreeSet<usize> = object.errors.iter().map(|at| part(*at)).collect();
+        let within_entries = broken.iter().all(|part| *part > 0 && parts[part - 1].1);
+        // An entry that is no block at all is left out, and those behind it are counted otherwise.
+        let whole_entry = object.errors.iter().any(|at| parts.iter().any(|(start, _)| start == at));
+        let others = diagnostic.labels.iter().map(|(spot, _)| spot).filter(|spot| spot.file == meta.spot.file);
+        let mut places = std::iter::once(&diagnostic.primary).chain(others);
+        within_entries && !whole_entry && places.all(|spot| !broken.contains(&part((spot.line, spot.column))))
     }
 }
 

@@ -158,3 +158,25 @@ fn claims_are_verified_by_a_kind_that_is_passed_over() {
     assert_eq!(codes(&format!("{WORLD}{gateway}{routes}")), [codes::CLAIMS_UNVERIFIED]);
     assert_eq!(codes(&format!("{WORLD}{gateway}{routes}{verifier}")), [codes::PASSED_OVER]);
 }
+
+#[test]
+fn a_mistake_in_one_entry_hides_nothing_of_the_others() {
+    let bad = "{match: [{uri: {prefix: /q}}], redirect: {uri: /x, redirectCode: 304}}";
+    let worth = "{match: [{uri: {prefix: /api}}], rewrite: {uri: /}, route: [{destination: {host: reviews}}]}";
+    let own = "{match: [{uri: {prefix: /b}}], rewrite: {uri: /}, route: [{destination: {host: reviews}}], timeout: 3}";
+    #[rustfmt::skip]
+    let table: [(String, &[Code]); 6] = [
+        (http(&format!("{worth}, {bad}")), &[codes::REWRITE_SLASHES, codes::BAD_VALUE]),
+        (http(&format!("{bad}, {worth}")), &[codes::BAD_VALUE, codes::REWRITE_SLASHES]),
+        (http(&format!("x, {worth}")), &[codes::WRONG_TYPE]),
+        // Nothing is said of an entry that is not what was meant, nor of any if it is not clear whose they are.
+        (http(own), &[codes::BAD_DURATION]),
+        (http(worth).replace("[reviews]", "[reviews, 'a b']"), &[codes::BAD_HOST]),
+        (http(worth).replace("[reviews]", "reviews"), &[codes::WRONG_TYPE]),
+    ];
+    for (text, expected) in table {
+        let complaints = found(&format!("{WORLD}{text}"));
+        let told: Vec<Code> = complaints.iter().map(|complaint| complaint.code).collect();
+        assert_eq!(told, *expected, "{}", shown(&format!("{WORLD}{text}"), &complaints));
+    }
+}
