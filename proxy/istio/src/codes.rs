@@ -95,6 +95,11 @@ codes! {
         "Blocks may be nested 64 deep; no document of Istio's comes near that."
     11 UNREADABLE "a file or folder cannot be read"
         "The system's reason is in the message."
+    12 WAITING "an object waits for what it refers to"
+        "Said by a running proxy only: since an edit a route leads to a host, subset, port or delegate that is not there \
+        and was not missing before. The other half of the edit may still be on its way, so what was in force stays in \
+        force: the new route waits, or what was taken away stays. It all comes into force when it fits together, and \
+        after the time of `--config-grace` as it is written."
     101 UNKNOWN_FIELD "no field of this name is known here"
         "The field is read over, as Istio's runtime does: what it was to set keeps its default. Most often it is \
         misspelt, or stands in the wrong block; the help says which field is near, or where it belongs."

@@ -28,6 +28,7 @@ pub mod codes;
 pub mod compile;
 pub mod diagnostic;
 mod fields;
+pub mod grace;
 mod homes;
 mod load;
 mod names;

@@ -9,6 +9,7 @@ use std::thread::{self, JoinHandle};
 use leeboard_policy::live::Live;
 use leeboard_policy::time::{Span, Time};
 use rustix::process::setpriority_process;
+use tokio::sync::oneshot;
 
 /// How much such a thread gives way: while another thread wants the same processor it is left about a quarter of it.
 const NICE: i32 = 5;
@@ -27,6 +28,20 @@ pub(crate) fn beside<T: Send>(work: impl FnOnce() -> T + Send) -> T {
         Ok(done) => done,
         Err(panic) => std::panic::resume_unwind(panic),
     }
+}
+
+/// Does something on a thread that gives way to others, and sends what comes of it; nothing when it panics.
+pub(crate) fn begin_beside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> oneshot::Receiver<T> {
+    let (done, coming) = oneshot::channel();
+    let yielding = move || {
+        give_way();
+        // Nobody waits when the process ends.
+        let _ = done.send(work());
+    };
+    if let Err(error) = thread::Builder::new().name("beside".into()).spawn(yielding) {
+        tracing::error!(%error, "a thread cannot be started");
+    }
+    coming
 }
 
 /// Threads have priorities of their own on Linux. Without the right to change it, it stays as it is.
@@ -111,5 +126,7 @@ mod tests {
     fn work_is_done_and_a_panic_goes_on() {
         assert_eq!(beside(|| 7), 7);
         assert!(std::panic::catch_unwind(|| beside(|| assert!("".contains('x')))).is_err());
+        assert_eq!(begin_beside(|| 7).blocking_recv(), Ok(7));
+        assert!(begin_beside(|| assert!("".contains('x'))).blocking_recv().is_err());
     }
 }

@@ -122,7 +122,7 @@ where
     let clock = Clock::start();
     let mut files = files::Files::new(settings.config.clone()).with_mesh(settings.mesh_config.clone());
     let reading = files.read().unwrap_or_default();
-    let store = Store::open(&reading, site(&settings), clock)?;
+    let store = Store::open(reading, site(&settings), settings.config_grace, clock)?;
     let resolver = dns::Resolver::new(settings.dns)?;
     let sockets = Sockets::open(&settings)?;
     let (sink, format) = settings.log_of_requests(store.mesh());

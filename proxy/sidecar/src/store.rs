@@ -1,40 +1,41 @@
 //! The configuration in force. One task writes it; everyone else reads the latest [`Live`] or [`ConfigReport`].
 //!
 //! A broken object never takes the place of a good one: its last good version stays in force, and the log, the report and the
-//! metrics say so. What is broken only in relation to another object (a subset that nobody defines) serves as Istio does.
+//! metrics say so. A route whose destination is not there yet waits for it. And a configuration with new names comes into
+//! force when they have been asked for.
 
-use std::cell::LazyCell;
-use std::collections::{BTreeMap, BTreeSet};
-use std::hash::{DefaultHasher, Hash, Hasher};
+mod candidate;
+mod told;
+mod warming;
+
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
-use leeboard_istio::codes::{self, Code};
-use leeboard_istio::compile::{Site, compile};
-use leeboard_istio::diagnostic::{Diagnostic, Severity};
-use leeboard_istio::resources::{MeshConfig, Meta, ObjectId, Resources};
-use leeboard_istio::source::Source;
-use leeboard_istio::{Loaded, load_in, render};
-use leeboard_policy::cluster::Discovery;
+use leeboard_istio::compile::Site;
+use leeboard_istio::diagnostic::Severity;
+use leeboard_istio::render;
+use leeboard_istio::resources::MeshConfig;
 use leeboard_policy::live::{Live, Resolved};
 use leeboard_policy::snapshot::Snapshot;
-use leeboard_policy::time::Time;
-use tokio::sync::{mpsc, watch};
+use leeboard_policy::time::{Span, Time};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::admin::ConfigReport;
-use crate::beside::{Retired, beside};
+use crate::beside::{Retired, begin_beside, beside};
 use crate::clock::Clock;
 use crate::discovery::dns::Wanted;
 use crate::discovery::files::Reading;
+use candidate::{Before, Candidate, InForce, breaks_its_object};
+use told::{count, tell, tell_loaded};
+use warming::{Warming, either, wanted};
 
 /// The most updates that are taken together.
 const BATCH: usize = 1024;
-/// The most complaints of a kind that one reading puts into the log.
-const MOST_TOLD: usize = 100;
 
 /// All that discovery can say.
-#[derive(Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Update {
     /// The files differ from what was read before.
     Files(Reading),
@@ -46,6 +47,11 @@ pub(crate) enum Update {
         name: Arc<str>,
         /// All of its addresses.
         addresses: Vec<IpAddr>,
+    },
+    /// A name was asked for the first time, and there was no answer.
+    Unresolved {
+        /// The name, as the configuration writes it.
+        name: Arc<str>,
     },
     /// Every name of the first configuration has been asked for.
     Settled,
@@ -63,7 +69,10 @@ pub(crate) trait Audience {
 pub(crate) struct Store {
     clock: Clock,
     site: Site,
-    in_force: InForce,
+    grace: Span,
+    in_force: Arc<InForce>,
+    /// When objects in it have waited for long enough.
+    due: Option<Time>,
     mesh: Option<Arc<MeshConfig>>,
     resolved: Resolved,
     live: Arc<ArcSwap<Live>>,
@@ -71,85 +80,57 @@ pub(crate) struct Store {
     report: Arc<ArcSwap<ConfigReport>>,
     wanted: watch::Sender<Vec<Wanted>>,
     settled: watch::Sender<bool>,
+    under_way: Option<UnderWay>,
+    next: Next,
+    coming: Option<Coming>,
+    warming: Warming,
 }
 
-/// The objects in force, near enough to make them again. Nearly all of them are in the texts that were read last, which are
-/// kept anyway, and only a broken edit asks for them: they would take several times the room of the snapshot.
+/// A configuration that is being read.
+struct UnderWay {
+    /// Whether somebody has to be told that it was read: the files differ, and not only the time.
+    news: bool,
+    /// When, for people.
+    read: SystemTime,
+    candidate: oneshot::Receiver<Candidate>,
+}
+
+/// What is to be done when a reading is over.
 #[derive(Default)]
-struct InForce {
-    sources: Vec<Source>,
-    /// What is broken in these texts in such a way that only compiling found it.
-    aside: BTreeSet<Arc<str>>,
-    /// What earlier texts said of objects that are broken in these.
-    kept: Resources,
+struct Next {
+    reading: Option<Reading>,
+    look_again: bool,
 }
 
-impl InForce {
-    /// Every object in its last good version.
-    fn resources(&self, namespace: &str) -> Resources {
-        let mut loaded = load_in(&self.sources, namespace);
-        set_aside(&mut loaded, &self.aside);
-        loaded.keep(&self.kept).resources
-    }
-}
-
-/// What came of reading a configuration, before it is in force.
-struct Candidate {
-    in_force: InForce,
-    mesh: Option<Arc<MeshConfig>>,
-    kept: Vec<ObjectId>,
-    snapshot: Snapshot,
-    diagnostics: Vec<Diagnostic>,
-}
-
-impl Candidate {
-    /// Reads and compiles. `previous` is what stays in force where the new is broken; at first there is none.
-    fn new(reading: &Reading, site: &mut Site, previous: Option<&InForce>) -> Self {
-        site.version = version(&reading.sources);
-        let namespace = site.workload.namespace.clone();
-        let mut loaded = load_in(&reading.sources, &namespace);
-        let mut complaints = reading.complaints.clone();
-        let mut aside = BTreeSet::new();
-        let previous = previous.map(|previous| LazyCell::new(|| previous.resources(&namespace)));
-        if let Some(previous) = previous.as_ref().filter(|_| loaded.is_incomplete()) {
-            loaded = loaded.keep(previous);
-        }
-        let (mut snapshot, mut compiled) = compile(&loaded.resources, site);
-        if let Some(previous) = &previous {
-            aside = compiled.iter().filter(|d| breaks_its_object(d)).map(|d| d.resource.clone()).collect();
-            if !aside.is_empty() {
-                complaints.extend(compiled.into_iter().filter(breaks_its_object));
-                set_aside(&mut loaded, &aside);
-                loaded = loaded.keep(previous);
-                (snapshot, compiled) = compile(&loaded.resources, site);
-            }
-        }
-        complaints.append(&mut loaded.diagnostics);
-        complaints.append(&mut compiled);
-        let in_force = InForce { sources: reading.sources.clone(), aside, kept: loaded.kept_objects() };
-        Self { in_force, mesh: loaded.resources.mesh, kept: loaded.kept, snapshot, diagnostics: complaints }
-    }
+/// A configuration that comes into force when its names have been asked for.
+struct Coming {
+    news: bool,
+    snapshot: Arc<Snapshot>,
+    report: ConfigReport,
 }
 
 impl Store {
-    /// Reads the first configuration.
+    /// Reads the first configuration. Later ones wait for missing destinations as long as `grace`.
     ///
     /// # Errors
     /// When there is an error in it: all complaints, as text for people. The proxy does not start on half a configuration.
-    pub(crate) fn open(reading: &Reading, mut site: Site, clock: Clock) -> Result<Self, String> {
-        let first = Candidate::new(reading, &mut site, None);
+    pub(crate) fn open(reading: Reading, site: Site, grace: Span, clock: Clock) -> Result<Self, String> {
+        let first = Candidate::new(reading, site.clone(), None);
+        let sources = &first.in_force.reading.sources;
         if first.diagnostics.iter().any(breaks_its_object) {
-            return Err(render(&first.diagnostics, &reading.sources, false));
+            return Err(render(&first.diagnostics, sources, false));
         }
-        tell(&[], &first.diagnostics, &reading.sources);
+        tell(&[], &first.diagnostics, sources);
         let resolved = Resolved::new();
-        let report = report(&first, clock);
+        let report = first.report(clock.wall());
         let live = Live::adopt(None, Arc::new(first.snapshot), &resolved, clock.now());
         tell_loaded(live.snapshot(), &report);
         Ok(Self {
             clock,
             site,
-            in_force: first.in_force,
+            grace,
+            in_force: Arc::new(first.in_force),
+            due: None,
             mesh: first.mesh,
             resolved,
             wanted: watch::Sender::new(wanted(live.snapshot())),
@@ -157,6 +138,10 @@ impl Store {
             report: Arc::new(ArcSwap::from_pointee(report)),
             settled: watch::Sender::new(false),
             retired: Retired::new(clock.now()),
+            under_way: None,
+            next: Next::default(),
+            coming: None,
+            warming: Warming::default(),
         })
     }
 
@@ -185,11 +170,14 @@ impl Store {
         self.settled.subscribe()
     }
 
-    /// Applies updates as they come, and lets ejected endpoints return when it is time, until nobody can say any more.
+    /// Applies updates as they come, lets ejected endpoints return when it is time, and applies what has waited for long
+    /// enough, until nobody can say any more.
     pub(crate) async fn run(mut self, mut updates: mpsc::Receiver<Update>, audience: &impl Audience) {
         let mut batch = Vec::new();
         loop {
-            let sweep = self.live.load().next_sweep().unwrap_or(Time(u64::MAX));
+            let never = Time(u64::MAX);
+            let sweep = self.live.load().next_sweep().unwrap_or(never);
+            let due = self.due().unwrap_or(never);
             tokio::select! {
                 count = updates.recv_many(&mut batch, BATCH) => {
                     if count == 0 {
@@ -197,7 +185,9 @@ impl Store {
                     }
                     self.apply(batch.drain(..), audience);
                 }
-                () = self.clock.until(self.retired.due().unwrap_or(Time(u64::MAX))) => {
+                read = finished(&mut self.under_way) => self.take(read, audience),
+                () = self.clock.until(due) => self.wait_no_longer(audience),
+                () = self.clock.until(self.retired.due().unwrap_or(never)) => {
                     self.retired.step(self.clock.now());
                 }
                 () = self.clock.until(sweep) => {
@@ -209,54 +199,131 @@ impl Store {
         }
     }
 
-    /// Applies updates together, in order.
-    pub(crate) fn apply(&mut self, updates: impl IntoIterator<Item = Update>, audience: &impl Audience) {
-        let (mut read, mut moved, mut settled) = (None, false, false);
+    /// Applies updates together, in order; files are read beside, one reading after the other.
+    fn apply(&mut self, updates: impl IntoIterator<Item = Update>, audience: &impl Audience) {
+        let (mut moved, mut settled) = (false, false);
         for update in updates {
             match update {
-                Update::Files(reading) => read = Some(self.reload(&reading)),
-                Update::Unchanged => self.look_again(audience),
+                Update::Files(reading) => self.next = Next { reading: Some(reading), look_again: false },
+                Update::Unchanged => self.next.look_again = true,
                 Update::Resolved { name, addresses } => {
+                    self.warming.heard(&name);
                     self.resolved.insert(name, addresses);
                     moved = true;
                 }
+                Update::Unresolved { name } => self.warming.heard(&name),
                 Update::Settled => settled = true,
             }
         }
-        let (snapshot, report) = read.unzip();
-        if snapshot.is_some() || moved {
-            let before = self.live.load_full();
-            let snapshot = snapshot.unwrap_or_else(|| before.shared_snapshot().clone());
-            let wanted = wanted(&snapshot);
-            self.resolved.retain(|name, _| wanted.binary_search_by(|w| w.name.cmp(name)).is_ok());
-            let now = self.clock.now();
-            let next = beside(|| Arc::new(Live::adopt(Some(&before), snapshot, &self.resolved, now)));
-            self.live.store(next);
-            self.retired.add(before, now);
-            self.wanted.send_if_modified(|known| {
-                let differs = *known != wanted;
-                *known = wanted;
-                differs
-            });
+        if !self.arrive(audience) && moved {
+            self.adopt(None);
         }
-        // Whoever is told that it is loaded finds it in force.
-        if let Some(report) = report {
-            tell_loaded(self.live.load().snapshot(), &report);
-            audience.reloaded(count(&report.diagnostics, Severity::Error) == 0);
-            self.report.store(Arc::new(report));
-        }
+        self.go_on(audience);
         if settled {
             self.settled.send_replace(true);
         }
     }
 
-    fn reload(&mut self, reading: &Reading) -> (Arc<Snapshot>, ConfigReport) {
-        let next = beside(|| Candidate::new(reading, &mut self.site, Some(&self.in_force)));
-        tell(&self.report.load().diagnostics, &next.diagnostics, &reading.sources);
-        let report = report(&next, self.clock);
-        self.in_force = next.in_force;
-        self.mesh = next.mesh;
-        (Arc::new(next.snapshot), report)
+    /// Begins the next reading, if none is under way.
+    fn go_on(&mut self, audience: &impl Audience) {
+        if self.under_way.is_some() {
+            return;
+        }
+        if let Some(reading) = self.next.reading.take() {
+            self.begin(reading, true);
+        } else if std::mem::take(&mut self.next.look_again) {
+            self.look_again(audience);
+        }
+    }
+
+    fn begin(&mut self, reading: Reading, news: bool) {
+        let (in_force, site) = (self.in_force.clone(), self.site.clone());
+        let (now, grace) = (self.clock.now(), self.grace);
+        let read = if news { self.clock.wall() } else { self.report.load().read };
+        let work = move || Candidate::new(reading, site, Some(&Before { in_force: &in_force, now, grace }));
+        self.due = None;
+        self.under_way = Some(UnderWay { news, read, candidate: begin_beside(work) });
+    }
+
+    /// Takes up what was read. It comes into force at once, unless it has names that nobody has asked for.
+    fn take(&mut self, (news, read, candidate): Finished, audience: &impl Audience) {
+        match candidate {
+            None => tracing::error!("the configuration could not be read: what was in force stays"),
+            Some(next) => {
+                let in_force = self.report.load();
+                let before = self.coming.as_ref().map_or(&**in_force, |coming| &coming.report);
+                tell(&before.diagnostics, &next.diagnostics, &next.in_force.reading.sources);
+                let report = next.report(read);
+                self.due = next.in_force.due();
+                self.in_force = Arc::new(next.in_force);
+                self.mesh = next.mesh;
+                let (wanted, now_wanted) = (wanted(&next.snapshot), wanted(self.live.load().snapshot()));
+                self.warming.begin(&wanted, &now_wanted, self.clock.now());
+                self.want(either(&now_wanted, &wanted));
+                let news = news || self.coming.as_ref().is_some_and(|coming| coming.news);
+                self.coming = Some(Coming { news, snapshot: Arc::new(next.snapshot), report });
+            }
+        }
+        self.arrive(audience);
+        self.go_on(audience);
+    }
+
+    /// Lets a configuration come into force that waits for nothing any more; whether there was one.
+    fn arrive(&mut self, audience: &impl Audience) -> bool {
+        if self.warming.due().is_some_and(|due| due > self.clock.now()) {
+            return false;
+        }
+        let Some(Coming { news, snapshot, report }) = self.coming.take() else { return false };
+        for name in self.warming.unheard() {
+            tracing::warn!(%name, "is not resolved yet; serving without its addresses");
+        }
+        self.warming = Warming::default();
+        self.adopt(Some(snapshot));
+        // Whoever is told that it is loaded finds it in force.
+        tell_loaded(self.live.load().snapshot(), &report);
+        if news {
+            audience.reloaded(count(&report.diagnostics, Severity::Error) == 0);
+        }
+        self.report.store(Arc::new(report));
+        true
+    }
+
+    /// Puts a configuration into force, or the one that is with other addresses.
+    fn adopt(&mut self, snapshot: Option<Arc<Snapshot>>) {
+        let before = self.live.load_full();
+        let snapshot = snapshot.unwrap_or_else(|| before.shared_snapshot().clone());
+        if self.coming.is_none() {
+            self.want(wanted(&snapshot));
+        }
+        let now = self.clock.now();
+        let next = beside(|| Arc::new(Live::adopt(Some(&before), snapshot, &self.resolved, now)));
+        self.live.store(next);
+        self.retired.add(before, now);
+    }
+
+    /// Has these names asked for, and forgets the addresses of others.
+    fn want(&mut self, names: Vec<Wanted>) {
+        self.resolved.retain(|name, _| names.binary_search_by(|wanted| wanted.name.cmp(name)).is_ok());
+        self.wanted.send_if_modified(|known| {
+            let differs = *known != names;
+            *known = names;
+            differs
+        });
+    }
+
+    /// When something has waited for long enough.
+    fn due(&self) -> Option<Time> {
+        let warm = self.coming.as_ref().and_then(|_| self.warming.due());
+        warm.into_iter().chain(self.due).min()
+    }
+
+    /// Applies what has waited for long enough.
+    fn wait_no_longer(&mut self, audience: &impl Audience) {
+        self.arrive(audience);
+        if self.due.is_some_and(|due| due <= self.clock.now()) {
+            tracing::warn!("what objects wait for has not come: they are applied as they are written");
+            self.begin(self.in_force.reading.clone(), false);
+        }
     }
 
     fn look_again(&self, audience: &impl Audience) {
@@ -269,109 +336,16 @@ impl Store {
     }
 }
 
-/// Whether an object is broken in itself. What is wrong between objects (codes L03xx) may be right again when the other one
-/// changes, and until then serves as Istio does: a missing subset is answered with 503.
-fn breaks_its_object(diagnostic: &Diagnostic) -> bool {
-    const BETWEEN_OBJECTS: [Code; 4] =
-        [codes::UNKNOWN_HOST, codes::UNKNOWN_SUBSET, codes::UNKNOWN_PORT, codes::HOST_CONFLICT];
-    diagnostic.severity == Severity::Error && !BETWEEN_OBJECTS.contains(&diagnostic.code)
-}
+/// Whether a reading is news, when it was, and what came of it: nothing, if it panicked.
+type Finished = (bool, SystemTime, Option<Candidate>);
 
-/// Takes objects out as if loading had rejected them.
-fn set_aside(loaded: &mut Loaded, broken: &BTreeSet<Arc<str>>) {
-    let rejected = &mut loaded.rejected;
-    let mut stays = |meta: &Meta| {
-        let stays = !broken.contains(&meta.resource);
-        if !stays {
-            rejected.push(meta.id.clone());
-        }
-        stays
-    };
-    let r = &mut loaded.resources;
-    r.virtual_services.retain(|object| stays(&object.meta));
-    r.destination_rules.retain(|object| stays(&object.meta));
-    r.service_entries.retain(|object| stays(&object.meta));
-    r.workload_entries.retain(|object| stays(&object.meta));
-    r.gateways.retain(|object| stays(&object.meta));
-    r.sidecars.retain(|object| stays(&object.meta));
-    r.services.retain(|object| stays(&object.meta));
-    r.endpoints.retain(|object| stays(&object.meta));
-    r.endpoint_slices.retain(|object| stays(&object.meta));
-    r.pods.retain(|object| stays(&object.meta));
-}
-
-/// The names that clusters ask for. An IP address written in place of a name is its own answer, which DNS gives at once.
-fn wanted(snapshot: &Snapshot) -> Vec<Wanted> {
-    let mut names: BTreeMap<&Arc<str>, bool> = BTreeMap::new();
-    for cluster in snapshot.clusters() {
-        match &cluster.discovery {
-            Discovery::Dns(specs) => {
-                for spec in specs {
-                    names.entry(&spec.name).or_insert(false);
-                }
-            }
-            Discovery::DnsFirst(spec) => {
-                names.insert(&spec.name, true);
-            }
-            Discovery::Static(_) | Discovery::Original => {}
-        }
-    }
-    names.into_iter().map(|(name, ordered)| Wanted { name: name.clone(), ordered }).collect()
-}
-
-/// The same for the same files, and different for others.
-fn version(sources: &[Source]) -> Arc<str> {
-    let mut hash = DefaultHasher::new();
-    for source in sources {
-        (&*source.name, &*source.text).hash(&mut hash);
-    }
-    format!("{:016x}", hash.finish()).into()
-}
-
-fn report(candidate: &Candidate, clock: Clock) -> ConfigReport {
-    ConfigReport {
-        diagnostics: candidate.diagnostics.clone(),
-        kept: candidate.kept.iter().map(|id| id.to_string().into()).collect(),
-        read: clock.wall(),
-    }
-}
-
-fn count(diagnostics: &[Diagnostic], severity: Severity) -> usize {
-    diagnostics.iter().filter(|diagnostic| diagnostic.severity == severity).count()
-}
-
-/// Logs what was not complained of before, all of a kind together, as people read a compiler's output.
-fn tell(before: &[Diagnostic], now: &[Diagnostic], sources: &[Source]) {
-    for severity in [Severity::Error, Severity::Warning, Severity::Info] {
-        let new = now.iter().filter(|diagnostic| diagnostic.severity == severity && !before.contains(diagnostic));
-        let new: Vec<Diagnostic> = new.cloned().collect();
-        if new.is_empty() {
-            continue;
-        }
-        let told = &new[..new.len().min(MOST_TOLD)];
-        let mut text = render(told, sources, false);
-        if new.len() > told.len() {
-            text += &format!("and {} more of this kind: see /config_dump", new.len() - told.len());
-        }
-        match severity {
-            Severity::Error => tracing::error!("{}", text.trim_end()),
-            Severity::Warning => tracing::warn!("{}", text.trim_end()),
-            Severity::Info => tracing::info!("{}", text.trim_end()),
-        }
-    }
-}
-
-/// Says what is in force now, and how it is.
-fn tell_loaded(snapshot: &Snapshot, report: &ConfigReport) {
-    tracing::info!(
-        version = snapshot.version(),
-        clusters = snapshot.clusters().len(),
-        hosts = snapshot.hosts().len(),
-        errors = count(&report.diagnostics, Severity::Error),
-        warnings = count(&report.diagnostics, Severity::Warning),
-        kept = report.kept.len(),
-        "configuration loaded"
-    );
+/// Waits for the reading that is under way, if any.
+async fn finished(under_way: &mut Option<UnderWay>) -> Finished {
+    let Some(UnderWay { news, read, candidate }) = under_way else { return std::future::pending().await };
+    let candidate = candidate.await.ok();
+    let done = (*news, *read, candidate);
+    *under_way = None;
+    done
 }
 
 #[cfg(test)]

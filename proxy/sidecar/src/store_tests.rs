@@ -2,6 +2,9 @@
 
 use std::cell::RefCell;
 
+use leeboard_istio::codes;
+use leeboard_istio::diagnostic::Diagnostic;
+use leeboard_istio::source::Source;
 use leeboard_policy::cluster::Address;
 use leeboard_policy::outlier::OutlierEvent;
 
@@ -63,7 +66,16 @@ fn both(routes: &str) -> Reading {
 }
 
 fn open(reading: Reading) -> Result<Store, String> {
-    Store::open(&reading, Site::default(), Clock::start())
+    Store::open(reading, Site::default(), leeboard_istio::grace::DEFAULT, Clock::start())
+}
+
+/// Applies updates, and waits for what is read beside.
+fn apply(store: &mut Store, updates: impl IntoIterator<Item = Update>, heard: &Heard) {
+    store.apply(updates, heard);
+    while let Some(UnderWay { news, read, candidate }) = store.under_way.take() {
+        let done = candidate.blocking_recv().expect("reading does not panic");
+        store.take((news, read, Some(done)), heard);
+    }
 }
 
 /// What the store's first route of `web.test` answers with.
@@ -80,10 +92,10 @@ fn a_good_edit_takes_the_place_of_what_was() {
     let (mut store, heard) = (open(both(&routes("410", ""))).unwrap(), Heard::default());
     assert_eq!(status(&store), "410");
     let before = store.live.load().snapshot().version().to_owned();
-    store.apply([Update::Files(both(&routes("404", "")))], &heard);
+    apply(&mut store, [Update::Files(both(&routes("404", "")))], &heard);
     assert_eq!(status(&store), "404");
     assert_ne!(store.live.load().snapshot().version(), before);
-    store.apply([Update::Files(both(&routes("410", "")))], &heard);
+    apply(&mut store, [Update::Files(both(&routes("410", "")))], &heard);
     assert_eq!(store.live.load().snapshot().version(), before, "the same files have the same version");
     assert_eq!(*heard.0.borrow(), [true, true]);
 }
@@ -92,17 +104,17 @@ fn a_good_edit_takes_the_place_of_what_was() {
 fn a_broken_edit_keeps_the_last_good_version_until_it_is_mended() {
     for broken in [routes("9999", ""), routes("[410", ""), routes("410", ", subset: {}")] {
         let (mut store, heard) = (open(both(&routes("410", ""))).unwrap(), Heard::default());
-        store.apply([Update::Files(both(&broken))], &heard);
+        apply(&mut store, [Update::Files(both(&broken))], &heard);
         assert_eq!(status(&store), "410", "{broken}");
         let report = store.report.load_full();
         assert!(report.diagnostics.iter().any(|d| d.severity == Severity::Error), "{broken}");
         assert_eq!(report.kept.iter().map(|k| &**k).collect::<Vec<_>>(), ["VirtualService default/web"], "{broken}");
 
         // Broken in another way: still the last good one.
-        store.apply([Update::Files(both(&routes("0", "")))], &heard);
+        apply(&mut store, [Update::Files(both(&routes("0", "")))], &heard);
         assert_eq!(status(&store), "410");
 
-        store.apply([Update::Files(both(&routes("404", "")))], &heard);
+        apply(&mut store, [Update::Files(both(&routes("404", "")))], &heard);
         assert_eq!(status(&store), "404");
         assert!(store.report.load().kept.is_empty());
         assert_eq!(*heard.0.borrow(), [false, false, true]);
@@ -112,7 +124,7 @@ fn a_broken_edit_keeps_the_last_good_version_until_it_is_mended() {
 #[test]
 fn an_object_that_is_gone_is_not_kept() {
     let (mut store, heard) = (open(both(&routes("410", ""))).unwrap(), Heard::default());
-    store.apply([Update::Files(reading(&[("services.yaml", SERVICES)]))], &heard);
+    apply(&mut store, [Update::Files(reading(&[("services.yaml", SERVICES)]))], &heard);
     let live = store.live.load();
     assert_eq!(live.snapshot().host(80, "web.test").unwrap().routes.len(), 1, "the service's own route");
 }
@@ -161,15 +173,15 @@ fn addresses_move_endpoints_and_survive_reloads_while_they_are_wanted() {
         addresses: list.iter().map(|a| a.parse().unwrap()).collect(),
     };
     let at = |list: &[&str]| -> Vec<_> { list.iter().map(|a| Address::Socket(a.parse().unwrap())).collect() };
-    store.apply([say(&["192.0.2.1"]), say(&["192.0.2.1", "192.0.2.2"])], &heard);
+    apply(&mut store, [say(&["192.0.2.1"]), say(&["192.0.2.1", "192.0.2.2"])], &heard);
     assert_eq!(endpoints(&store, "outbound|80||far.test"), at(&["192.0.2.1:80", "192.0.2.2:80"]));
-    store.apply([Update::Files(both(&routes("404", "")))], &heard);
+    apply(&mut store, [Update::Files(both(&routes("404", "")))], &heard);
     assert_eq!(endpoints(&store, "outbound|80||far.test").len(), 2);
-    store.apply([say(&[])], &heard);
+    apply(&mut store, [say(&[])], &heard);
     assert!(endpoints(&store, "outbound|80||far.test").is_empty());
 
-    store.apply([say(&["192.0.2.1"])], &heard);
-    store.apply([Update::Files(reading(&[("routes.yaml", "")]))], &heard);
+    apply(&mut store, [say(&["192.0.2.1"])], &heard);
+    apply(&mut store, [Update::Files(reading(&[("routes.yaml", "")]))], &heard);
     assert!(store.wanted().borrow().is_empty());
     assert!(store.resolved.is_empty(), "nobody wants it any more");
 }
@@ -178,7 +190,7 @@ fn addresses_move_endpoints_and_survive_reloads_while_they_are_wanted() {
 fn a_forced_look_that_finds_nothing_new_is_noted() {
     let (mut store, heard) = (open(both(&routes("410", ""))).unwrap(), Heard::default());
     let (before, live) = (store.report.load().read, store.live.load_full());
-    store.apply([Update::Unchanged, Update::Settled], &heard);
+    apply(&mut store, [Update::Unchanged, Update::Settled], &heard);
     assert!(store.report.load().read >= before);
     assert!(Arc::ptr_eq(&live, &store.live.load_full()), "nothing was made anew");
     assert!(*store.settled().borrow());
@@ -217,4 +229,197 @@ spec:
     let took = clock.now() - Time(0);
     assert!((3_000..=4_100).contains(&took.as_millis()), "{took}");
     task.abort();
+}
+
+const RULE: &str = "
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: web, namespace: default}
+spec: {host: web.test, subsets: [{name: v1, labels: {version: v1}}]}
+";
+
+/// The services, a rule with a subset, and a route to a subset.
+fn three(status: &str, routed: &str, defined: &str) -> Reading {
+    let rule = RULE.replace("name: v1", &format!("name: {defined}"));
+    reading(&[
+        ("services.yaml", SERVICES),
+        ("rule.yaml", &rule),
+        ("routes.yaml", &routes(status, &format!(", subset: {routed}"))),
+    ])
+}
+
+/// The cluster that the store's last route of `web.test` leads to; `Err` with its name when it is not there.
+fn target(store: &Store) -> Result<String, String> {
+    use leeboard_policy::route::{Action, Target};
+    let live = store.live.load();
+    let host = live.snapshot().host(80, "web.test").expect("web.test is known");
+    let Action::Forward(forward) = &host.routes[host.routes.len() - 1].action else { panic!("a route") };
+    match &forward.destinations[0].cluster {
+        Target::Cluster(id) => Ok(live.snapshot().cluster(*id).name.to_string()),
+        Target::Unknown(name) => Err(name.to_string()),
+    }
+}
+
+/// What waits, and whether the log and the report have errors.
+fn waiting(store: &Store) -> (Vec<String>, bool) {
+    let report = store.report.load();
+    let told = report.diagnostics.iter().filter(|d| d.code == codes::WAITING).map(|d| d.resource.to_string());
+    let waiting: Vec<String> = report.waiting.iter().map(ToString::to_string).collect();
+    assert_eq!(told.collect::<Vec<_>>(), waiting, "each is told of");
+    (waiting, count(&report.diagnostics, Severity::Error) > 0)
+}
+
+const V1: &str = "outbound|80|v1|web.test";
+const V2: &str = "outbound|80|v2|web.test";
+
+#[test]
+fn whichever_half_of_an_edit_comes_first_waits_for_the_other() {
+    for (first, waits) in [(("v2", "v1"), "VirtualService default/web"), (("v1", "v2"), "DestinationRule default/web")]
+    {
+        let (mut store, heard) = (open(three("410", "v1", "v1")).unwrap(), Heard::default());
+        let before = store.live.load().snapshot().version().to_owned();
+        apply(&mut store, [Update::Files(three("410", first.0, first.1))], &heard);
+        assert_eq!((target(&store), waiting(&store)), (Ok(V1.into()), (vec![waits.into()], false)));
+        assert_ne!(store.live.load().snapshot().version(), before);
+        assert!(store.due.is_some());
+        // What has nothing to do with it takes effect meanwhile, and what waits goes on waiting.
+        let mut more = three("410", first.0, first.1);
+        more.sources[0].text = SERVICES.replace("127.0.0.1", "127.0.0.2").into();
+        apply(&mut store, [Update::Files(more)], &heard);
+        assert_eq!(endpoints(&store, V1), [], "no endpoint has that label");
+        assert_eq!(endpoints(&store, "outbound|80||web.test"), [Address::Socket("127.0.0.2:80".parse().unwrap())]);
+        assert_eq!(waiting(&store).0, [waits]);
+        apply(&mut store, [Update::Files(three("410", "v2", "v2"))], &heard);
+        assert_eq!((target(&store), waiting(&store)), (Ok(V2.into()), (vec![], false)));
+        assert_eq!(store.due, None);
+        assert_eq!(*heard.0.borrow(), [true, true, true]);
+    }
+}
+
+#[test]
+fn a_waiting_object_that_is_broken_stays_as_it_was() {
+    let (mut store, heard) = (open(three("410", "v1", "v1")).unwrap(), Heard::default());
+    apply(&mut store, [Update::Files(three("404", "v2", "v1"))], &heard);
+    apply(&mut store, [Update::Files(three("9999", "v2", "v1"))], &heard);
+    assert_eq!((status(&store), target(&store), waiting(&store)), ("410".into(), Ok(V1.into()), (vec![], true)));
+    assert_eq!(store.report.load().kept.len(), 1);
+    apply(&mut store, [Update::Files(three("404", "v2", "v2"))], &heard);
+    assert_eq!((status(&store), target(&store), waiting(&store)), ("404".into(), Ok(V2.into()), (vec![], false)));
+}
+
+/// Waits for what is read beside, with time standing still.
+async fn read(store: &mut Store, heard: &Heard) {
+    while store.under_way.is_some() {
+        let done = finished(&mut store.under_way).await;
+        store.take(done, heard);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_does_not_come_in_time_is_not_waited_for() {
+    let (mut store, heard) = (open(three("410", "v1", "v1")).unwrap(), Heard::default());
+    let second = std::time::Duration::from_secs(1);
+    store.apply([Update::Files(three("404", "v2", "v1"))], &heard);
+    read(&mut store, &heard).await;
+    let (due, version) = (store.due().unwrap(), store.live.load().snapshot().version().to_owned());
+    assert_eq!(due, store.clock.now() + Span::from_secs(10));
+    let loaded = store.report.load().read;
+
+    tokio::time::advance(9 * second).await;
+    store.wait_no_longer(&heard);
+    assert!(store.under_way.is_none(), "not yet");
+    tokio::time::advance(second).await;
+    store.wait_no_longer(&heard);
+    read(&mut store, &heard).await;
+    assert_eq!((status(&store), target(&store)), ("404".into(), Err(V2.into())));
+    assert_eq!((waiting(&store), store.due()), ((vec![], true), None));
+    assert_ne!(store.live.load().snapshot().version(), version, "it is another configuration");
+    let report = store.report.load_full();
+    assert!(report.diagnostics.iter().any(|d| d.code == codes::UNKNOWN_SUBSET));
+    assert_eq!((report.read, &*heard.0.borrow()), (loaded, &vec![true]), "nothing new was read");
+
+    // What dangles by now does not hold up other edits.
+    store.apply([Update::Files(three("410", "v2", "v1"))], &heard);
+    read(&mut store, &heard).await;
+    assert_eq!((status(&store), store.due()), ("410".into(), None));
+}
+
+#[test]
+fn nobody_waits_at_the_start() {
+    let store = open(three("410", "v2", "v1")).map(|store| (target(&store), store.due)).ok();
+    assert_eq!(store, Some((Err(V2.into()), None)));
+}
+
+#[test]
+fn a_reading_that_panics_leaves_everything_as_it_is() {
+    let (mut store, heard) = (open(both(&routes("410", ""))).unwrap(), Heard::default());
+    let live = store.live.load_full();
+    store.take((true, store.clock.wall(), None), &heard);
+    assert!(Arc::ptr_eq(&live, &store.live.load_full()));
+    apply(&mut store, [Update::Files(both(&routes("404", "")))], &heard);
+    assert_eq!(status(&store), "404");
+}
+
+#[test]
+fn addresses_are_taken_up_while_files_are_read_and_the_last_files_win() {
+    let (mut store, heard) = (open(both(&routes("410", ""))).unwrap(), Heard::default());
+    store.apply([Update::Files(both(&routes("404", "")))], &heard);
+    let resolved = Update::Resolved { name: "far.test".into(), addresses: vec!["192.0.2.1".parse().unwrap()] };
+    store.apply([Update::Files(both(&routes("403", ""))), resolved, Update::Files(both(&routes("402", "")))], &heard);
+    assert_eq!(endpoints(&store, "outbound|80||far.test").len(), 1, "at once");
+    assert_eq!(status(&store), "410", "nothing was read yet");
+    apply(&mut store, [Update::Unchanged], &heard);
+    assert_eq!((status(&store), endpoints(&store, "outbound|80||far.test").len()), ("402".into(), 1));
+    assert_eq!(*heard.0.borrow(), [true, true, true], "the first, the last, and that it was asked for");
+}
+
+/// A configuration in which `/gone` is answered with a status and the rest goes to a name that DNS knows.
+fn far(status: &str, names: &[&str]) -> Reading {
+    let entries = names
+        .iter()
+        .map(|name| SERVICES.split("---").nth(1).unwrap().replace("far", &name[..1]).replace("f.test", name));
+    let entries: Vec<String> = entries.collect();
+    reading(&[
+        ("a.yaml", &SERVICES.replace("DNS", "NONE")),
+        ("b.yaml", &entries.join("---")),
+        ("c.yaml", &routes(status, "")),
+    ])
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_configuration_with_new_names_waits_until_each_has_been_asked_for() {
+    let (mut store, heard) = (open(far("410", &["a.test"])).unwrap(), Heard::default());
+    let say = |name: &str, list: &[&str]| Update::Resolved {
+        name: name.into(),
+        addresses: list.iter().map(|a| a.parse().unwrap()).collect(),
+    };
+    let wanted = |store: &Store| store.wanted().borrow().iter().map(|w| w.name.to_string()).collect::<Vec<_>>();
+    let second = std::time::Duration::from_secs(1);
+    store.apply([say("a.test", &["192.0.2.1"])], &heard);
+    store.apply([Update::Files(far("404", &["b.test", "c.test", "d.test"]))], &heard);
+    read(&mut store, &heard).await;
+    assert_eq!(wanted(&store), ["a.test", "b.test", "c.test", "d.test"], "old ones stay known");
+    assert_eq!((status(&store), heard.0.borrow().len()), ("410".into(), 0));
+    store.apply([say("b.test", &["192.0.2.2"]), say("c.test", &[])], &heard);
+    assert_eq!(status(&store), "410");
+    assert_eq!(endpoints(&store, "outbound|80||a.test").len(), 1);
+    store.apply([Update::Unresolved { name: "d.test".into() }], &heard);
+    assert_eq!(
+        (status(&store), wanted(&store)),
+        ("404".into(), ["b.test", "c.test", "d.test"].map(String::from).into())
+    );
+    assert_eq!(endpoints(&store, "outbound|80||b.test").len(), 1, "at once");
+    assert_eq!(*heard.0.borrow(), [true]);
+
+    // A name that nothing is heard of is waited for only so long, though there are more edits.
+    store.apply([Update::Files(far("403", &["e.test"]))], &heard);
+    read(&mut store, &heard).await;
+    tokio::time::advance(3 * second).await;
+    store.apply([Update::Files(far("402", &["b.test", "e.test"]))], &heard);
+    read(&mut store, &heard).await;
+    assert_eq!(store.due(), Some(store.clock.now() + Span::from_secs(2)));
+    tokio::time::advance(2 * second).await;
+    store.wait_no_longer(&heard);
+    assert_eq!((status(&store), store.due()), ("402".into(), None));
+    assert_eq!(endpoints(&store, "outbound|80||b.test").len(), 1);
 }

@@ -79,7 +79,8 @@ impl<'r, 's> Delegates<'r, 's> {
         Rules::Merged(rules.into())
     }
 
-    fn find(&self, root: &VirtualService, delegate: &Delegate) -> Option<&'r VirtualService> {
+    /// The VirtualService that an entry leads to, if it is there and exported to the root's namespace.
+    pub(crate) fn find(&self, root: &VirtualService, delegate: &Delegate) -> Option<&'r VirtualService> {
         let namespace = delegate.namespace.as_ref().map_or(root.meta.namespace(), |namespace| &namespace.value);
         let document = *self.by_name.get(&(&**namespace, &*delegate.name.value))?;
         self.site.mesh.reach_of_routes(document, root.meta.namespace()).map(|_| document)

@@ -14,7 +14,7 @@ mod gateways;
 mod headers;
 mod hosts;
 mod inbound;
-mod kubernetes;
+pub(crate) mod kubernetes;
 mod locality;
 pub(crate) mod matches;
 pub(crate) mod mesh;
@@ -38,6 +38,7 @@ mod written;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -46,6 +47,7 @@ use leeboard_policy::snapshot::{Draft, Snapshot};
 
 pub use gateways::{Chain, Edge, EdgeListener, Served, Stream, gateways};
 pub use provenance::{Provenance, Settings, provenance};
+pub use references::{Dangling, Lack, Reference, Referent};
 pub use written::{Lacking, Unused, WrittenRule, places, rules_as_written, unused};
 
 use crate::diagnostic::Diagnostic;
@@ -91,6 +93,23 @@ impl Default for Site {
 /// Never fails and never stops early: what cannot be done as it is written is left out or answered with an error at run
 /// time, as Istio does, and said in a diagnostic; these come by file and line. The same input always gives the same snapshot.
 pub fn compile(resources: &Resources, site: &Site) -> (Snapshot, Vec<Diagnostic>) {
+    let Compiled { snapshot, diagnostics, .. } = compiled(resources, site);
+    (snapshot, diagnostics)
+}
+
+/// What comes of compiling.
+#[derive(Debug)]
+pub struct Compiled {
+    /// What the proxy does.
+    pub snapshot: Snapshot,
+    /// Complaints, by file and line.
+    pub diagnostics: Vec<Diagnostic>,
+    /// What routes lead to and is not there.
+    pub dangling: Vec<Dangling>,
+}
+
+/// As [`compile`], and says what is missing.
+pub fn compiled(resources: &Resources, site: &Site) -> Compiled {
     let site = &mesh::placed(resources, site);
     let mut diagnostics = Vec::new();
     let sidecar = sidecar::chosen(resources, site);
@@ -98,7 +117,7 @@ pub fn compile(resources: &Resources, site: &Site) -> (Snapshot, Vec<Diagnostic>
     let catalog = catalog::gather(resources, site, &egress, &mut diagnostics);
     let policies = policy::gather(resources, site);
     let mut clusters = clusters::compile(&catalog, &policies, site);
-    references::check(resources, &catalog, &policies, site, &mut diagnostics);
+    let dangling = references::check(resources, &catalog, &policies, site, &mut diagnostics);
     let hosts = hosts::compile(resources, &catalog, &clusters, site, &egress, &mut diagnostics);
     let inbound = inbound::compile(&catalog, &policies, &mut clusters, site, sidecar);
     let unknown = sidecar::unknown_hosts(sidecar, &mut clusters, site, &mut diagnostics);
@@ -111,7 +130,20 @@ pub fn compile(resources: &Resources, site: &Site) -> (Snapshot, Vec<Diagnostic>
         clusters: clusters.into_list(),
     };
     diagnostics.sort_by(|a, b| a.primary.cmp(&b.primary));
-    (Snapshot::new(draft), diagnostics)
+    Compiled { snapshot: Snapshot::new(draft), diagnostics, dangling }
+}
+
+/// Everything that routes lead to, and what of it is missing.
+pub(crate) fn references(resources: &Resources, site: &Site) -> BTreeMap<Reference, Option<Lack>> {
+    let site = &mesh::placed(resources, site);
+    let egress = sidecar::Egress::of(sidecar::chosen(resources, site), site);
+    let catalog = catalog::gather(resources, site, &egress, &mut Vec::new());
+    let policies = policy::gather(resources, site);
+    let mut found = BTreeMap::new();
+    references::each(resources, &catalog, &policies, site, |seen| {
+        found.entry(seen.reference(site)).or_insert(seen.lack.map(|(lack, _)| lack));
+    });
+    found
 }
 
 /// Whether labels carry everything that a selector asks for.

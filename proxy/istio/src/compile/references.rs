@@ -1,17 +1,85 @@
-//! References between objects: destinations whose host, port or subset nothing defines.
+//! References between objects: destinations whose host, port or subset nothing defines, and delegates that are not there.
 
 use std::collections::HashSet;
+use std::fmt;
 use std::sync::Arc;
 
 use super::Site;
 use super::catalog::Catalog;
+use super::delegates::Delegates;
 use super::names::{cluster_parts, complete, is_wildcard};
 use super::policy::{Policies, Rule};
 use crate::codes;
 use crate::diagnostic::Diagnostic;
-use crate::resources::virtual_service::{Destination, HttpAction};
-use crate::resources::{Meta, Resources};
-use crate::source::Located;
+use crate::resources::virtual_service::{Delegate, Destination, HttpAction};
+use crate::resources::{Meta, ObjectId, Resources, VirtualService};
+use crate::source::{Located, Spot};
+
+/// What a route leads to, wherever and however often its object says so.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Reference {
+    /// The VirtualService, which may be a delegate.
+    pub who: ObjectId,
+    /// What it leads to.
+    pub to: Referent,
+}
+
+/// What a route can lead to.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Referent {
+    /// Istio: `destination`, of a route or a mirror.
+    Destination {
+        /// The full name of the host.
+        host: Arc<str>,
+        /// The subset, if one is named.
+        subset: Option<Arc<str>>,
+        /// The port, if one is named.
+        port: Option<u16>,
+    },
+    /// Istio: `delegate`.
+    Delegate {
+        /// The other VirtualService's namespace.
+        namespace: Arc<str>,
+        /// Its name.
+        name: Arc<str>,
+    },
+}
+
+impl fmt::Display for Referent {
+    /// `subset v2 of reviews.demo.svc.cluster.local`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Referent::Destination { host, subset: Some(subset), .. } => write!(f, "subset {subset} of {host}"),
+            Referent::Destination { host, port: Some(port), .. } => write!(f, "port {port} of {host}"),
+            Referent::Destination { host, .. } => write!(f, "host {host}"),
+            Referent::Delegate { namespace, name } => write!(f, "delegate {namespace}/{name}"),
+        }
+    }
+}
+
+/// What of a referent is missing.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Lack {
+    /// The service.
+    Host,
+    /// The subset.
+    Subset,
+    /// The port.
+    Port,
+    /// The delegate.
+    Delegate,
+}
+
+/// A reference to what is not there.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Dangling {
+    /// Who refers to what.
+    pub reference: Reference,
+    /// What of it is missing.
+    pub lack: Lack,
+    /// Where the missing thing is named first.
+    pub spot: Spot,
+}
 
 /// Complains about destinations that are not there. A host that nothing defines may live elsewhere, so that is a warning;
 /// a subset that the DestinationRule in force lacks is an error. Each is compiled all the same, and answers 503.
@@ -21,25 +89,111 @@ pub(crate) fn check(
     policies: &Policies<'_>,
     site: &Site,
     diagnostics: &mut Vec<Diagnostic>,
-) {
-    let mut told = HashSet::new();
-    for document in resources.virtual_services.iter().filter(|document| document.applies_to_mesh()) {
-        if site.mesh.reach_of_routes(document, &site.workload.namespace).is_none() {
-            continue;
+) -> Vec<Dangling> {
+    let (mut dangling, mut told) = (Vec::new(), HashSet::new());
+    each(resources, catalog, policies, site, |seen| {
+        let Some((lack, complaint)) = &seen.lack else { return };
+        let spot = complaint.as_ref().map_or_else(|| seen.link.spot(), |complaint| &complaint.primary).clone();
+        dangling.push(Dangling { reference: seen.reference(site), lack: *lack, spot });
+        diagnostics.extend(complaint.clone().filter(|complaint| told.insert(complaint.primary.clone())));
+    });
+    check_rules(resources, catalog, site, diagnostics);
+    dangling
+}
+
+/// What an entry of a VirtualService leads to, as it is written.
+#[derive(Clone, Copy)]
+enum Link<'r> {
+    Destination(&'r Destination),
+    Delegate(&'r Delegate),
+}
+
+impl<'r> Link<'r> {
+    fn spot(self) -> &'r Spot {
+        match self {
+            Link::Destination(destination) => &destination.host.spot,
+            Link::Delegate(delegate) => &delegate.name.spot,
         }
+    }
+}
+
+/// A reference that was met.
+pub(crate) struct Seen<'r> {
+    meta: &'r Meta,
+    link: Link<'r>,
+    /// What of it is missing, and what there is to say about it: `leeboard check` speaks of delegates.
+    pub(crate) lack: Option<(Lack, Option<Diagnostic>)>,
+}
+
+impl Seen<'_> {
+    pub(crate) fn reference(&self, site: &Site) -> Reference {
+        let own = self.meta.namespace();
+        let to = match self.link {
+            Link::Destination(destination) => Referent::Destination {
+                host: Arc::from(&*complete(&destination.host.value, own, &site.cluster_domain)),
+                subset: destination.subset.as_ref().map(|subset| subset.value.clone()),
+                port: destination.port.as_ref().map(|port| port.value),
+            },
+            Link::Delegate(delegate) => Referent::Delegate {
+                namespace: delegate.namespace.as_ref().map_or(own, |namespace| &namespace.value).clone(),
+                name: delegate.name.value.clone(),
+            },
+        };
+        Reference { who: self.meta.id.clone(), to }
+    }
+}
+
+/// Shows every reference of the VirtualServices that matter to the workload, in order.
+pub(crate) fn each<'r>(
+    resources: &'r Resources,
+    catalog: &Catalog,
+    policies: &Policies<'_>,
+    site: &Site,
+    mut see: impl FnMut(Seen<'r>),
+) {
+    let delegates = Delegates::gather(resources, site);
+    for document in documents(resources, &delegates, site) {
+        let meta = &document.meta;
         for entry in &document.http {
             let routed = match &entry.action {
                 HttpAction::Route(destinations) => &destinations[..],
-                HttpAction::Redirect(_) | HttpAction::Direct(_) | HttpAction::Delegate(_) => &[],
+                HttpAction::Redirect(_) | HttpAction::Direct(_) => &[],
+                HttpAction::Delegate(delegate) => {
+                    let lack = delegates.find(document, delegate).is_none().then_some((Lack::Delegate, None));
+                    see(Seen { meta, link: Link::Delegate(delegate), lack });
+                    &[]
+                }
             };
             let routed = routed.iter().map(|routed| &routed.destination);
             for destination in routed.chain(entry.mirrors.iter().map(|mirror| &mirror.destination)) {
-                let complaint = destination_of(&document.meta, destination, catalog, policies, site);
-                diagnostics.extend(complaint.filter(|complaint| told.insert(complaint.primary.clone())));
+                let lack = destination_of(meta, destination, catalog, policies, site);
+                let lack = lack.map(|(lack, complaint)| (lack, Some(complaint)));
+                see(Seen { meta, link: Link::Destination(destination), lack });
             }
         }
     }
-    check_rules(resources, catalog, site, diagnostics);
+}
+
+/// The VirtualServices that the workload sees, and the delegates that only these see.
+fn documents<'r>(resources: &'r Resources, delegates: &Delegates<'r, '_>, site: &Site) -> Vec<&'r VirtualService> {
+    let is_seen = |document: &VirtualService| {
+        document.applies_to_mesh() && site.mesh.reach_of_routes(document, &site.workload.namespace).is_some()
+    };
+    let mut all: Vec<&VirtualService> =
+        resources.virtual_services.iter().map(|document| &**document).filter(|document| is_seen(document)).collect();
+    let seen = all.len();
+    for index in 0..seen {
+        for entry in &all[index].http {
+            if let HttpAction::Delegate(delegate) = &entry.action
+                && let Some(behind) = delegates.find(all[index], delegate)
+                && !is_seen(behind)
+                && !all[seen..].iter().any(|known| std::ptr::eq(*known, behind))
+            {
+                all.push(behind);
+            }
+        }
+    }
+    all
 }
 
 fn destination_of(
@@ -48,7 +202,7 @@ fn destination_of(
     catalog: &Catalog,
     policies: &Policies<'_>,
     site: &Site,
-) -> Option<Diagnostic> {
+) -> Option<(Lack, Diagnostic)> {
     let host = complete(&destination.host.value, meta.namespace(), &site.cluster_domain);
     let host = catalog.resolve(&host);
     if catalog.is_hidden(host) {
@@ -61,19 +215,20 @@ fn destination_of(
     if let (Some(subset), Some(rule)) = (&destination.subset, rule)
         && rule.subset(&subset.value).is_none()
     {
-        return Some(lacking_subset(meta, subset, rule, policies.elsewhere(host, &subset.value)));
+        let complaint = lacking_subset(meta, subset, rule, policies.elsewhere(host, &subset.value));
+        return Some((Lack::Subset, complaint));
     }
-    let Some(service) = service else { return Some(lacking_service(meta, destination, host)) };
+    let Some(service) = service else { return Some((Lack::Host, lacking_service(meta, destination, host))) };
     if let (Some(subset), None) = (&destination.subset, rule) {
         let message = format!("no DestinationRule for {host} defines subset {}", subset.value);
         let complaint = Diagnostic::warning(codes::UNKNOWN_SUBSET, &meta.resource, &subset.spot, message);
-        return Some(complaint.ist("IST0101"));
+        return Some((Lack::Subset, complaint.ist("IST0101")));
     }
     let port = destination.port.as_ref().filter(|port| service.port(port.value).is_none())?;
     let message = format!("{host} has no port {}", port.value);
     let known: Vec<String> = service.ports.iter().map(|port| port.number.to_string()).collect();
     let complaint = Diagnostic::warning(codes::UNKNOWN_PORT, &meta.resource, &port.spot, message);
-    Some(complaint.label(&destination.host.spot, format!("it has {}", known.join(", "))))
+    Some((Lack::Port, complaint.label(&destination.host.spot, format!("it has {}", known.join(", ")))))
 }
 
 /// The rule in force lacks a subset. If another rule has it, that one is for other workloads, or hidden from this one.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::Object;
+use super::{Object, fingerprint};
 use crate::annotations;
 use crate::codes;
 use crate::diagnostic::{Diagnostic, Severity};
@@ -122,6 +122,7 @@ pub(super) fn open<'a>(cx: &'a Cx, node: &'a Node, id: &ObjectId, order: u32) ->
         created: Created { stamp: fields.get("creationTimestamp").text(), order },
         resource: cx.resource.clone(),
         spot: cx.spot(name_mark),
+        fingerprint: fingerprint::of(node),
     };
     annotations(&fields, &meta);
     let deleting = fields.get("deletionTimestamp").text().is_some();

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{actions, load_balancer, traffic_policy};
+use super::{actions, fingerprint, load_balancer, traffic_policy};
 use crate::codes;
 use crate::fields::{Cx, Field, Fields};
 use crate::names;
@@ -31,6 +31,7 @@ pub(super) fn read(cx: &Cx, node: &Node, id: &ObjectId) -> Option<(MeshConfig, S
         created: Created::default(),
         resource: cx.resource.clone(),
         spot: spot.clone(),
+        fingerprint: fingerprint::of(node),
     };
     let mesh = MeshConfig {
         connect_timeout: fields.get("connectTimeout").duration(),

@@ -6,6 +6,7 @@ mod cors;
 mod destination_rule;
 mod endpoints;
 mod envelope;
+mod fingerprint;
 mod gateway;
 mod headers;
 mod http_match;

@@ -8,7 +8,7 @@ pub mod service_entry;
 pub mod sidecar;
 pub mod virtual_service;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -153,6 +153,8 @@ pub struct Meta {
     pub resource: Arc<str>,
     /// Where the object's name is written.
     pub spot: Spot,
+    /// What its document says, as a number: the same wherever the document stands.
+    pub fingerprint: u64,
 }
 
 impl Meta {
@@ -193,6 +195,35 @@ macro_rules! kinds {
             pub(crate) fn append(&mut self, more: &Resources) {
                 $(self.$list.extend(more.$list.iter().cloned());)*
                 self.mesh = self.mesh.take().or_else(|| more.mesh.clone());
+            }
+
+            /// Leaves out the objects that are not to stay.
+            pub fn retain(&mut self, mut stays: impl FnMut(&Meta) -> bool) {
+                $(self.$list.retain(|object| stays(&object.meta));)*
+                self.mesh = self.mesh.take().filter(|mesh| mesh.meta.as_ref().is_none_or(&mut stays));
+            }
+
+            /// Puts objects back to what they were in `previous`, in the places that they have now; one that was not there is
+            /// left out.
+            pub fn put_back(&mut self, previous: &Resources, which: &BTreeSet<ObjectId>) {
+                let is_one = |meta: &Meta| which.contains(&meta.id);
+                $(
+                    let now = self.$list.iter().map(|object| &object.meta).filter(|meta| is_one(meta));
+                    let places: BTreeMap<ObjectId, u32> =
+                        now.map(|meta| (meta.id.clone(), meta.created.order)).collect();
+                    self.$list.retain(|object| !is_one(&object.meta));
+                    for object in previous.$list.iter().filter(|object| is_one(&object.meta)) {
+                        let mut object = object.clone();
+                        if let Some(place) = places.get(&object.meta.id) {
+                            Arc::make_mut(&mut object).meta.created.order = *place;
+                        }
+                        self.$list.push(object);
+                    }
+                    self.$list.sort_by_key(|object| object.meta.created.order);
+                )*
+                if which.iter().any(|id| id.kind == Kind::MeshConfig) {
+                    self.mesh = previous.mesh.clone();
+                }
             }
 
             /// Shows every object's envelope.

@@ -80,6 +80,8 @@ pub(crate) struct ConfigReport {
     pub(crate) diagnostics: Vec<Diagnostic>,
     /// Objects that serve in their last good version since the present one has errors, as `VirtualService demo/reviews`.
     pub(crate) kept: Vec<Arc<str>>,
+    /// Objects that are as they were since, as they are written, a route would lead to what is not there.
+    pub(crate) waiting: Vec<Arc<str>>,
     /// When it was read.
     pub(crate) read: SystemTime,
 }

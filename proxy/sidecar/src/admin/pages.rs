@@ -139,12 +139,13 @@ pub(super) fn front(state: &AdminState, _: &Ask) -> Reply {
         &mut html,
         "Configuration",
         &format!(
-            "{}: {} virtual hosts, {} clusters, {} complaints, {} objects kept",
+            "{}: {} virtual hosts, {} clusters, {} complaints, {} objects kept, {} waiting",
             or_dash(snapshot.version()),
             snapshot.hosts().len(),
             snapshot.clusters().len(),
             config.diagnostics.len(),
             config.kept.len(),
+            config.waiting.len(),
         ),
     );
     for socket in &state.listening {

@@ -168,6 +168,7 @@ fn state(life: Life) -> (Arc<AdminState>, Arc<Mutex<Vec<String>>>, impl Sized) {
     let report = ConfigReport {
         diagnostics: vec![Diagnostic::error(codes::KEPT, &resource, &spot, "weight is no number").help("write 10")],
         kept: vec![resource],
+        waiting: vec!["VirtualService default/web".into()],
         read: UNIX_EPOCH + Duration::from_millis(1_709_210_000_500),
     };
     let state = AdminState {
@@ -285,6 +286,7 @@ async fn a_scrape_says_what_is_ejected_limited_and_configured() {
         "leeboard_config_info{version=\"7f3a\"} 1",
         "leeboard_config_errors 1",
         "leeboard_config_objects_kept 1",
+        "leeboard_config_objects_waiting 1",
         "leeboard_config_last_reload_timestamp_seconds 1709210000.5",
         "leeboard_config_last_reload_successful 0",
         "leeboard_ready 1",

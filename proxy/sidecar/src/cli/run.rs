@@ -20,6 +20,10 @@ pub(crate) struct RunArgs {
     /// A file, or a folder that is searched for *.yaml, *.yml and *.json; may be repeated.
     #[arg(long, env = "LEEBOARD_CONFIG", value_name = "PATH", default_value = "config", value_delimiter = ',')]
     config: Vec<PathBuf>,
+    /// How long an edited route waits for a host, subset or delegate that is not there yet, and what was taken away for the
+    /// routes that lead to it; until then what was in force stays. 0 waits for nothing.
+    #[arg(long, env = "LEEBOARD_CONFIG_GRACE", value_name = "TIME", default_value = "10s", value_parser = values::span)]
+    config_grace: Span,
     /// Where the application's own calls arrive; `off` disables it.
     #[arg(long, env = "LEEBOARD_OUTBOUND", value_name = "ADDR", default_value = "127.0.0.1:15001", value_parser = values::listen)]
     outbound: Listen,
@@ -114,6 +118,8 @@ pub(crate) enum Format {
 pub(crate) struct Settings {
     /// Files and folders of configuration.
     pub(crate) config: Vec<PathBuf>,
+    /// How long an edit waits for its other half.
+    pub(crate) config_grace: Span,
     /// The outbound listener.
     pub(crate) outbound: Option<SocketAddr>,
     /// The application's ports.
@@ -161,6 +167,7 @@ impl RunArgs {
     pub(crate) fn settings(self, cpus: usize) -> Settings {
         Settings {
             config: self.config,
+            config_grace: self.config_grace,
             outbound: self.outbound.0,
             inbound: self.inbound,
             admin: self.admin.0,
@@ -247,6 +254,7 @@ mod tests {
         assert_eq!((s.replay_buffer, s.max_header_bytes, s.max_headers), (65_536, 61_440, 100));
         assert_eq!((s.drain_time, s.min_drain_time), (Span::from_secs(45), Span::from_secs(5)));
         assert_eq!(s.header_timeout, Some(Span::from_secs(10)));
+        assert_eq!(s.config_grace, leeboard_istio::grace::DEFAULT);
         assert_eq!((s.outbound_policy, s.mesh_config), (None, None));
     }
 
@@ -274,11 +282,12 @@ mod tests {
     #[test]
     fn lines_and_what_they_set() {
         type Holds = fn(&Settings) -> bool;
-        let table: [(&str, Holds); 15] = [
+        let table: [(&str, Holds); 16] = [
             ("--outbound off --admin off --status off --metrics off", |s| {
                 [s.outbound, s.admin, s.status, s.metrics] == [None; 4]
             }),
             ("--config a.yaml --config b", |s| s.config == [PathBuf::from("a.yaml"), "b".into()]),
+            ("--config-grace 0", |s| s.config_grace == Span(0)),
             ("--config a,b", |s| s.config.len() == 2),
             ("--inbound 1=2 --inbound 127.0.0.1:3=4", |s| s.inbound.len() == 2 && s.inbound[1].app.port() == 4),
             ("--labels app=web,version=v2", |s| s.workload.label("version") == "v2"),

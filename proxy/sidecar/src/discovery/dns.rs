@@ -191,8 +191,8 @@ pub(crate) async fn keep_fresh(
                 want(&mut names, &wanted.borrow_and_update(), clock.now());
             }
             Some(Ok((name, answer))) = asked.join_next(), if !asked.is_empty() => {
-                let Some(addresses) = hear(&mut names, &name, answer, clock.now()) else { continue };
-                if updates.send(Update::Resolved { name, addresses }).await.is_err() {
+                let Some(update) = hear(&mut names, &name, answer, clock.now()) else { continue };
+                if updates.send(update).await.is_err() {
                     return;
                 }
             }
@@ -227,16 +227,16 @@ fn ask_due(names: &mut BTreeMap<Arc<str>, Kept>, asked: &mut Asked, resolver: &R
     }
 }
 
-/// Notes an answer; the addresses when they are news.
+/// Notes an answer; what of it is news.
 fn hear(
     names: &mut BTreeMap<Arc<str>, Kept>,
     name: &Arc<str>,
     answer: Result<Answer, String>,
     now: Time,
-) -> Option<Vec<IpAddr>> {
+) -> Option<Update> {
     let kept = names.get_mut(name)?;
     kept.asking = false;
-    kept.heard = true;
+    let first = !std::mem::replace(&mut kept.heard, true);
     match answer {
         Ok(mut answer) => {
             if !kept.ordered {
@@ -249,7 +249,7 @@ fn hear(
             kept.due = now + answer.ttl;
             let news = kept.told.as_ref() != Some(&answer.addresses);
             kept.told = Some(answer.addresses.clone());
-            news.then_some(answer.addresses)
+            news.then(|| Update::Resolved { name: name.clone(), addresses: answer.addresses })
         }
         Err(error) => {
             let pause = FIRST_PAUSE.times(1 << kept.failures.min(16)).min(LONGEST_PAUSE);
@@ -258,7 +258,7 @@ fn hear(
             }
             kept.failures = kept.failures.saturating_add(1);
             kept.due = now + pause;
-            None
+            first.then(|| Update::Unresolved { name: name.clone() })
         }
     }
 }

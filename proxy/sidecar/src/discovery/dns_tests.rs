@@ -140,7 +140,7 @@ async fn resolved(updates: &mut mpsc::Receiver<Update>) -> (String, Vec<IpAddr>)
     loop {
         match updates.recv().await.unwrap() {
             Update::Resolved { name, addresses } => return (name.to_string(), addresses),
-            Update::Settled => {}
+            Update::Settled | Update::Unresolved { .. } => {}
             other => panic!("{other:?}"),
         }
     }
@@ -186,8 +186,9 @@ fn failures_keep_what_is_known_and_pause_longer_each_time() {
     let mut names = BTreeMap::new();
     let name: Arc<str> = "a.test".into();
     want(&mut names, &[Wanted { name: name.clone(), ordered: false }], Time(0));
+    let news = |list: &[&str]| Some(Update::Resolved { name: "a.test".into(), addresses: ips(list) });
     let good = |list: &[&str]| Ok(Answer { addresses: ips(list), ttl: Span::from_secs(5) });
-    assert_eq!(hear(&mut names, &name, good(&["10.0.0.1"]), Time(0)), Some(ips(&["10.0.0.1"])));
+    assert_eq!(hear(&mut names, &name, good(&["10.0.0.1"]), Time(0)), news(&["10.0.0.1"]));
     assert_eq!(names[&name].due, Time(0) + Span::from_secs(5));
     for pause in [500, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000] {
         assert_eq!(hear(&mut names, &name, Err("no server".into()), Time(0)), None);
@@ -198,6 +199,10 @@ fn failures_keep_what_is_known_and_pause_longer_each_time() {
     assert_eq!(names[&name].due, Time(0) + Span::from_millis(500), "it begins anew");
     want(&mut names, &[], Time(0));
     assert_eq!(hear(&mut names, &name, good(&["10.0.0.2"]), Time(0)), None, "nobody wants it any more");
+    want(&mut names, &[Wanted { name: name.clone(), ordered: false }], Time(0));
+    let unresolved = Some(Update::Unresolved { name: name.clone() });
+    assert_eq!(hear(&mut names, &name, Err("no server".into()), Time(0)), unresolved, "the first failure is news");
+    assert_eq!(hear(&mut names, &name, Err("no server".into()), Time(0)), None);
 }
 
 #[tokio::test]

@@ -102,6 +102,11 @@ pub(crate) static CONFIG_KEPT: Metric = gauge(
     &[],
     "Objects that serve in their last good version since the present one has errors",
 );
+pub(crate) static CONFIG_WAITING: Metric = gauge(
+    "leeboard_config_objects_waiting",
+    &[],
+    "Objects that are as they were, since a route would lead to what is not there yet",
+);
 pub(crate) static CONFIG_RELOADED: Metric = gauge(
     "leeboard_config_last_reload_timestamp_seconds",
     &[],

@@ -34,7 +34,8 @@ pub(crate) fn policy(host: &str, policy: &str) -> String {
     document("DestinationRule", host, &format!("{{host: {host}, trafficPolicy: {policy}, subsets: {subsets}}}"))
 }
 
-fn document(kind: &str, name: &str, spec: &str) -> String {
+/// An Istio object with a spec in flow style.
+pub(crate) fn document(kind: &str, name: &str, spec: &str) -> String {
     format!(
         "---\napiVersion: networking.istio.io/v1\nkind: {kind}\nmetadata: {{name: {name}, namespace: default}}\nspec: {spec}\n"
     )

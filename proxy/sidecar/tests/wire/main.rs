@@ -11,6 +11,7 @@ mod ejection;
 mod endpoint;
 mod explain;
 mod faults;
+mod grace;
 mod heads;
 mod http2;
 mod leaving;

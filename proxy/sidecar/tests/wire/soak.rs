@@ -15,7 +15,7 @@ const CALLERS: usize = 12;
 const TURNS: usize = 40;
 
 /// Numbers that look random and are the same in every run. Steele, Lea, Flood: SplitMix64.
-fn mixed(seed: usize) -> usize {
+pub(crate) fn mixed(seed: usize) -> usize {
     let mut z = (seed as u64).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

@@ -1,0 +1,183 @@
+//! Reading a configuration beside the one in force: what of it comes into force, and what of the old one stays.
+//!
+//! A broken object never takes the place of a good one. What is broken only in relation to another object waits for it for
+//! a while (`leeboard_istio::grace`), and then serves as Istio does.
+
+use std::cell::LazyCell;
+use std::collections::BTreeSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use leeboard_istio::codes::{self, Code};
+use leeboard_istio::compile::{Compiled, Reference, Site, compiled};
+use leeboard_istio::diagnostic::{Diagnostic, Severity};
+use leeboard_istio::grace::{self, Awaited, Held};
+use leeboard_istio::resources::{MeshConfig, ObjectId, Resources};
+use leeboard_istio::source::Source;
+use leeboard_istio::{Loaded, load_in};
+use leeboard_policy::snapshot::Snapshot;
+use leeboard_policy::time::{Span, Time};
+
+use crate::admin::ConfigReport;
+use crate::discovery::files::Reading;
+
+/// What is wrong between objects, and right again when another object changes.
+const BETWEEN_OBJECTS: [Code; 4] =
+    [codes::UNKNOWN_HOST, codes::UNKNOWN_SUBSET, codes::UNKNOWN_PORT, codes::HOST_CONFLICT];
+
+/// The objects in force, near enough to make them again. Nearly all of them are in the texts that were read last, which are
+/// kept anyway, and only a broken edit asks for them: they would take several times the room of the snapshot.
+#[derive(Debug, Default)]
+pub(super) struct InForce {
+    /// What was read.
+    pub(super) reading: Reading,
+    /// What is broken in these texts in such a way that only compiling found it.
+    aside: BTreeSet<Arc<str>>,
+    /// What earlier texts said of objects that are broken in these.
+    kept: Resources,
+    /// Objects that wait, and what earlier texts said of them; one that is new said nothing.
+    waiting: (BTreeSet<ObjectId>, Resources),
+    /// What dangles in force.
+    dangled: BTreeSet<Reference>,
+    awaited: Awaited,
+    /// When this was decided.
+    decided: Time,
+}
+
+impl InForce {
+    /// Every object as it is in force.
+    fn resources(&self, namespace: &str) -> Resources {
+        let mut loaded = load_in(&self.reading.sources, namespace);
+        set_aside(&mut loaded, &self.aside);
+        let mut resources = loaded.keep(&self.kept).resources;
+        let (waiting, before) = &self.waiting;
+        if !waiting.is_empty() {
+            resources.put_back(before, waiting);
+        }
+        resources
+    }
+
+    /// When an object has waited for long enough, so that the same texts come to something else.
+    pub(super) fn due(&self) -> Option<Time> {
+        grace::due(&self.awaited, self.decided)
+    }
+}
+
+/// What the next configuration is held against.
+pub(super) struct Before<'a> {
+    /// What is in force.
+    pub(super) in_force: &'a InForce,
+    /// The moment of the decision.
+    pub(super) now: Time,
+    /// How long what dangles is waited for.
+    pub(super) grace: Span,
+}
+
+/// What came of reading a configuration, before it is in force.
+pub(super) struct Candidate {
+    pub(super) in_force: InForce,
+    pub(super) mesh: Option<Arc<MeshConfig>>,
+    pub(super) snapshot: Snapshot,
+    pub(super) diagnostics: Vec<Diagnostic>,
+    kept: Vec<ObjectId>,
+}
+
+impl Candidate {
+    /// Reads and compiles. What is in force `before` stays where the new is broken or waits; at first there is none.
+    pub(super) fn new(reading: Reading, mut site: Site, before: Option<&Before<'_>>) -> Self {
+        site.version = version(&reading.sources, &BTreeSet::new());
+        let namespace = site.workload.namespace.clone();
+        let mut loaded = load_in(&reading.sources, &namespace);
+        let mut complaints = reading.complaints.clone();
+        let mut aside = BTreeSet::new();
+        let previous = before.map(|before| LazyCell::new(|| before.in_force.resources(&namespace)));
+        if let Some(previous) = previous.as_ref().filter(|_| loaded.is_incomplete()) {
+            loaded = loaded.keep(previous);
+        }
+        let mut all = compiled(&loaded.resources, &site);
+        if let Some(previous) = &previous {
+            aside = all.diagnostics.iter().filter(|d| breaks_its_object(d)).map(|d| d.resource.clone()).collect();
+            if !aside.is_empty() {
+                complaints.extend(all.diagnostics.into_iter().filter(breaks_its_object));
+                set_aside(&mut loaded, &aside);
+                loaded = loaded.keep(previous);
+                all = compiled(&loaded.resources, &site);
+            }
+        }
+        let kept = loaded.kept_objects();
+        complaints.append(&mut loaded.diagnostics);
+        let mut in_force = InForce { reading, aside, kept, ..InForce::default() };
+        let mut resources = loaded.resources;
+        if let (Some(before), Some(previous)) = (before, &previous) {
+            let until = before.now + before.grace;
+            in_force.decided = before.now;
+            in_force.awaited = grace::awaited(&all.dangling, &before.in_force.dangled, &before.in_force.awaited, until);
+            if in_force.due().is_some() {
+                let accepted = before.in_force.dangled.iter().chain(grace::given_up(&in_force.awaited, before.now));
+                let held = grace::hold(previous, &resources, &site, &accepted.cloned().collect());
+                let waiting = held.ids();
+                site.version = version(&in_force.reading.sources, &waiting);
+                all = with_waiting(all, &held, &resources, &site, before.grace);
+                resources = held.resources;
+                let mut as_before = resources.clone();
+                as_before.retain(|meta| waiting.contains(&meta.id));
+                in_force.waiting = (waiting, as_before);
+            }
+        }
+        in_force.dangled = all.dangling.into_iter().map(|dangling| dangling.reference).collect();
+        complaints.append(&mut all.diagnostics);
+        Self { in_force, mesh: resources.mesh, snapshot: all.snapshot, diagnostics: complaints, kept: loaded.kept }
+    }
+
+    /// What there is to tell of it, read at a time.
+    pub(super) fn report(&self, read: SystemTime) -> ConfigReport {
+        ConfigReport {
+            diagnostics: self.diagnostics.clone(),
+            kept: self.kept.iter().map(|id| id.to_string().into()).collect(),
+            waiting: self.in_force.waiting.0.iter().map(|id| id.to_string().into()).collect(),
+            read,
+        }
+    }
+}
+
+/// Compiles what comes into force while objects wait. What is complained of is what is written, but for what is waited for.
+fn with_waiting(written: Compiled, held: &Held, resources: &Resources, site: &Site, grace: Span) -> Compiled {
+    if held.objects.is_empty() {
+        return written;
+    }
+    let dangling = written.dangling.iter();
+    let awaited: BTreeSet<_> = dangling.filter(|d| held.waits_for(&d.reference)).map(|d| &d.spot).collect();
+    let mut diagnostics = written.diagnostics;
+    diagnostics.retain(|d| !BETWEEN_OBJECTS.contains(&d.code) || !awaited.contains(&d.primary));
+    diagnostics.extend(held.complaints(resources, &written.dangling, grace));
+    Compiled { diagnostics, ..compiled(&held.resources, site) }
+}
+
+/// Whether an object is broken in itself. What is wrong between objects (codes L03xx) may be right again when the other one
+/// changes, and until then serves as Istio does: a missing subset is answered with 503.
+pub(super) fn breaks_its_object(diagnostic: &Diagnostic) -> bool {
+    diagnostic.severity == Severity::Error && !BETWEEN_OBJECTS.contains(&diagnostic.code)
+}
+
+/// Takes objects out as if loading had rejected them.
+fn set_aside(loaded: &mut Loaded, broken: &BTreeSet<Arc<str>>) {
+    let rejected = &mut loaded.rejected;
+    loaded.resources.retain(|meta| {
+        let stays = !broken.contains(&meta.resource);
+        if !stays {
+            rejected.push(meta.id.clone());
+        }
+        stays
+    });
+}
+
+/// The same for the same files of which the same objects wait, and different for others.
+fn version(sources: &[Source], waiting: &BTreeSet<ObjectId>) -> Arc<str> {
+    let mut hash = DefaultHasher::new();
+    for source in sources {
+        (&*source.name, &*source.text).hash(&mut hash);
+    }
+    waiting.iter().for_each(|id| id.hash(&mut hash));
+    format!("{:016x}", hash.finish()).into()
+}

@@ -1,0 +1,51 @@
+//! What the log says of a configuration.
+
+use leeboard_istio::diagnostic::{Diagnostic, Severity};
+use leeboard_istio::render;
+use leeboard_istio::source::Source;
+use leeboard_policy::snapshot::Snapshot;
+
+use crate::admin::ConfigReport;
+
+/// The most complaints of a kind that one reading puts into the log.
+const MOST_TOLD: usize = 100;
+
+/// How many complaints are of a severity.
+pub(super) fn count(diagnostics: &[Diagnostic], severity: Severity) -> usize {
+    diagnostics.iter().filter(|diagnostic| diagnostic.severity == severity).count()
+}
+
+/// Logs what was not complained of before, all of a kind together, as people read a compiler's output.
+pub(super) fn tell(before: &[Diagnostic], now: &[Diagnostic], sources: &[Source]) {
+    for severity in [Severity::Error, Severity::Warning, Severity::Info] {
+        let new = now.iter().filter(|diagnostic| diagnostic.severity == severity && !before.contains(diagnostic));
+        let new: Vec<Diagnostic> = new.cloned().collect();
+        if new.is_empty() {
+            continue;
+        }
+        let told = &new[..new.len().min(MOST_TOLD)];
+        let mut text = render(told, sources, false);
+        if new.len() > told.len() {
+            text += &format!("and {} more of this kind: see /config_dump", new.len() - told.len());
+        }
+        match severity {
+            Severity::Error => tracing::error!("{}", text.trim_end()),
+            Severity::Warning => tracing::warn!("{}", text.trim_end()),
+            Severity::Info => tracing::info!("{}", text.trim_end()),
+        }
+    }
+}
+
+/// Says what is in force now, and how it is.
+pub(super) fn tell_loaded(snapshot: &Snapshot, report: &ConfigReport) {
+    tracing::info!(
+        version = snapshot.version(),
+        clusters = snapshot.clusters().len(),
+        hosts = snapshot.hosts().len(),
+        errors = count(&report.diagnostics, Severity::Error),
+        warnings = count(&report.diagnostics, Severity::Warning),
+        kept = report.kept.len(),
+        waiting = report.waiting.len(),
+        "configuration loaded"
+    );
+}
