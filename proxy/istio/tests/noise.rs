@@ -6,85 +6,11 @@ use leeboard_istio::compile::{Site, compile, gateways};
 use leeboard_istio::source::Source;
 use leeboard_istio::{load, render};
 
-/// A small generator of its own, so that a failure can be repeated from its seed.
-struct Noise(u64);
+/// The same damage as `benches/check` does for as long as it is asked to.
+#[path = "../../../benches/check/src/damage.rs"]
+mod damage;
 
-impl Noise {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    fn below(&mut self, n: usize) -> usize {
-        (self.next() % n.max(1) as u64) as usize
-    }
-}
-
-const TOKENS: [&str; 32] = [
-    "---\n",
-    "- ",
-    ": ",
-    "{",
-    "}",
-    "[",
-    "]",
-    "\"",
-    "'",
-    "&a ",
-    "*a",
-    "<<: *a\n",
-    "!x ",
-    "|\n",
-    "\t",
-    "\n",
-    "#",
-    "null",
-    "-1",
-    "0s",
-    "99999999999999999999",
-    "1e400",
-    "é",
-    "\u{feff}",
-    "\u{0}",
-    "%",
-    "?",
-    "...",
-    "!!str ",
-    "true",
-    "*",
-    "\\",
-];
-
-fn edit(text: &str, noise: &mut Noise) -> String {
-    let mut bytes = text.as_bytes().to_vec();
-    for _ in 0..=noise.below(6) {
-        let at = noise.below(bytes.len());
-        match noise.below(5) {
-            0 => bytes[at] = noise.next() as u8,
-            1 => drop(bytes.remove(at)),
-            2 => {
-                let token = TOKENS[noise.below(TOKENS.len())].bytes();
-                bytes.splice(at..at, token);
-            }
-            3 => {
-                let end = (at + noise.below(40)).min(bytes.len());
-                let piece = bytes[at..end].to_vec();
-                let to = noise.below(bytes.len());
-                bytes.splice(to..to, piece);
-            }
-            _ => {
-                let end = (at + noise.below(20)).min(bytes.len());
-                bytes.drain(at..end);
-            }
-        }
-        if bytes.is_empty() {
-            break;
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
-}
+use damage::{Luck, damaged};
 
 fn documents() -> Vec<String> {
     let mut texts = Vec::new();
@@ -103,8 +29,8 @@ fn edits_at_random_never_panic() {
     let documents = documents();
     let mut complaints = 0;
     for seed in 1..=800u64 {
-        let mut noise = Noise(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
-        let text = edit(&documents[noise.below(documents.len())], &mut noise);
+        let mut luck = Luck::new(seed);
+        let text = damaged(&documents[luck.below(documents.len())], &documents, &mut luck);
         let sources = if seed % 16 == 0 { [Source::mesh("f.yaml", text)] } else { [Source::new("f.yaml", text)] };
         let loaded = load(&sources);
         let again = load(&sources);
