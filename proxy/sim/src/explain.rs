@@ -20,7 +20,7 @@ use leeboard_policy::headers::{Facts, HeaderOps};
 use leeboard_policy::limits::Limit;
 use leeboard_policy::live::{Live, LiveCluster, Resolved};
 use leeboard_policy::origin::Origin;
-use leeboard_policy::request::{Caller, Entrance};
+use leeboard_policy::request::{Caller, Entrance, Head};
 use leeboard_policy::retry::ResponseHead;
 use leeboard_policy::route::{Action as Does, Route};
 use leeboard_policy::snapshot::Snapshot;
@@ -259,7 +259,7 @@ pub fn explain(live: &Live, question: &Question, now: Time) -> Explanation {
         request: question.request.clone(),
         seed: question.seed,
         rule: exchange.route().map(found),
-        action: exchange.route().map(|route| words::action(&route.action)),
+        action: exchange.route().map(|route| words::action(&route.action, head.path().0)),
         retries: exchange.retry_policy().map(words::retrying),
         cluster: described.map(|(copy, cluster)| told_of(live.cluster(copy.id), cluster, picked, now)),
         sent: sent.filter(|_| played.tried()),

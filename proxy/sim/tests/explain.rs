@@ -144,7 +144,7 @@ fn reasons_are_those_a_person_would_give() {
         ("GET", "/slow", &[], &[
             "try 1 0ms – 2s at 192.0.2.", "back-off 0 – 25ms, here", "back-off 0 – 50ms, here", "try 3 4.", "overall 10s",
             "ends: timeout of the attempt", "at worst     504", "mirror       outbound|80||named.test for 100 %: drew"]),
-        ("GET", "/mild", &[], &["try 1 0ms – 1s", "ends: if status 409", "try 2", "ends: timeout of the route", "at worst     504 UT"]),
+        ("GET", "/mild", &[], &["try 1 0ms – 1s", "tried again if status 409", "try 2", "ends: timeout of the route", "at worst     504 UT"]),
         ("GET", "/split", &[], &["weight 75", "weight 25", ": drew ", " of 100"]),
     ];
     for (method, path, headers, expected) in table {
@@ -164,7 +164,7 @@ fn pages_of_other_origins_are_told_whether_they_may_call() {
     let table: &[(&str, &[(&str, &str)], &[&str], &str)] = &[
         ("GET", &[], &["the request names none, so the rule's corsPolicy has nothing to say"], "x-page=1"),
         ("GET", &[origin("http://shop.test")], &["origin       http://shop.test may call\n",
-            "action       forward: the first 7 of the path's bytes become /", "sent         /x to a.test"],
+            "action       forward: /pages/ at the path's beginning becomes /", "sent         /x to a.test"],
             "x-page=1 access-control-allow-origin=http://shop.test"),
         ("GET", &[origin("http://evil.test")], &["http://evil.test may not call: it is none of allowOrigins\n"], "x-page=1"),
         ("OPTIONS", &[origin("http://shop.test"), asks], &["may call; its preflight for PUT is answered here", "answer       200"],

@@ -287,7 +287,11 @@ fn told_stretch(stretch: &Stretch) -> String {
         }
         (Some(attempt), _) => {
             let endpoint = stretch.endpoint.as_ref().map_or_else(String::new, |endpoint| format!(" at {endpoint}"));
-            let ends = if stretch.ends.is_empty() { String::new() } else { format!("; ends: {}", stretch.ends) };
+            let ends = match stretch.ends.as_str() {
+                "" => String::new(),
+                failed if failed.starts_with("if ") => format!("; tried again {failed}"),
+                ends => format!("; ends: {ends}"),
+            };
             format!("try {attempt} {} – {until}{endpoint}{ends}", short(stretch.from))
         }
         (None, Some(at_most)) => {

@@ -16,7 +16,7 @@ use super::{Action, Retrying};
 /// What a rule asks that a request does not have: which part, what it must be, what it is.
 pub(super) fn mismatch(mismatch: Mismatch<'_>, head: &impl Head) -> (String, String, Option<String>) {
     let header = |wanted: &HeaderMatch| head.header(&wanted.name).map(String::from);
-    match mismatch {
+    let (part, wanted, is) = match mismatch {
         Mismatch::Path(wanted) => ("uri".into(), path(wanted), Some(head.path().0.to_owned())),
         Mismatch::Method(wanted) => ("method".into(), wanted.to_string(), Some(head.method().to_owned())),
         Mismatch::Scheme(wanted) => ("scheme".into(), wanted.to_string(), Some(head.scheme().to_owned())),
@@ -29,6 +29,15 @@ pub(super) fn mismatch(mismatch: Mismatch<'_>, head: &impl Head) -> (String, Str
             let value = head.path().1.and_then(|query| leeboard_policy::pattern::first_value(query, &wanted.name));
             (format!("queryParams[{}]", wanted.name), wanted.value.to_string(), value.map(str::to_owned))
         }
+    };
+    (part, as_written(&wanted), is)
+}
+
+/// What must be, with an expression as the user wrote it, without what makes it match from end to end.
+fn as_written(wanted: &str) -> String {
+    match wanted.split_once("regex ^(?:").and_then(|(before, regex)| Some((before, regex.strip_suffix(")$")?))) {
+        Some((before, regex)) => format!("{before}regex {regex}"),
+        None => wanted.to_owned(),
     }
 }
 
@@ -60,25 +69,27 @@ fn path(wanted: &PathMatch) -> String {
 }
 
 /// What a rule does.
-pub(super) fn action(action: &Does) -> Action {
+pub(super) fn action(action: &Does, path: &str) -> Action {
     let (what, how) = match action {
-        Does::Forward(forward) => ("forward", forward.rewrite.as_deref().map_or_else(String::new, rewrite)),
-        Does::Redirect(redirect) => ("redirect", redirected(redirect)),
+        Does::Forward(forward) => {
+            ("forward", forward.rewrite.as_deref().map_or_else(String::new, |how| rewrite(how, path)))
+        }
+        Does::Redirect(redirect) => ("redirect", redirected(redirect, path)),
         Does::Direct(direct) => ("direct response", format!("{} with {} bytes", direct.status, direct.body.len())),
     };
     Action { what, how }
 }
 
-fn rewrite(rewrite: &Rewrite) -> String {
+fn rewrite(rewrite: &Rewrite, path: &str) -> String {
     match rewrite {
-        Rewrite::Prefix { cut, with } => prefix(*cut, with),
+        Rewrite::Prefix { cut, with } => prefix(path, *cut, with),
         Rewrite::Whole(with) => format!("the whole path becomes {with}"),
         Rewrite::Regex { find, with } => format!("in the path each match of {} becomes {}", find.as_str(), parts(with)),
     }
 }
 
-fn prefix(cut: usize, with: &str) -> String {
-    format!("the first {cut} of the path's bytes become {with}")
+fn prefix(path: &str, cut: usize, with: &str) -> String {
+    format!("{} at the path's beginning becomes {with}", path.get(..cut).unwrap_or(path))
 }
 
 /// A substitution as it is written.
@@ -90,10 +101,10 @@ fn parts(with: &[Substitution]) -> String {
     with.iter().map(part).collect()
 }
 
-fn redirected(redirect: &Redirect) -> String {
+fn redirected(redirect: &Redirect, asked: &str) -> String {
     let path = redirect.path.as_ref().map(|path| match path {
         RedirectPath::Whole(new) => format!("the path becomes {new}"),
-        RedirectPath::Prefix { cut, with } => prefix(*cut, with),
+        RedirectPath::Prefix { cut, with } => prefix(asked, *cut, with),
     });
     let host = redirect.authority.as_ref().map(|authority| format!("the host becomes {authority}"));
     let scheme = redirect.scheme.as_ref().map(|scheme| format!("the scheme becomes {scheme}"));
