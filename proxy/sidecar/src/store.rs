@@ -27,7 +27,8 @@ use crate::beside::{Retired, begin_beside, beside};
 use crate::clock::Clock;
 use crate::discovery::dns::Wanted;
 use crate::discovery::files::Reading;
-use candidate::{Before, Candidate, InForce, breaks_its_object};
+pub(crate) use candidate::InForce;
+use candidate::{Before, Candidate, breaks_its_object};
 use told::{count, tell, tell_loaded};
 use warming::{Warming, either, wanted};
 
@@ -129,7 +130,7 @@ impl Store {
             clock,
             site,
             grace,
-            in_force: Arc::new(first.in_force),
+            in_force: first.in_force,
             due: None,
             mesh: first.mesh,
             resolved,
@@ -255,7 +256,7 @@ impl Store {
                 tell(&before.diagnostics, &next.diagnostics, &next.in_force.reading.sources);
                 let report = next.report(read);
                 self.due = next.in_force.due();
-                self.in_force = Arc::new(next.in_force);
+                self.in_force = next.in_force;
                 self.mesh = next.mesh;
                 let (wanted, now_wanted) = (wanted(&next.snapshot), wanted(self.live.load().snapshot()));
                 self.warming.begin(&wanted, &now_wanted, self.clock.now());

@@ -8,6 +8,7 @@ use leeboard_sim::explain::{Question, explain};
 
 use super::AdminState;
 use super::service::{Ask, Reply};
+use crate::beside::beside;
 use crate::inquiry::{self, Inquiry};
 
 pub(super) fn answer(state: &AdminState, ask: &Ask) -> Reply {
@@ -20,7 +21,10 @@ pub(super) fn answer(state: &AdminState, ask: &Ask) -> Reply {
         Ok(question) => question,
         Err(words) => return Reply::refusal(StatusCode::BAD_REQUEST, format!("{words}\n")),
     };
-    let told = explain(&live, &question, state.controls.now());
+    let mut told = explain(&live, &question, state.controls.now());
+    // The texts are read again for that, which takes its time for large ones.
+    let report = state.config.load();
+    beside(|| report.in_force.complete(&mut told, live.snapshot()));
     if ask.json() { Reply::json(&told.to_json()) } else { Reply::text(told.to_string()) }
 }
 

@@ -23,6 +23,7 @@ use leeboard_policy::live::Live;
 use leeboard_policy::time::Time;
 
 use crate::drain::Life;
+use crate::store::InForce;
 use crate::telemetry::Telemetry;
 
 /// Which pages a socket serves.
@@ -84,6 +85,8 @@ pub(crate) struct ConfigReport {
     pub(crate) waiting: Vec<Arc<str>>,
     /// When it was read.
     pub(crate) read: SystemTime,
+    /// What is in force of it, as it is written.
+    pub(crate) in_force: Arc<InForce>,
 }
 
 impl ConfigReport {

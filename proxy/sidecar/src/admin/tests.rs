@@ -170,6 +170,7 @@ fn state(life: Life) -> (Arc<AdminState>, Arc<Mutex<Vec<String>>>, impl Sized) {
         kept: vec![resource],
         waiting: vec!["VirtualService default/web".into()],
         read: UNIX_EPOCH + Duration::from_millis(1_709_210_000_500),
+        in_force: Arc::default(),
     };
     let state = AdminState {
         live: Arc::new(ArcSwap::from_pointee(live)),

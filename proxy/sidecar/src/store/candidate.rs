@@ -18,9 +18,11 @@ use leeboard_istio::source::Source;
 use leeboard_istio::{Loaded, load_in};
 use leeboard_policy::snapshot::Snapshot;
 use leeboard_policy::time::{Span, Time};
+use leeboard_sim::explain::Explanation;
 
 use crate::admin::ConfigReport;
 use crate::discovery::files::Reading;
+use crate::texts::Texts;
 
 /// What is wrong between objects, and right again when another object changes.
 const BETWEEN_OBJECTS: [Code; 4] =
@@ -29,9 +31,11 @@ const BETWEEN_OBJECTS: [Code; 4] =
 /// The objects in force, near enough to make them again. Nearly all of them are in the texts that were read last, which are
 /// kept anyway, and only a broken edit asks for them: they would take several times the room of the snapshot.
 #[derive(Debug, Default)]
-pub(super) struct InForce {
+pub(crate) struct InForce {
     /// What was read.
     pub(super) reading: Reading,
+    /// Where the proxy stands, with the version of what came of it.
+    site: Site,
     /// What is broken in these texts in such a way that only compiling found it.
     aside: BTreeSet<Arc<str>>,
     /// What earlier texts said of objects that are broken in these.
@@ -58,6 +62,22 @@ impl InForce {
         resources
     }
 
+    /// Adds to an explanation by a snapshot what only the texts tell, if they are those that it was made of.
+    pub(crate) fn complete(&self, told: &mut Explanation, snapshot: &Snapshot) {
+        if *snapshot.version() != *self.site.version {
+            return;
+        }
+        let resources = self.resources(&self.site.workload.namespace);
+        // Of a file with objects that are in force as they were before, places are no longer known.
+        let mut stale: BTreeSet<Arc<str>> = BTreeSet::new();
+        for earlier in [&self.kept, &self.waiting.1] {
+            earlier.clone().retain(|meta| stale.insert(meta.spot.file.clone()));
+        }
+        let mut sources = self.reading.sources.clone();
+        sources.retain(|source| !stale.contains(&source.name));
+        Texts { resources: &resources, site: &self.site, sources: &sources }.complete(told, snapshot);
+    }
+
     /// When an object has waited for long enough, so that the same texts come to something else.
     pub(super) fn due(&self) -> Option<Time> {
         grace::due(&self.awaited, self.decided)
@@ -76,7 +96,7 @@ pub(super) struct Before<'a> {
 
 /// What came of reading a configuration, before it is in force.
 pub(super) struct Candidate {
-    pub(super) in_force: InForce,
+    pub(super) in_force: Arc<InForce>,
     pub(super) mesh: Option<Arc<MeshConfig>>,
     pub(super) snapshot: Snapshot,
     pub(super) diagnostics: Vec<Diagnostic>,
@@ -127,6 +147,8 @@ impl Candidate {
         }
         in_force.dangled = all.dangling.into_iter().map(|dangling| dangling.reference).collect();
         complaints.append(&mut all.diagnostics);
+        in_force.site = site;
+        let in_force = Arc::new(in_force);
         Self { in_force, mesh: resources.mesh, snapshot: all.snapshot, diagnostics: complaints, kept: loaded.kept }
     }
 
@@ -137,6 +159,7 @@ impl Candidate {
             kept: self.kept.iter().map(|id| id.to_string().into()).collect(),
             waiting: self.in_force.waiting.0.iter().map(|id| id.to_string().into()).collect(),
             read,
+            in_force: self.in_force.clone(),
         }
     }
 }
