@@ -236,6 +236,10 @@ codes! {
     334 CLAIMS_UNVERIFIED "claims of a token that nothing verifies"
         "`@request.auth.claims` matches what a RequestAuthentication has verified at the gateway. Without one there are \
         no claims, and the match never holds."
+    335 LABELS_UNKNOWN "what is known of a service's endpoints has no labels"
+        "A subset takes the endpoints that carry its labels. Endpoints and EndpointSlices have addresses only; the labels \
+        are those of the Pods that they point at. Where the Pods are not among the documents, the subset is empty: \
+        requests to it are answered 503 (flag `UH`). Add the Pods, or write a ServiceEntry whose endpoints have labels."
     401 NOT_ENFORCED "a field is known but not enforced yet"
         "It is read and has no effect yet. The help says what happens instead."
     402 IGNORED "a field has no meaning for this proxy"

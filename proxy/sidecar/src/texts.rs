@@ -1,7 +1,9 @@
 //! What an explanation takes from the text of the configuration, beyond what serving keeps of it: where each condition is
 //! written, which rules are for other callers, and which block of which DestinationRule each setting is from.
 
-use leeboard_istio::compile::{Provenance, Settings, Site, WrittenRule, places, provenance, rules_as_written, unused};
+use leeboard_istio::compile::{
+    Provenance, Settings, Site, WrittenRule, places, provenance, rules_as_written, unclaimed, unused,
+};
 use leeboard_istio::resources::Resources;
 use leeboard_istio::source::Source;
 use leeboard_policy::cluster::Discovery;
@@ -22,6 +24,10 @@ impl Texts<'_> {
     /// Adds what they tell to an explanation by a snapshot that was compiled from them.
     pub(crate) fn complete(&self, told: &mut Explanation, snapshot: &Snapshot) {
         self.settings(told, snapshot);
+        if told.came.passes.is_some() {
+            let found = unclaimed(self.resources, self.site, &told.came.host, told.came.port);
+            told.unused = found.into_iter().map(|u| (u.origin, u.why)).collect();
+        }
         let host = told.host.as_ref().and_then(|_| snapshot.host(told.came.port, &told.came.host));
         let Some(host) = host else { return };
         told.unused = unused(self.resources, self.site, host).into_iter().map(|u| (u.origin, u.why)).collect();
@@ -29,10 +35,6 @@ impl Texts<'_> {
         let last = told.rule.as_ref().and_then(|_| told.tried.last()).map_or(usize::MAX, |tried| tried.place);
         let lacking = rules.iter().filter(|rule| rule.place < last).filter_map(absent);
         told.absent = lacking.collect();
-        for tried in &mut told.tried {
-            let rule = rules.iter().find(|rule| rule.lacking.is_none() && rule.place + 1 == tried.place);
-            tried.root = rule.and_then(|rule| rule.root.clone());
-        }
         self.place(told, &rules);
     }
 
@@ -60,6 +62,9 @@ impl Texts<'_> {
     /// Finds where what does not hold is written.
     fn place(&self, told: &mut Explanation, rules: &[WrittenRule]) {
         let (here, others): (Vec<_>, Vec<_>) = rules.iter().partition(|rule| rule.lacking.is_none());
+        for tried in &mut told.tried {
+            tried.root = here.get(tried.place - 1).and_then(|rule| rule.root.clone());
+        }
         let tried = told.tried.iter_mut().filter_map(|tried| Some((*here.get(tried.place - 1)?, tried)));
         let absent = others.into_iter().zip(&mut told.absent);
         let (rules, tried): (Vec<_>, Vec<_>) = tried.chain(absent).filter(|(_, tried)| tried.part.is_some()).unzip();

@@ -227,8 +227,13 @@ fn subsets_and_ports() -> Vec<Pair> {
         (
             SUBSET_SELECTS_NOTHING,
             listed("{version: v2}") + &rule("host: listed, subsets: [{name: v1, labels: {version: «v1»}}]"),
-            // Whose pod is not among the documents may carry any label.
-            listed("") + &rule("host: listed, subsets: [{name: v1, labels: {version: v1}}]"),
+            listed("{version: v1}") + &rule("host: listed, subsets: [{name: v1, labels: {version: v1}}]"),
+        ),
+        (
+            LABELS_UNKNOWN,
+            // Whose pod is not among the documents may carry any label, but nobody here knows.
+            listed("") + &rule("host: listed, «subsets»: [{name: v1, labels: {version: v1}}]"),
+            listed("{version: v1, app: a}") + &rule("host: listed, subsets: [{name: v1, labels: {version: v1}}]"),
         ),
         (NOT_HTTP, tls("TLS", "«http»"), tls("HTTP", "http")),
     ]

@@ -143,6 +143,8 @@ mod tests {
                   "back-off 0 – 25ms", "try 4", "connectionPool of DestinationRule demo/user-service, trafficPolicy",
                   "ends: timeout of the attempt", "at worst     504"]),
             (&["http://notification-service:5003/hook"], &["mirror", "for 50 %"]),
+            (&["http://user-servise:5000/"], &["not used     ServiceEntry demo/user-service (", "user-service is nearly that name"]),
+            (&["http://user-service:5001/"], &["not used     ServiceEntry demo/user-service (", "it has no port 5001, but 5000"]),
             (&["http://nobody.example/"], &["nobody claims nobody.example: it is sent where it asks to be"]),
             (&["http://nobody.example/", "--outbound-traffic-policy", "registry-only"], &["answer       502"]),
         ];

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::super::Checking;
+use super::super::{Checking, list};
 use super::labels::Misspelt;
 use crate::codes;
 use crate::compile::catalog::{Backends, Service};
@@ -12,6 +12,7 @@ use crate::compile::selects;
 use crate::diagnostic::Diagnostic;
 use crate::names;
 use crate::places::{Path, way};
+use crate::resources::destination_rule::Subset;
 use crate::resources::service_entry::Resolution;
 use crate::resources::{DestinationRule, Labels, Meta};
 
@@ -28,10 +29,11 @@ fn subsets(cx: &Checking<'_>, rule: &DestinationRule, misspelt: &Misspelt) {
     let Some(view) = cx.view(rule.meta.namespace()).filter(|_| !is_wildcard(&host)) else { return };
     let Some(service) = view.catalog.find(&host) else { return };
     let carried: Vec<Labels> = carried(cx, service).iter().map(|labels| misspelt.mended(labels)).collect();
-    // An endpoint of Kubernetes whose pod is not among the documents may carry anything.
-    let unknown = service.origin.resource.starts_with("Service ") && carried.iter().any(Labels::is_empty);
-    if carried.is_empty() || unknown {
+    if carried.is_empty() {
         return;
+    }
+    if service.origin.resource.starts_with("Service ") && carried.iter().any(Labels::is_empty) {
+        return unlabelled(cx, rule, &host, &carried);
     }
     for (at, subset) in rule.subsets.iter().enumerate() {
         let path = way!["spec", "subsets", at, "labels"];
@@ -43,6 +45,17 @@ fn subsets(cx: &Checking<'_>, rule: &DestinationRule, misspelt: &Misspelt) {
             let complaint = nobody(cx, &rule.meta, &path, &subset.labels, &carried, message);
             cx.tell(Diagnostic { code: codes::SUBSET_SELECTS_NOTHING, ..complaint }.ist("IST0173"));
         }
+    }
+}
+
+/// An endpoint of Kubernetes whose pod is not among the documents may carry anything; but nobody here knows.
+fn unlabelled(cx: &Checking<'_>, rule: &DestinationRule, host: &str, carried: &[Labels]) {
+    let empty = |subset: &&Subset| !carried.iter().any(|labels| selects(&subset.labels, labels));
+    let names: Vec<&str> = rule.subsets.iter().filter(empty).map(|subset| &*subset.name.value).collect();
+    if !names.is_empty() {
+        let message = format!("no Pod tells the labels of {host}'s endpoints: {} stay empty", list(&names));
+        let complaint = cx.info(codes::LABELS_UNKNOWN, &rule.meta, &way!["spec", "subsets"], message);
+        cx.tell(complaint.help("add the Pods that the endpoints point at, or write a ServiceEntry with labels"));
     }
 }
 

@@ -1,7 +1,7 @@
 //! What explanations take from the text: places of conditions, rules that are not for the proxy, VirtualServices in vain.
 
 use super::*;
-use crate::compile::{places, rules_as_written, unused};
+use crate::compile::{places, rules_as_written, unclaimed, unused};
 use crate::resources::Resources;
 
 const VS: &str = "VirtualService";
@@ -155,4 +155,41 @@ fn virtual_services_in_vain_are_told_with_the_reason() {
     let (_, resources, snapshot) = read(&(only_prod + &service("users", 80)));
     let found = unused(&resources, &site(), snapshot.host(80, "users").expect("it is routed"));
     assert_eq!(found[0].why, "none of its rules is for this proxy: the first wants sourceNamespace prod");
+}
+
+#[test]
+fn a_name_that_nobody_claims_is_told_why() {
+    let text = service("users", 80)
+        + &service("stock.prod", 80)
+        + &core(
+            "Service",
+            "hidden.prod",
+            "spec: {clusterIP: 10.0.0.3, ports: [{name: http, port: 80}, {name: tcp-db, port: 5432}]}",
+        )
+        .replace("namespace: prod}", "namespace: prod, annotations: {networking.istio.io/exportTo: '.'}}")
+        + &core("Service", "db", "spec: {clusterIP: 10.0.0.4, ports: [{name: tcp, port: 5432}]}")
+        + &object(
+            "ServiceEntry",
+            "e.prod",
+            "{hosts: ['*.example.com'], exportTo: ['.'], ports: [{number: 80, name: http, protocol: HTTP}]}",
+        )
+        + &object(VS, "a", "{hosts: [out.test], http: [{route: [{destination: {host: users}}]}]}");
+    let (_, resources, snapshot) = read(&text);
+    #[rustfmt::skip]
+    let table = [
+        ("users", 8080, "it has no port 8080, but 80"),
+        ("stock", 80, "from namespace demo it is called stock.prod"),
+        ("hidden.prod", 80, "it is not exported to namespace demo"),
+        ("db", 5432, "its port 5432 is not HTTP"),
+        ("a.example.com", 80, "it is not exported to namespace demo"),
+        ("out.test", 8080, "it routes hosts of no service on port 80 only, and port 8080 is called"),
+        ("user", 80, "users is nearly that name"),
+        ("nobody.knows", 80, ""),
+    ];
+    for (name, port, expected) in table {
+        assert!(snapshot.host(port, name).is_none(), "{name}");
+        let found = unclaimed(&resources, &site(), name, port);
+        let why: Vec<_> = found.iter().map(|unused| unused.why.as_str()).collect();
+        assert_eq!(why.join("; "), expected, "{name}");
+    }
 }
