@@ -3,6 +3,7 @@
 //! Reading a large configuration keeps a processor busy for tenths of a second, and letting one go for milliseconds. On a
 //! machine whose processors all carry traffic, callers would wait for it; so it is done by threads that give way.
 
+use std::fs;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
@@ -11,6 +12,10 @@ use leeboard_policy::time::{Span, Time};
 use rustix::process::setpriority_process;
 use tokio::sync::oneshot;
 
+/// How often is looked whether there is free memory to give back, when nothing else is to be done.
+const LOOK: Span = Span::from_secs(5);
+/// A change of resident memory that says so, in pages.
+const CHANGE: u64 = 64;
 /// How much such a thread gives way: while another thread wants the same processor it is left about a quarter of it.
 const NICE: i32 = 5;
 /// How often is looked whether somebody still uses what has been succeeded.
@@ -54,37 +59,47 @@ fn give_way() {
 pub(crate) struct Retired {
     list: Vec<Arc<Live>>,
     steps: u32,
-    due: Option<Time>,
+    due: Time,
+    /// Resident memory at the last look, in pages.
+    resident: u64,
 }
 
 impl Retired {
     /// Nothing yet, at the start of the process; what reading the first configuration took is given back soon.
     pub(crate) fn new(now: Time) -> Self {
-        Self { list: Vec::new(), steps: STEPS, due: Some(now + STEP) }
+        Self { list: Vec::new(), steps: STEPS, due: now + STEP, resident: 0 }
     }
 
     /// Keeps what has just been succeeded: it can be asked for no more, but what has begun with it goes on.
     pub(crate) fn add(&mut self, live: Arc<Live>, now: Time) {
         self.list.push(live);
-        self.due.get_or_insert(now + STEP);
+        self.due = self.due.min(now + STEP);
     }
 
     /// When [`Retired::step`] has something to do.
-    pub(crate) fn due(&self) -> Option<Time> {
+    pub(crate) fn due(&self) -> Time {
         self.due
     }
 
     /// Lets go of what nobody uses, and gives free memory back, on a thread that is returned.
+    ///
+    /// A worker that is quiet after a burst, ten thousand callers who left, gives nothing back by itself; so memory that changes
+    /// is looked after until it rests.
     pub(crate) fn step(&mut self, now: Time) -> Option<JoinHandle<()>> {
+        self.step_with(now, resident_pages())
+    }
+
+    fn step_with(&mut self, now: Time, resident: u64) -> Option<JoinHandle<()>> {
         let (unused, used) = std::mem::take(&mut self.list).into_iter().partition(|live| Arc::strong_count(live) == 1);
         self.list = used;
         let unused: Vec<_> = unused;
         if !unused.is_empty() {
             self.steps = STEPS;
         }
-        let works = self.steps > 0;
+        let works = self.steps > 0 || resident.abs_diff(self.resident) > CHANGE;
+        self.resident = resident;
         self.steps = self.steps.saturating_sub(1);
-        self.due = (self.steps > 0 || !self.list.is_empty()).then_some(now + STEP);
+        self.due = now + if self.steps > 0 || !self.list.is_empty() { STEP } else { LOOK };
         // The allocator gives back what has been free for long enough when a thread ends.
         let let_go = move || {
             give_way();
@@ -92,6 +107,12 @@ impl Retired {
         };
         works.then(|| thread::Builder::new().name("beside".into()).spawn(let_go).ok()).flatten()
     }
+}
+
+/// Linux tells; elsewhere nothing changes.
+fn resident_pages() -> u64 {
+    let sizes = fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    sizes.split(' ').nth(1).and_then(|pages| pages.parse().ok()).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -110,16 +131,41 @@ mod tests {
         let worker = live.clone();
         retired.add(live, at(0));
         for second in 1..10 {
-            assert_eq!(retired.due(), Some(at(second)), "somebody still uses it");
-            retired.step(at(second)).into_iter().for_each(|thread| thread.join().unwrap());
+            assert_eq!(retired.due(), at(second), "somebody still uses it");
+            retired.step_with(at(second), 0).into_iter().for_each(|thread| thread.join().unwrap());
             assert!(gone.upgrade().is_some());
         }
         drop(worker);
         assert!(gone.upgrade().is_some(), "the last to use it does not let it go");
-        retired.step(at(10)).expect("there is something to let go of").join().unwrap();
+        retired.step_with(at(10), 0).expect("there is something to let go of").join().unwrap();
         assert!(gone.upgrade().is_none());
-        assert!(retired.step(at(11)).is_some() && retired.step(at(12)).is_some(), "its memory is given back");
-        assert_eq!(retired.due(), None);
+        for second in [11, 12] {
+            retired.step_with(at(second), 0).expect("its memory is given back").join().unwrap();
+        }
+        assert_eq!(retired.due(), at(12) + LOOK);
+    }
+
+    #[test]
+    fn memory_that_changes_is_given_back_until_it_rests() {
+        let mut now = Time(0);
+        let mut retired = Retired::new(now);
+        for (resident, works) in [
+            (3_000, true),
+            (3_000, true),
+            (3_000, true),
+            (3_010, false),
+            (12_000, true),
+            (12_000, false),
+            (5_000, true),
+            (3_020, true),
+            (3_030, false),
+        ] {
+            now = retired.due();
+            let thread = retired.step_with(now, resident);
+            assert_eq!(thread.is_some(), works, "{resident} pages at {now:?}");
+            thread.into_iter().for_each(|thread| thread.join().unwrap());
+        }
+        assert_eq!(retired.due(), now + LOOK);
     }
 
     #[test]

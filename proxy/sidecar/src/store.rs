@@ -188,7 +188,7 @@ impl Store {
                 }
                 read = finished(&mut self.under_way) => self.take(read, audience),
                 () = self.clock.until(due) => self.wait_no_longer(audience),
-                () = self.clock.until(self.retired.due().unwrap_or(never)) => {
+                () = self.clock.until(self.retired.due()) => {
                     self.retired.step(self.clock.now());
                 }
                 () = self.clock.until(sweep) => {
