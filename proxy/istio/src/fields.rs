@@ -6,8 +6,9 @@
 mod field;
 
 use std::cell::RefCell;
-use std::collections::HashSet;
 use std::sync::Arc;
+
+use rustc_hash::FxHashSet;
 
 use crate::codes::{self, Code};
 use crate::diagnostic::{Diagnostic, Severity};
@@ -30,7 +31,7 @@ pub(crate) struct Cx {
     guessing: bool,
     found: RefCell<Vec<Diagnostic>>,
     /// Texts so far: a host is named again in route after route.
-    texts: RefCell<HashSet<Arc<str>>>,
+    texts: RefCell<FxHashSet<Arc<str>>>,
 }
 
 impl Cx {
@@ -107,6 +108,11 @@ impl Cx {
     }
 }
 
+/// Whether two names are one. Nearly all that differ do so in length or in the first letter.
+pub(crate) fn same(a: &str, b: &str) -> bool {
+    a.len() == b.len() && a.as_bytes().first() == b.as_bytes().first() && a == b
+}
+
 /// A block whose fields are being read.
 pub(crate) struct Fields<'a> {
     pub(crate) cx: &'a Cx,
@@ -125,7 +131,8 @@ struct Entry<'a> {
 impl<'a> Fields<'a> {
     /// Sorts a block's keys by the block's rows. `None`, with an error, when it is not a block at all.
     pub(crate) fn of(node: &'a Node, mark: Mark, block: &'static Block, cx: &'a Cx) -> Option<Self> {
-        let mut fields = Self { cx, block, mark, entries: Vec::new() };
+        let count = node.entries().map_or(0, <[_]>::len);
+        let mut fields = Self { cx, block, mark, entries: Vec::with_capacity(count) };
         match &node.value {
             Value::Map(entries) => {
                 let mut guesses = Vec::new();
@@ -152,7 +159,7 @@ impl<'a> Fields<'a> {
         let Some(row) = self.block.row(&key.text) else {
             return self.unknown(key, node, beside).map(|name| Entry { name, key: key.mark, node });
         };
-        if let Some(known) = self.entries.iter_mut().find(|entry| entry.name == row.field) {
+        if let Some(known) = self.entries.iter_mut().find(|entry| same(entry.name, row.field)) {
             let message = format!("`{}` is written in both its spellings; `{0}` is taken", row.field);
             self.cx.warn(codes::SPELLED_TWICE, key.mark, message);
             if *key.text == *row.field {
@@ -197,7 +204,7 @@ impl<'a> Fields<'a> {
     /// A field, present or not.
     pub(crate) fn get(&self, name: &'static str) -> Field<'a> {
         support::asked(self.block, name);
-        match self.entries.iter().find(|entry| entry.name == name && !entry.node.is_null()) {
+        match self.entries.iter().find(|entry| same(entry.name, name) && !entry.node.is_null()) {
             Some(entry) => Field { cx: self.cx, name, key: entry.key, node: Some(entry.node) },
             None => Field { cx: self.cx, name, key: self.mark, node: None },
         }
@@ -214,7 +221,7 @@ impl<'a> Fields<'a> {
 
     /// Whether a field is written, enforced or not.
     pub(crate) fn has(&self, name: &str) -> bool {
-        self.entries.iter().any(|entry| entry.name == name && !entry.node.is_null())
+        self.entries.iter().any(|entry| same(entry.name, name) && !entry.node.is_null())
     }
 
     /// Whether a field is written and not empty. Istio: an empty text or list is not there.
@@ -248,7 +255,8 @@ impl<'a> Fields<'a> {
 
     /// Records an error when more than one of some fields is written.
     pub(crate) fn at_most_one(&self, names: &[&'static str]) {
-        if let [first, second, ..] = self.present(names)[..] {
+        let mut present = names.iter().copied().filter(|name| self.has(name));
+        if let (Some(first), Some(second)) = (present.next(), present.next()) {
             let message = format!("`{second}` cannot be set together with `{first}`");
             let label = self.cx.spot(self.place(first));
             let diagnostic = self.cx.at(Severity::Error, codes::ONE_OF, self.place(second), message);

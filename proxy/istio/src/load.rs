@@ -70,10 +70,13 @@ fn finish(reading: Reading<'_>, sources: &[Source]) -> Loaded {
 /// The least text that is worth a thread of its own, in bytes.
 const LEAST_SHARE: usize = 128 * 1024;
 
+/// Reads in threads of their own, be it one, so that the objects, which are let go of soon, have their memory apart from what
+/// stays.
 fn shared_out<'n>(sources: &[Source], namespace: &'n str, guessing: bool) -> Reading<'n> {
     let text: usize = sources.iter().map(|source| source.text.len()).sum();
     let threads = thread::available_parallelism().map_or(1, usize::from).min(text / LEAST_SHARE);
-    let together = if threads < 2 { None } else { read_together(sources, text.div_ceil(threads), namespace, guessing) };
+    let together =
+        if threads == 0 { None } else { read_together(sources, text.div_ceil(threads), namespace, guessing) };
     together.unwrap_or_else(|| read(sources, namespace, guessing))
 }
 

@@ -52,7 +52,7 @@ pub enum Status {
 impl Block {
     /// The row of a field, by either spelling.
     pub fn row(&self, key: &str) -> Option<&'static Row> {
-        let direct = self.rows.iter().find(|row| row.field == key);
+        let direct = self.rows.iter().find(|row| crate::fields::same(row.field, key));
         direct.or_else(|| {
             let camel = key.contains('_').then(|| lower_camel(key))?;
             self.rows.iter().find(|row| row.field == camel)

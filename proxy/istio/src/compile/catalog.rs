@@ -1,10 +1,11 @@
 //! The services that a workload sees, whatever kind of document they come from.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use leeboard_policy::cluster::{Address, Discovery, DnsSpec, EndpointSpec, Workload};
 use leeboard_policy::origin::Origin;
+use rustc_hash::FxHashMap;
 
 use super::protocol::PortProtocol;
 use super::sidecar::{Egress, Ports};
@@ -101,8 +102,8 @@ impl Service {
 /// All services that a workload sees, one per host, the oldest first.
 pub(crate) struct Catalog {
     services: Vec<Service>,
-    by_host: HashMap<Arc<str>, usize>,
-    aliases: HashMap<Arc<str>, Arc<str>>,
+    by_host: FxHashMap<Arc<str>, usize>,
+    aliases: FxHashMap<Arc<str>, Arc<str>>,
     /// Hosts that are there, but which a Sidecar hides from the workload.
     hidden: BTreeSet<Arc<str>>,
 }
@@ -251,8 +252,8 @@ fn choose<'r>(mut documents: Vec<Document<'r>>, site: &Site) -> Vec<Document<'r>
 fn link(mut aged: Vec<(impl Ord + Clone, Service)>, aliases: Vec<(Arc<str>, Arc<str>, &KubernetesService)>) -> Catalog {
     aged.sort_by(|a, b| a.0.cmp(&b.0));
     let mut services: Vec<Service> = aged.into_iter().map(|(_, service)| service).collect();
-    let mut by_host: HashMap<_, _> = services.iter().enumerate().map(|(i, s)| (s.host.clone(), i)).collect();
-    let mut standing = HashMap::new();
+    let mut by_host: FxHashMap<_, _> = services.iter().enumerate().map(|(i, s)| (s.host.clone(), i)).collect();
+    let mut standing = FxHashMap::default();
     for (host, target, document) in aliases {
         let target: Arc<str> = target.strip_suffix('.').map_or(target.clone(), Arc::from);
         if let Some(&index) = by_host.get(&target) {

@@ -1,6 +1,7 @@
 //! Clusters: one per service port, and one per subset of it.
 
-use std::collections::HashMap;
+use std::cell::RefCell;
+use std::fmt::Write;
 use std::sync::Arc;
 
 use leeboard_policy::cluster::{
@@ -9,6 +10,7 @@ use leeboard_policy::cluster::{
 use leeboard_policy::origin::Origin;
 use leeboard_policy::route::Target;
 use leeboard_policy::time::Span;
+use rustc_hash::FxHashMap;
 
 use super::catalog::{Catalog, Port, Service};
 use super::effective::Effective;
@@ -27,7 +29,9 @@ const PASSTHROUGH_IDLE: Span = Span::from_secs(300);
 #[derive(Default)]
 pub(crate) struct Clusters {
     list: Vec<Cluster>,
-    by_name: HashMap<Arc<str>, ClusterId>,
+    by_name: FxHashMap<Arc<str>, ClusterId>,
+    /// The name that was asked for last, so that its room is used again.
+    asked: RefCell<String>,
     /// What the routes to them have in common.
     pub(crate) shared: Shared,
     /// Settings of the mesh.
@@ -47,10 +51,12 @@ impl Clusters {
 
     /// The cluster of a host, port and subset, or its name when there is none.
     pub(crate) fn target(&self, host: &str, port: u16, subset: &str) -> Target {
-        let name = outbound_name(host, port, subset);
-        match self.by_name.get(&*name) {
+        let mut name = self.asked.borrow_mut();
+        name.clear();
+        write_outbound_name(&mut name, host, port, subset);
+        match self.by_name.get(&**name) {
             Some(id) => Target::Cluster(*id),
-            None => Target::Unknown(self.shared.name(name)),
+            None => Target::Unknown(self.shared.name(&name)),
         }
     }
 
@@ -73,7 +79,18 @@ impl Clusters {
 
 /// Istio: `outbound|port|subset|host`.
 fn outbound_name(host: &str, port: u16, subset: &str) -> String {
-    format!("outbound|{port}|{subset}|{host}")
+    let mut name = String::new();
+    write_outbound_name(&mut name, host, port, subset);
+    name
+}
+
+fn write_outbound_name(name: &mut String, host: &str, port: u16, subset: &str) {
+    // Writing to a string does not fail.
+    let _ = write!(name, "outbound|{port}");
+    for part in [subset, host] {
+        name.push('|');
+        name.push_str(part);
+    }
 }
 
 /// Makes the clusters of every service in the catalog.

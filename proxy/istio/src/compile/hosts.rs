@@ -1,12 +1,13 @@
 //! Virtual hosts: each port's domains and their routes.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use leeboard_policy::origin::Origin;
 use leeboard_policy::routes::Routes;
 use leeboard_policy::snapshot::VirtualHost;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::catalog::{Catalog, Port, Service};
 use super::clusters::Clusters;
@@ -44,8 +45,13 @@ pub(crate) fn compile(
     let mut hosts = Vec::new();
     let mut complaints = Complaints::default();
     for port in ports {
-        let mut table =
-            Table { port, answered: &answered, taken: HashMap::new(), claimed: HashSet::new(), hosts: Vec::new() };
+        let mut table = Table {
+            port,
+            answered: &answered,
+            taken: FxHashMap::default(),
+            claimed: FxHashSet::default(),
+            hosts: Vec::new(),
+        };
         for claim in claims.remove(&port).unwrap_or_default() {
             let scope = Scope { catalog, clusters, site, port, serves: !claim.services.is_empty(), place: Place::Mesh };
             let routes = translate(&claim.rules, &scope, &mut complaints);
@@ -75,8 +81,8 @@ struct Table<'r, 'c> {
     port: u16,
     answered: &'c [Vec<Arc<str>>],
     /// Names of virtual hosts, with the VirtualService that they are of.
-    taken: HashMap<Arc<str>, Option<&'r VirtualService>>,
-    claimed: HashSet<Arc<str>>,
+    taken: FxHashMap<Arc<str>, Option<&'r VirtualService>>,
+    claimed: FxHashSet<Arc<str>>,
     hosts: Vec<VirtualHost>,
 }
 

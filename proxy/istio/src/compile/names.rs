@@ -7,7 +7,7 @@ use std::net::IpAddr;
 /// Completes a short name with the namespace of the resource that says it, and lowers its case.
 /// Istio: a name with a dot, a wildcard or an IP address stays as it is, so `reviews.prod` is not completed.
 pub(crate) fn complete<'n>(name: &'n str, namespace: &str, cluster_domain: &str) -> Cow<'n, str> {
-    if !name.contains(['.', '*']) && name.parse::<IpAddr>().is_err() {
+    if !name.bytes().any(|b| matches!(b, b'.' | b'*')) && name.parse::<IpAddr>().is_err() {
         return Cow::Owned(format!("{}.{namespace}.svc.{cluster_domain}", name.to_ascii_lowercase()));
     }
     if name.bytes().any(|b| b.is_ascii_uppercase()) {

@@ -1,11 +1,11 @@
 //! What many routes have in common, kept once.
 
 use std::cell::RefCell;
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use leeboard_policy::retry::RetryPolicy;
 use leeboard_policy::route::Destination;
+use rustc_hash::FxHashSet;
 
 /// How many values are compared with a new one. Routes with the same ones mostly stand together.
 const LATEST: usize = 8;
@@ -15,7 +15,7 @@ const LATEST: usize = 8;
 pub(crate) struct Shared {
     policies: RefCell<Vec<Arc<RetryPolicy>>>,
     destinations: RefCell<Vec<Arc<[Destination]>>>,
-    names: RefCell<HashSet<Arc<str>>>,
+    names: RefCell<FxHashSet<Arc<str>>>,
 }
 
 impl Shared {
@@ -31,9 +31,9 @@ impl Shared {
     }
 
     /// A name, the same as an equal one before.
-    pub(crate) fn name(&self, name: String) -> Arc<str> {
+    pub(crate) fn name(&self, name: &str) -> Arc<str> {
         let mut names = self.names.borrow_mut();
-        if let Some(known) = names.get(&*name) {
+        if let Some(known) = names.get(name) {
             return known.clone();
         }
         let name: Arc<str> = name.into();

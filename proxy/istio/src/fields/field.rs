@@ -173,11 +173,12 @@ impl<'a> Field<'a> {
 
     /// One of several words, exactly as written.
     pub(crate) fn choice<T: Copy>(self, words: &[(&'static str, T)]) -> Option<T> {
-        let list = words.iter().map(|(word, _)| format!("`{word}`")).collect::<Vec<_>>().join(", ");
-        let (text, _) = self.scalar(&format!("one of {list}"))?;
-        if let Some((_, value)) = words.iter().find(|(word, _)| *word == text) {
+        let found = self.node?.raw().and_then(|text| words.iter().find(|(word, _)| *word == text));
+        if let Some((_, value)) = found {
             return Some(*value);
         }
+        let list = words.iter().map(|(word, _)| format!("`{word}`")).collect::<Vec<_>>().join(", ");
+        let (text, _) = self.scalar(&format!("one of {list}"))?;
         let message = format!("`{}` cannot be `{text}`", self.name);
         let diagnostic = self.cx.at(Severity::Error, codes::BAD_VALUE, self.mark(), message);
         self.cx.push(match names::nearest(text, words.iter().map(|(word, _)| *word)) {

@@ -1,6 +1,7 @@
 //! Entries of `http` that no request can reach, and matches that repeat an earlier one.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::codes;
 use crate::diagnostic::{Diagnostic, Severity};
@@ -11,7 +12,7 @@ use crate::source::Spot;
 /// Istio: the first entry that matches everything ends the list, and a match that was written before never decides.
 pub(super) fn check(cx: &Cx, routes: &[HttpRoute]) {
     let mut end: Option<&HttpRoute> = None;
-    let mut seen: BTreeMap<String, &Spot> = BTreeMap::new();
+    let mut seen = Seen::default();
     for route in routes {
         if let Some(end) = end {
             let message = "no request reaches this entry: an earlier one matches everything";
@@ -19,7 +20,7 @@ pub(super) fn check(cx: &Cx, routes: &[HttpRoute]) {
             cx.push(diagnostic.ist("IST0130").label(&end.spot, "this one"));
             continue;
         }
-        let repeated: Vec<_> = route.matches.iter().map(|one| (one, seen.get(&shape(one)).copied())).collect();
+        let repeated: Vec<_> = route.matches.iter().map(|one| (one, seen.find(one))).collect();
         let dead = !repeated.is_empty() && repeated.iter().all(|(_, before)| before.is_some());
         for (one, before) in repeated {
             let Some(before) = before else { continue };
@@ -35,12 +36,47 @@ pub(super) fn check(cx: &Cx, routes: &[HttpRoute]) {
         if matches!(route.action, HttpAction::Delegate(_)) {
             continue;
         }
-        for one in &route.matches {
-            seen.entry(shape(one)).or_insert(&one.spot);
-        }
+        route.matches.iter().for_each(|one| seen.add(one));
         if route.matches.is_empty() || route.matches.iter().any(is_everything) {
             end = Some(route);
         }
+    }
+}
+
+/// Matches so far. Few are alike in all that a sketch tells, so that few are compared as a whole.
+#[derive(Default)]
+struct Seen<'m>(BTreeMap<Sketch<'m>, Vec<&'m HttpMatch>>);
+
+/// What tells most matches from one another: the text of the path, and the first header and parameter with theirs.
+type Sketch<'m> = (Option<&'m str>, [Option<(&'m str, Option<&'m str>)>; 2], Option<&'m str>);
+
+impl<'m> Seen<'m> {
+    /// Where a match was first written that decides the same.
+    fn find(&self, one: &'m HttpMatch) -> Option<&'m Spot> {
+        let alike = self.0.get(&sketch(one))?;
+        let shape = shape(one);
+        alike.iter().find(|before| self::shape(before) == shape).map(|before| &before.spot)
+    }
+
+    fn add(&mut self, one: &'m HttpMatch) {
+        self.0.entry(sketch(one)).or_default().push(one);
+    }
+}
+
+fn sketch(one: &HttpMatch) -> Sketch<'_> {
+    let path = one.uri.as_ref().and_then(text);
+    (path, [first(&one.headers), first(&one.query_params)], one.method.as_ref().and_then(text))
+}
+
+fn first(list: &[(Arc<str>, StringMatch)]) -> Option<(&str, Option<&str>)> {
+    list.first().map(|(name, value)| (&**name, text(value)))
+}
+
+fn text(value: &StringMatch) -> Option<&str> {
+    match value {
+        StringMatch::Present => None,
+        StringMatch::Exact(text) | StringMatch::Prefix(text) => Some(text),
+        StringMatch::Regex(regex) => Some(regex.as_str()),
     }
 }
 
