@@ -97,7 +97,7 @@ codes! {
         "The system's reason is in the message."
     12 WAITING "an object waits for what it refers to"
         "Said by a running proxy only: since an edit a route leads to a host, subset, port or delegate that is not there \
-        and was not missing before. The other half of the edit may still be on its way, so what was in force stays in \
+        and was not missing before, or a new route to something without endpoints. The other half of the edit may still be on its way, so what was in force stays in \
         force: the new route waits, or what was taken away stays. It all comes into force when it fits together, and \
         after the time of `--config-grace` as it is written."
     101 UNKNOWN_FIELD "no field of this name is known here"

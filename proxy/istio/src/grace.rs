@@ -10,7 +10,7 @@ use std::sync::Arc;
 use leeboard_policy::time::{Span, Time};
 
 use crate::codes;
-use crate::compile::{Dangling, Reference};
+use crate::compile::{Dangling, Lack, Reference};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::resources::{ObjectId, Resources};
 use crate::source::Spot;
@@ -68,6 +68,8 @@ impl Held {
         self.resources.each(|meta| _ = places.insert(&meta.id, Spot::file(&meta.spot.file)));
         written.each(|meta| _ = places.insert(&meta.id, meta.spot.clone()));
         let spot_of = |reference: &Reference| dangling.iter().find(|d| d.reference == *reference).map(|d| &d.spot);
+        let lacks_endpoints =
+            |reference: &Reference| dangling.iter().any(|d| d.reference == *reference && d.lack == Lack::Endpoints);
         let told = self.objects.iter().filter_map(|(id, references)| {
             let own = references.iter().find(|reference| reference.who == *id);
             let reference = own.or_else(|| references.first())?;
@@ -77,7 +79,10 @@ impl Held {
             let help = format!("it comes into force when everything fits together, or {grace} after it did not");
             let told = |at: &Spot, message| Diagnostic::new(Severity::Info, codes::WAITING, &resource, at, message);
             let told = match (own, named) {
-                (Some(_), _) => told(named.unwrap_or(&place), format!("{id} waits: {} is not there", reference.to)),
+                (Some(_), _) => {
+                    let lack = if lacks_endpoints(reference) { "has no endpoints" } else { "is not there" };
+                    told(named.unwrap_or(&place), format!("{id} waits: {} {lack}", reference.to))
+                }
                 (None, named) => {
                     let told = told(&place, format!("{id} stays: {} leads to {}", reference.who, reference.to));
                     named.into_iter().fold(told, |told, spot| told.label(spot, "here"))

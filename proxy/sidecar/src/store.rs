@@ -322,7 +322,9 @@ impl Store {
     fn wait_no_longer(&mut self, audience: &impl Audience) {
         self.arrive(audience);
         if self.due.is_some_and(|due| due <= self.clock.now()) {
-            tracing::warn!("what objects wait for has not come: they are applied as they are written");
+            for object in &self.report.load().waiting {
+                tracing::warn!(%object, "has waited for long enough: it is applied as it is written");
+            }
             self.begin(self.in_force.reading.clone(), false);
         }
     }

@@ -235,7 +235,7 @@ const RULE: &str = "
 apiVersion: networking.istio.io/v1
 kind: DestinationRule
 metadata: {name: web, namespace: default}
-spec: {host: web.test, subsets: [{name: v1, labels: {version: v1}}]}
+spec: {host: web.test, subsets: [{name: v1}]}
 ";
 
 /// The services, a rule with a subset, and a route to a subset.
@@ -286,8 +286,7 @@ fn whichever_half_of_an_edit_comes_first_waits_for_the_other() {
         let mut more = three("410", first.0, first.1);
         more.sources[0].text = SERVICES.replace("127.0.0.1", "127.0.0.2").into();
         apply(&mut store, [Update::Files(more)], &heard);
-        assert_eq!(endpoints(&store, V1), [], "no endpoint has that label");
-        assert_eq!(endpoints(&store, "outbound|80||web.test"), [Address::Socket("127.0.0.2:80".parse().unwrap())]);
+        assert_eq!(endpoints(&store, V1), [Address::Socket("127.0.0.2:80".parse().unwrap())]);
         assert_eq!(waiting(&store).0, [waits]);
         apply(&mut store, [Update::Files(three("410", "v2", "v2"))], &heard);
         assert_eq!((target(&store), waiting(&store)), (Ok(V2.into()), (vec![], false)));

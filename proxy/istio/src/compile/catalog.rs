@@ -77,6 +77,17 @@ impl Backends {
         }
     }
 
+    /// Whether any of them carries a subset's labels.
+    pub(crate) fn has(&self, labels: &Labels) -> bool {
+        match self {
+            Backends::Written(all) => all.iter().any(|spec| super::selects(labels, &spec.workload.labels)),
+            Backends::Names(all) | Backends::FirstName(all) => {
+                all.iter().any(|spec| super::selects(labels, &spec.workload.labels))
+            }
+            Backends::Original => true,
+        }
+    }
+
     /// Whether any of them, told by its port (a Unix socket has none) and workload, is so.
     pub(crate) fn any(&self, is_so: impl Fn(Option<u16>, &Workload) -> bool) -> bool {
         match self {

@@ -143,7 +143,8 @@ pub(crate) fn references(resources: &Resources, site: &Site) -> BTreeMap<Referen
     let policies = policy::gather(resources, site);
     let mut found = BTreeMap::new();
     references::each(resources, &catalog, &policies, site, |seen| {
-        found.entry(seen.reference(site)).or_insert(seen.lack.map(|(lack, _)| lack));
+        let lack = found.entry(seen.reference(site)).or_insert(None);
+        *lack = lack.or(seen.lack.map(|(lack, _)| lack));
     });
     found
 }

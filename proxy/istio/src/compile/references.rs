@@ -5,14 +5,14 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::Site;
-use super::catalog::Catalog;
+use super::catalog::{Catalog, Service};
 use super::delegates::Delegates;
 use super::names::{cluster_parts, complete, is_wildcard};
 use super::policy::{Policies, Rule};
 use crate::codes;
 use crate::diagnostic::Diagnostic;
 use crate::resources::virtual_service::{Delegate, Destination, HttpAction};
-use crate::resources::{Meta, ObjectId, Resources, VirtualService};
+use crate::resources::{Labels, Meta, ObjectId, Resources, VirtualService};
 use crate::source::{Located, Spot};
 
 /// What a route leads to, wherever and however often its object says so.
@@ -68,6 +68,8 @@ pub enum Lack {
     Port,
     /// The delegate.
     Delegate,
+    /// Its endpoints: all else is there.
+    Endpoints,
 }
 
 /// A reference to what is not there.
@@ -121,7 +123,7 @@ impl<'r> Link<'r> {
 pub(crate) struct Seen<'r> {
     meta: &'r Meta,
     link: Link<'r>,
-    /// What of it is missing, and what there is to say about it: `leeboard check` speaks of delegates.
+    /// What of it is missing, and what there is to say about it: `leeboard check` speaks of delegates and endpoints.
     pub(crate) lack: Option<(Lack, Option<Diagnostic>)>,
 }
 
@@ -164,10 +166,13 @@ pub(crate) fn each<'r>(
                     &[]
                 }
             };
-            let routed = routed.iter().map(|routed| &routed.destination);
-            for destination in routed.chain(entry.mirrors.iter().map(|mirror| &mirror.destination)) {
+            // Nobody is answered by what has no weight, or by a mirror: they may be empty.
+            let answers = |weight: u32| weight > 0 || routed.len() == 1;
+            let routed = routed.iter().map(|routed| (&routed.destination, answers(routed.weight)));
+            let mirrors = entry.mirrors.iter().map(|mirror| (&mirror.destination, false));
+            for (destination, answers) in routed.chain(mirrors) {
                 let lack = destination_of(meta, destination, catalog, policies, site);
-                let lack = lack.map(|(lack, complaint)| (lack, Some(complaint)));
+                let lack = lack.filter(|(lack, _)| answers || *lack != Lack::Endpoints);
                 see(Seen { meta, link: Link::Destination(destination), lack });
             }
         }
@@ -202,7 +207,7 @@ fn destination_of(
     catalog: &Catalog,
     policies: &Policies<'_>,
     site: &Site,
-) -> Option<(Lack, Diagnostic)> {
+) -> Option<(Lack, Option<Diagnostic>)> {
     let host = complete(&destination.host.value, meta.namespace(), &site.cluster_domain);
     let host = catalog.resolve(&host);
     if catalog.is_hidden(host) {
@@ -216,19 +221,32 @@ fn destination_of(
         && rule.subset(&subset.value).is_none()
     {
         let complaint = lacking_subset(meta, subset, rule, policies.elsewhere(host, &subset.value));
-        return Some((Lack::Subset, complaint));
+        return Some((Lack::Subset, Some(complaint)));
     }
-    let Some(service) = service else { return Some((Lack::Host, lacking_service(meta, destination, host))) };
+    let Some(service) = service else { return Some((Lack::Host, Some(lacking_service(meta, destination, host)))) };
     if let (Some(subset), None) = (&destination.subset, rule) {
         let message = format!("no DestinationRule for {host} defines subset {}", subset.value);
         let complaint = Diagnostic::warning(codes::UNKNOWN_SUBSET, &meta.resource, &subset.spot, message);
-        return Some((Lack::Subset, complaint.ist("IST0101")));
+        return Some((Lack::Subset, Some(complaint.ist("IST0101"))));
     }
-    let port = destination.port.as_ref().filter(|port| service.port(port.value).is_none())?;
+    let Some(port) = destination.port.as_ref().filter(|port| service.port(port.value).is_none()) else {
+        let labels = destination.subset.as_ref().zip(rule).and_then(|(subset, rule)| rule.subset(&subset.value));
+        return lacks_endpoints(service, destination, labels.map(|subset| &subset.labels))
+            .then_some((Lack::Endpoints, None));
+    };
     let message = format!("{host} has no port {}", port.value);
     let known: Vec<String> = service.ports.iter().map(|port| port.number.to_string()).collect();
     let complaint = Diagnostic::warning(codes::UNKNOWN_PORT, &meta.resource, &port.spot, message);
-    Some((Lack::Port, complaint.label(&destination.host.spot, format!("it has {}", known.join(", ")))))
+    Some((Lack::Port, Some(complaint.label(&destination.host.spot, format!("it has {}", known.join(", "))))))
+}
+
+/// Whether there is no endpoint on the port of a destination, or on any port if it names none.
+fn lacks_endpoints(service: &Service, destination: &Destination, labels: Option<&Labels>) -> bool {
+    let none = Labels::new();
+    let labels = labels.unwrap_or(&none);
+    let named = destination.port.as_ref().map(|port| port.value);
+    let mut ports = service.ports.iter().filter(|port| named.is_none_or(|named| named == port.number));
+    !service.ports.is_empty() && !ports.any(|port| port.backends.has(labels))
 }
 
 /// The rule in force lacks a subset. If another rule has it, that one is for other workloads, or hidden from this one.

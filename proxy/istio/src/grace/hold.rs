@@ -16,8 +16,9 @@ const MOST_LOOKS: usize = 8;
 /// Finds the objects that must stay as they are in `before`, so that in `written` nothing dangles that does not dangle
 /// before, but for what is `accepted`.
 ///
-/// A route that is new waits for its destination. A destination that goes stays for the routes that it had. What this
-/// leaves dangling holds more, in the end everything; an object that says the same as before is never held.
+/// A route that is new waits for its destination. A destination that goes stays for the routes that it had; but endpoints
+/// that go are gone, and nothing is held for them. What this leaves dangling holds more, in the end everything; an object
+/// that says the same as before is never held.
 pub fn hold(before: &Resources, written: &Resources, site: &Site, accepted: &BTreeSet<Reference>) -> Held {
     let known = references(before, site);
     let search = Search { before, written, site, versions: Versions::of(before, written) };
@@ -28,6 +29,9 @@ pub fn hold(before: &Resources, written: &Resources, site: &Site, accepted: &BTr
         for (reference, lack) in references(&held.resources, site) {
             let Some(lack) = lack.filter(|_| !accepted.contains(&reference)) else { continue };
             let was_there = matches!(known.get(&reference), Some(None));
+            if was_there && lack == Lack::Endpoints {
+                continue;
+            }
             let effort = efforts.entry(reference.clone()).or_default();
             if look == MOST_LOOKS {
                 *effort = EFFORTS.len() - 1;

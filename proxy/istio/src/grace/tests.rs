@@ -63,13 +63,15 @@ fn names<'i>(ids: impl IntoIterator<Item = &'i ObjectId>) -> Vec<String> {
     ids.into_iter().map(|id| format!("{}/{}", id.kind.name(), id.name)).collect()
 }
 
-/// What is held when a configuration follows another; and nothing is missing then that was not before.
+/// What is held when a configuration follows another; and nothing but endpoints is missing then that was not before.
 fn held(before: &[String], written: &[String]) -> Vec<String> {
     let (before, written) = (text(before), text(written));
     let dangled = missing(&before);
     let held = hold(&before, &written, &Site::default(), &dangled);
-    let left: Vec<_> = missing(&held.resources).into_iter().filter(|reference| !dangled.contains(reference)).collect();
-    assert_eq!(left, [], "{:?}", held.objects);
+    let Compiled { dangling, .. } = compiled(&held.resources, &Site::default());
+    let left: Vec<_> =
+        dangling.iter().filter(|d| d.lack != Lack::Endpoints && !dangled.contains(&d.reference)).collect();
+    assert!(left.is_empty(), "{left:?} {:?}", held.objects);
     names(held.objects.keys())
 }
 
@@ -147,6 +149,55 @@ fn halves_of_an_edit() {
     ];
     for (what, before, written, expected) in rows {
         assert_eq!(held(before, written), *expected, "{what}");
+    }
+}
+
+#[test]
+fn a_new_route_waits_for_endpoints_too() {
+    let carrying = |versions: &[&str]| {
+        let one = |version: &&str| format!("{{address: 10.0.0.1, labels: {{version: {version}}}}}");
+        let all: Vec<String> = versions.iter().map(one).collect();
+        service("web.test").replace("{address: 10.0.0.1}", &all.join(", "))
+    };
+    let subsets = |names: &[&str]| {
+        let one = |name: &&str| format!("{{name: {name}, labels: {{version: {name}}}}}");
+        let all: Vec<String> = names.iter().map(one).collect();
+        object("DestinationRule", "web", &format!("{{host: web.test, subsets: [{}]}}", all.join(", ")))
+    };
+    let split = |first: u32| {
+        let one =
+            |name: &str, weight: u32| format!("{{destination: {{host: web.test, subset: {name}}}, weight: {weight}}}");
+        routes_of("web", "web.test", &format!("{{route: [{}, {}]}}", one("v1", first), one("v2", 100 - first)))
+    };
+    let both = || subsets(&["v1", "v2"]);
+    let copied = routes("v1").replace("{route", "{mirror: {host: web.test, subset: v2}, route");
+    let (vs, none): (&[&str], &[&str]) = (&["VirtualService/web"], &[]);
+    let rows: &[(&str, [String; 3], [String; 3], &[&str])] = &[
+        (
+            "the endpoints come last",
+            [carrying(&["v1"]), subsets(&["v1"]), routes("v1")],
+            [carrying(&["v1"]), both(), routes("v2")],
+            vs,
+        ),
+        (
+            "a share without endpoints",
+            [carrying(&["v1"]), both(), routes("v1")],
+            [carrying(&["v1"]), both(), split(90)],
+            vs,
+        ),
+        ("no share", [carrying(&["v1"]), both(), routes("v1")], [carrying(&["v1"]), both(), split(100)], none),
+        ("a mirror", [carrying(&["v1"]), both(), routes("v1")], [carrying(&["v1"]), both(), copied], none),
+        (
+            "endpoints that go are gone",
+            [carrying(&["v1", "v2"]), both(), routes("v2")],
+            [carrying(&["v1"]), both(), routes("v2")],
+            none,
+        ),
+    ];
+    for (what, before, written, expected) in rows {
+        let (before, written) = (text(before), text(written));
+        let held = hold(&before, &written, &Site::default(), &missing(&before));
+        assert_eq!(names(held.objects.keys()), *expected, "{what}");
     }
 }
 

@@ -226,8 +226,8 @@ macro_rules! kinds {
                 }
             }
 
-            /// Shows every object's envelope.
-            pub(crate) fn each<'r>(&'r self, mut see: impl FnMut(&'r Meta)) {
+            /// Shows every object's envelope, but for the settings of the mesh.
+            pub fn each<'r>(&'r self, mut see: impl FnMut(&'r Meta)) {
                 $(self.$list.iter().for_each(|object| see(&object.meta));)*
             }
         }

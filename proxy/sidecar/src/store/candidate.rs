@@ -40,8 +40,7 @@ pub(crate) struct InForce {
     aside: BTreeSet<Arc<str>>,
     /// What earlier texts said of objects that are broken in these.
     kept: Resources,
-    /// Objects that wait, and what earlier texts said of them; one that is new said nothing.
-    waiting: (BTreeSet<ObjectId>, Resources),
+    waiting: Waiting,
     /// What dangles in force.
     dangled: BTreeSet<Reference>,
     awaited: Awaited,
@@ -55,9 +54,8 @@ impl InForce {
         let mut loaded = load_in(&self.reading.sources, namespace);
         set_aside(&mut loaded, &self.aside);
         let mut resources = loaded.keep(&self.kept).resources;
-        let (waiting, before) = &self.waiting;
-        if !waiting.is_empty() {
-            resources.put_back(before, waiting);
+        if !self.waiting.ids.is_empty() {
+            resources.put_back(&self.waiting.before, &self.waiting.ids);
         }
         resources
     }
@@ -70,7 +68,7 @@ impl InForce {
         let resources = self.resources(&self.site.workload.namespace);
         // Of a file with objects that are in force as they were before, places are no longer known.
         let mut stale: BTreeSet<Arc<str>> = BTreeSet::new();
-        for earlier in [&self.kept, &self.waiting.1] {
+        for earlier in [&self.kept, &self.waiting.before] {
             earlier.clone().retain(|meta| stale.insert(meta.spot.file.clone()));
         }
         let mut sources = self.reading.sources.clone();
@@ -81,6 +79,21 @@ impl InForce {
     /// When an object has waited for long enough, so that the same texts come to something else.
     pub(super) fn due(&self) -> Option<Time> {
         grace::due(&self.awaited, self.decided)
+    }
+}
+
+/// Objects that wait, and what earlier texts said of them; of one that is new they said nothing.
+#[derive(Debug, Default)]
+struct Waiting {
+    ids: BTreeSet<ObjectId>,
+    before: Resources,
+}
+
+impl Waiting {
+    fn of(held: &Held) -> Self {
+        let (ids, mut before) = (held.ids(), held.resources.clone());
+        before.retain(|meta| ids.contains(&meta.id));
+        Self { ids, before }
     }
 }
 
@@ -106,7 +119,7 @@ pub(super) struct Candidate {
 impl Candidate {
     /// Reads and compiles. What is in force `before` stays where the new is broken or waits; at first there is none.
     pub(super) fn new(reading: Reading, mut site: Site, before: Option<&Before<'_>>) -> Self {
-        site.version = version(&reading.sources, &BTreeSet::new());
+        site.version = version(&reading.sources, &Waiting::default());
         let namespace = site.workload.namespace.clone();
         let mut loaded = load_in(&reading.sources, &namespace);
         let mut complaints = reading.complaints.clone();
@@ -136,16 +149,16 @@ impl Candidate {
             if in_force.due().is_some() {
                 let accepted = before.in_force.dangled.iter().chain(grace::given_up(&in_force.awaited, before.now));
                 let held = grace::hold(previous, &resources, &site, &accepted.cloned().collect());
-                let waiting = held.ids();
-                site.version = version(&in_force.reading.sources, &waiting);
+                in_force.waiting = Waiting::of(&held);
+                site.version = version(&in_force.reading.sources, &in_force.waiting);
                 all = with_waiting(all, &held, &resources, &site, before.grace);
                 resources = held.resources;
-                let mut as_before = resources.clone();
-                as_before.retain(|meta| waiting.contains(&meta.id));
-                in_force.waiting = (waiting, as_before);
             }
         }
         in_force.dangled = all.dangling.into_iter().map(|dangling| dangling.reference).collect();
+        // What dangles in force all the same is not waited for.
+        let InForce { awaited, dangled, .. } = &mut in_force;
+        awaited.retain(|reference, _| !dangled.contains(reference));
         complaints.append(&mut all.diagnostics);
         in_force.site = site;
         let in_force = Arc::new(in_force);
@@ -157,7 +170,7 @@ impl Candidate {
         ConfigReport {
             diagnostics: self.diagnostics.clone(),
             kept: self.kept.iter().map(|id| id.to_string().into()).collect(),
-            waiting: self.in_force.waiting.0.iter().map(|id| id.to_string().into()).collect(),
+            waiting: self.in_force.waiting.ids.iter().map(|id| id.to_string().into()).collect(),
             read,
             in_force: self.in_force.clone(),
         }
@@ -195,12 +208,13 @@ fn set_aside(loaded: &mut Loaded, broken: &BTreeSet<Arc<str>>) {
     });
 }
 
-/// The same for the same files of which the same objects wait, and different for others.
-fn version(sources: &[Source], waiting: &BTreeSet<ObjectId>) -> Arc<str> {
+/// The same for the same files while the same waits, and different for others.
+fn version(sources: &[Source], waiting: &Waiting) -> Arc<str> {
     let mut hash = DefaultHasher::new();
     for source in sources {
         (&*source.name, &*source.text).hash(&mut hash);
     }
-    waiting.iter().for_each(|id| id.hash(&mut hash));
+    waiting.ids.iter().for_each(|id| id.hash(&mut hash));
+    waiting.before.each(|meta| meta.fingerprint.hash(&mut hash));
     format!("{:016x}", hash.finish()).into()
 }

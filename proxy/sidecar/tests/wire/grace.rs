@@ -70,28 +70,34 @@ async fn start(services: &str, flags: &[&str]) -> (Leeboard, TempDir) {
 async fn no_request_fails_in_whatever_order_routes_and_rules_are_written() {
     let (even, odd) = (Endpoint::named("even").await, Endpoint::named("odd").await);
     let services = service("shop.test", "HTTP", &[(even.address, "even"), (odd.address, "odd")]);
-    let (leeboard, folder) = start(&services, &[]).await;
+    let (mut leeboard, folder) = start(&services, &[]).await;
     let over = Arc::new(AtomicBool::new(false));
     let mut callers = callers(&leeboard, &over);
-    let mut waited = 0;
+    let (mut waited, mut asked) = (0, 0);
     for turn in 1..=TURNS {
-        let (version, endpoint) = if turn % 2 == 0 { ("even", &even) } else { ("odd", &odd) };
+        let (version, other) = if turn % 2 == 0 { ("even", "odd") } else { ("odd", "even") };
         let subset = format!("s{turn}");
-        let mut halves = [("rule.yaml", rule(&subset, version)), ("routes.yaml", to(&subset))];
+        let mut halves = [
+            ("rule.yaml", rule(&subset, version), format!("leads to subset s{} of shop.test", turn - 1)),
+            ("routes.yaml", to(&subset), format!("waits: subset {subset} of shop.test")),
+        ];
         // Either half comes first; and the other at once, or when the first has been read.
         if mixed(turn).is_multiple_of(2) {
             halves.reverse();
         }
-        let (loaded, hits) = (leeboard.loaded().len(), endpoint.hits());
         write(folder.path(), halves[0].0, &halves[0].1);
         if mixed(turn + TURNS).is_multiple_of(2) {
-            let lines = leeboard.loads(loaded).await;
-            assert!(lines[loaded].contains("waiting=1"), "turn {turn}: {}", lines[loaded]);
-            assert_eq!(endpoint.hits(), hits, "turn {turn}: what was in force stays");
+            leeboard.logged(&halves[0].2).await;
+            assert_eq!(leeboard.ask(get("/", "")).await.text(), other, "turn {turn}: what was in force stays");
             waited += 1;
+            asked += 1;
         }
         write(folder.path(), halves[1].0, &halves[1].1);
-        until("traffic follows", || async { endpoint.hits() > hits }).await;
+        until("new requests follow", || {
+            asked += 1;
+            async { leeboard.ask(get("/", "")).await.text() == version }
+        })
+        .await;
     }
     over.store(true, Ordering::SeqCst);
     let mut sent = 0;
@@ -99,26 +105,23 @@ async fn no_request_fails_in_whatever_order_routes_and_rules_are_written() {
         sent += count.unwrap();
     }
     assert!(waited > TURNS / 3, "{waited} edits were read in halves");
-    assert_eq!(sent, even.hits() + odd.hits());
-    assert!(leeboard.loaded().last().unwrap().contains("waiting=0"));
-    assert_eq!(leeboard.metric("leeboard_config_objects_waiting", &[]).await, Some(0.0));
+    assert_eq!(sent + asked, even.hits() + odd.hits());
+    leeboard.metric_becomes("leeboard_config_objects_waiting", &[], 0.0).await;
 }
 
 #[tokio::test]
 async fn what_goes_first_stays_until_its_routes_are_gone() {
     let (even, odd) = (Endpoint::named("even").await, Endpoint::named("odd").await);
     let services = service("shop.test", "HTTP", &[(even.address, "even"), (odd.address, "odd")]);
-    let (leeboard, folder) = start(&services, &[]).await;
+    let (mut leeboard, folder) = start(&services, &[]).await;
     let over = Arc::new(AtomicBool::new(false));
     let mut callers = callers(&leeboard, &over);
-    for gone in ["rule.yaml", "routes.yaml"] {
-        let loaded = leeboard.loaded().len();
-        std::fs::remove_file(folder.path().join(gone)).unwrap();
-        let lines = leeboard.loads(loaded).await;
-        // Without its route a rule is missed by nobody, and the service's own route takes its place.
-        let waiting = if gone == "rule.yaml" { "waiting=1" } else { "waiting=0" };
-        assert!(lines[loaded].contains(waiting), "{gone}: {}", lines[loaded]);
-    }
+    std::fs::remove_file(folder.path().join("rule.yaml")).unwrap();
+    leeboard.logged("leads to subset s0 of shop.test").await;
+    leeboard.metric_becomes("leeboard_config_objects_waiting", &[], 1.0).await;
+    assert_eq!(odd.hits(), 0);
+    // Without its route a rule is missed by nobody, and the service's own route takes its place.
+    std::fs::remove_file(folder.path().join("routes.yaml")).unwrap();
     until("traffic goes to both", || async { odd.hits() > 0 }).await;
     over.store(true, Ordering::SeqCst);
     let mut sent = 0;

@@ -136,18 +136,6 @@ impl Leeboard {
         soon(&what, found).await.expect("the program lives");
     }
 
-    /// The lines of its log that say which configuration has come into force.
-    pub(crate) fn loaded(&self) -> Vec<String> {
-        configurations(&self.log.borrow())
-    }
-
-    /// Waits for more than so many of them.
-    pub(crate) async fn loads(&self, count: usize) -> Vec<String> {
-        let mut log = self.log.clone();
-        let more = log.wait_for(|lines| configurations(lines).len() > count);
-        configurations(&soon("a configuration comes into force", more).await.expect("the program lives"))
-    }
-
     /// Waits for the access log's record of a path.
     pub(crate) async fn record(&self, path: &str) -> Json {
         self.records(path, 1).await.remove(0)
@@ -215,10 +203,6 @@ impl Drop for Leeboard {
             }
         }
     }
-}
-
-fn configurations(log: &[String]) -> Vec<String> {
-    log.iter().filter(|line| line.contains("configuration loaded")).cloned().collect()
 }
 
 fn word<'l>(line: &'l str, name: &str) -> &'l str {
