@@ -6,6 +6,7 @@
 
 extern crate alloc;
 
+mod allowance;
 pub mod balance;
 mod budget;
 pub mod cluster;

@@ -10,6 +10,7 @@ use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::AcqRel, Ordering::Acquire, Ordering::Relaxed};
 
+use crate::allowance::Allowance;
 pub use crate::balance::Pick;
 use crate::balance::{Algorithm, Cursors, Field, Health, Tiers, View, Weights, shares_of};
 use crate::budget::Window;
@@ -18,7 +19,6 @@ use crate::cluster::{
 };
 use crate::endpoints::{Endpoint, EndpointId, EndpointState};
 use crate::limits::{Counts, Limit, Slot};
-use crate::mirror::Allowance;
 use crate::outlier::{Detector, OutlierEvent, OutlierKind, Score};
 use crate::snapshot::Snapshot;
 use crate::time::{Span, Time};
