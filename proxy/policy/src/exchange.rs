@@ -270,7 +270,7 @@ impl Exchange {
             _slot: slot,
         });
         self.phase = Phase::Trying;
-        Step::Try(Attempt { endpoint, number: self.attempts, fresh: false })
+        Step::Try(Attempt { endpoint, number: self.attempts, at: now, fresh: false })
     }
 
     fn pick(&self, now: Time) -> Pick<'_> {
@@ -370,7 +370,7 @@ impl Exchange {
             Outcome::Response(head) => self.after_response(head, replayable, now),
             Outcome::Failed { failure, reused, written } => {
                 if replayable && self.was_stale(failure, reused, written) {
-                    return self.replay();
+                    return self.replay(now);
                 }
                 if let Some(score) = score_of(failure) {
                     self.score(score, now);
@@ -423,11 +423,11 @@ impl Exchange {
         once && harmless
     }
 
-    fn replay(&mut self) -> Step {
+    fn replay(&mut self, now: Time) -> Step {
         let Some(running) = &mut self.running else { return self.reply(Verdict::Failed(Failure::Terminated)) };
         running.stale_before = true;
         running.connected = None;
-        Step::Try(Attempt { endpoint: running.endpoint().cloned(), number: self.attempts, fresh: true })
+        Step::Try(Attempt { endpoint: running.endpoint().cloned(), number: self.attempts, at: now, fresh: true })
     }
 
     /// Schedules another attempt if one is wanted and allowed.

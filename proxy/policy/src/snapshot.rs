@@ -248,6 +248,11 @@ fn passthrough_route(cluster: ClusterId) -> Route {
 
 /// Splits an authority into its host in lower case and its port, if it has one.
 pub fn split_authority(authority: &str) -> (Cow<'_, str>, Option<u16>) {
+    // Nearly all are in lower case and have no port: one look tells.
+    let odd = |b: u8| b == b':' || b.is_ascii_uppercase();
+    if authority.bytes().fold(0, |any, b| any | u8::from(odd(b))) == 0 {
+        return (Cow::Borrowed(authority), None);
+    }
     let (host, port) = match authority.rsplit_once(':') {
         Some((host, digits)) if !host.contains(':') || host.ends_with(']') => match digits.parse() {
             Ok(port) => (host, Some(port)),

@@ -29,6 +29,8 @@ pub struct Attempt {
     pub endpoint: Option<Arc<Endpoint>>,
     /// Which attempt, from 1.
     pub number: u32,
+    /// When it was decided.
+    pub at: Time,
     /// Whether a connection that was used before must not be used: one just turned out to be stale.
     pub fresh: bool,
 }

@@ -7,7 +7,6 @@ pub(crate) mod copies;
 pub(crate) mod departure;
 pub(crate) mod download;
 pub(crate) mod head;
-pub(crate) mod hints;
 pub(crate) mod ledger;
 pub(crate) mod peer;
 

@@ -1,9 +1,11 @@
-//! Header and trailer fields: in order, spelled as they came, in two allocations.
+//! Header and trailer fields: in order, spelled as they came, in two allocations, and in one piece wherever they can be.
 //!
 //! A proxy looks for a dozen names in every head and passes the rest on. A hash map of names pays for each field to make any
 //! of them quick to find; a list that knows the dozen names by number finds those without looking at a byte.
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::http1::write;
 
 macro_rules! names {
     ($($name:ident $text:literal)*) => {
@@ -64,48 +66,62 @@ impl Names {
 impl Name {
     /// The number of a name, whatever its case.
     pub(crate) fn of(text: &[u8]) -> Self {
-        const LONGEST: usize = 40;
-        /// The names by length, and where each length begins.
-        const fn sorted() -> ([(&'static str, Name); Name::TEXTS.len()], [u8; LONGEST + 2]) {
-            let mut list = [("", Name::Other); Name::TEXTS.len()];
-            let mut starts = [0; LONGEST + 2];
-            let (mut length, mut filled) = (0, 0);
-            while length <= LONGEST {
-                starts[length] = filled as u8;
-                let mut at = 0;
-                while at < Name::TEXTS.len() {
-                    if Name::TEXTS[at].0.len() == length {
-                        list[filled] = Name::TEXTS[at];
-                        filled += 1;
-                    }
-                    at += 1;
-                }
-                length += 1;
-            }
-            starts[LONGEST + 1] = filled as u8;
-            (list, starts)
-        }
-        const SORTED: ([(&str, Name); Name::TEXTS.len()], [u8; LONGEST + 2]) = sorted();
-        if text.len() > LONGEST {
+        if text.is_empty() {
             return Name::Other;
         }
-        let (from, to) = (SORTED.1[text.len()] as usize, SORTED.1[text.len() + 1] as usize);
-        let Some(end) = text.last() else { return Name::Other };
-        // Most that are as long as a known name differ from it in their first or last letter.
-        let likely = |name: &[u8]| name[0] == text[0] | 0x20 && name[name.len() - 1] == end | 0x20;
-        let same = |name: &str| likely(name.as_bytes()) && text.eq_ignore_ascii_case(name.as_bytes());
-        SORTED.0[from..to].iter().find(|(name, _)| same(name)).map_or(Name::Other, |(_, name)| *name)
+        let (known, name) = KNOWN[place(text)];
+        if name.len() == text.len() && same(text, name.as_bytes()) { known } else { Name::Other }
     }
 }
+
+/// Whether a name is the known one that is as long, whatever its case. Known names are letters and hyphens, and of the bytes
+/// that a name may have only their capitals become them by this bit.
+fn same(text: &[u8], known: &[u8]) -> bool {
+    text.iter().zip(known).fold(0, |differ, (a, b)| differ | ((a | 0x20) ^ b)) == 0
+}
+
+/// How many places the known names are spread over.
+const PLACES: usize = 256;
+
+/// The place of a name that is not empty, whatever its case. Each known name has one to itself.
+const fn place(name: &[u8]) -> usize {
+    /// Found by trying.
+    const SPREAD: u32 = 0xc448_ec91;
+    let length = name.len();
+    let letters = u32::from_le_bytes([name[0], name[length / 2], name[length * 3 / 4], name[length - 1]]) | 0x2020_2020;
+    let mixed = letters.wrapping_add((length as u32).wrapping_mul(0x0100_0193)).wrapping_mul(SPREAD);
+    (mixed >> 16) as usize % PLACES
+}
+
+/// The known names by place.
+const KNOWN: [(Name, &str); PLACES] = {
+    let mut known = [(Name::Other, ""); PLACES];
+    let mut at = 0;
+    while at < Name::TEXTS.len() {
+        let (text, name) = Name::TEXTS[at];
+        let place = place(text.as_bytes());
+        assert!(known[place].1.is_empty(), "two known names have the same place: try another spread");
+        known[place] = (name, text);
+        at += 1;
+    }
+    known
+};
 
 /// One field: where its name and its value are in the text.
 #[derive(Clone, Copy, Debug)]
 struct Field {
     known: Name,
-    name_length: u16,
-    at: u32,
-    value_length: u32,
+    /// Whether it stands in the text as it is written: `name: value` and a line end.
+    plain: bool,
+    name_at: u32,
+    name_end: u32,
+    value_at: u32,
+    value_end: u32,
 }
+
+/// What is written between a name and its value, and behind the value.
+const COLON: &[u8] = b": ";
+const END: &[u8] = b"\r\n";
 
 /// The fields of one message.
 #[derive(Clone, Debug, Default)]
@@ -117,9 +133,41 @@ pub(crate) struct Fields {
 }
 
 impl Fields {
-    /// Room for so many fields of so many bytes together.
+    /// Room for so many fields of so many bytes together, as they are written.
     pub(crate) fn with_capacity(count: usize, bytes: usize) -> Self {
         Self { text: Vec::with_capacity(bytes), list: Vec::with_capacity(count), seen: Names::default() }
+    }
+
+    /// The fields that a parser has found in the text of a head, which is copied as a whole.
+    ///
+    /// # Panics
+    /// When a field is not in the text.
+    pub(crate) fn of_head(head: &[u8], list: &[httparse::Header<'_>]) -> Self {
+        let offset = |part: &[u8]| part.as_ptr().addr().wrapping_sub(head.as_ptr().addr());
+        let first = list.first().map_or(head.len(), |field| offset(field.name.as_bytes()));
+        let text = &head[first..];
+        // Some are always added on the way.
+        let mut fields = Self::with_capacity(list.len() + 6, text.len() + 384);
+        fields.text.extend_from_slice(text);
+        for field in list {
+            // A value that is empty may be anywhere.
+            let (name_at, value_at) = (offset(field.name.as_bytes()) - first, offset(field.value).wrapping_sub(first));
+            let name_end = name_at + field.name.len();
+            let value_at = if field.value.is_empty() { name_end + COLON.len() } else { value_at };
+            let value_end = value_at + field.value.len();
+            assert!(value_end <= text.len(), "a field is in its head");
+            fields.index(Field {
+                known: Name::of(field.name.as_bytes()),
+                plain: text[name_end..].starts_with(COLON)
+                    && value_at == name_end + COLON.len()
+                    && text[value_end..].starts_with(END),
+                name_at: name_at as u32,
+                name_end: name_end as u32,
+                value_at: value_at as u32,
+                value_end: value_end as u32,
+            });
+        }
+        fields
     }
 
     /// Adds a field that is known to be well-formed.
@@ -133,11 +181,46 @@ impl Fields {
     }
 
     fn add(&mut self, known: Name, name: &[u8], value: &[u8]) {
-        let at = self.text.len() as u32;
+        let name_at = self.text.len();
+        let name_end = name_at + name.len();
+        let value_at = name_end + COLON.len();
+        self.text.reserve(name.len() + value.len() + COLON.len() + END.len());
         self.text.extend_from_slice(name);
+        self.text.extend_from_slice(COLON);
         self.text.extend_from_slice(value);
-        self.seen.0 |= if known == Name::Other { 0 } else { 1 << known as u8 };
-        self.list.push(Field { known, name_length: name.len() as u16, at, value_length: value.len() as u32 });
+        self.text.extend_from_slice(END);
+        self.index(Field {
+            known,
+            plain: true,
+            name_at: name_at as u32,
+            name_end: name_end as u32,
+            value_at: value_at as u32,
+            value_end: (value_at + value.len()) as u32,
+        });
+    }
+
+    fn index(&mut self, field: Field) {
+        self.seen.0 |= if field.known == Name::Other { 0 } else { 1 << field.known as u8 };
+        self.list.push(field);
+    }
+
+    /// Writes all fields but these. Those that stand in the text as they are written are copied together.
+    pub(crate) fn write(&self, out: &mut Vec<u8>, without: Names) {
+        let mut run = 0..0;
+        for field in self.list.iter().filter(|field| !without.has(field.known)) {
+            if field.plain && field.name_at as usize == run.end {
+                run.end = field.value_end as usize + END.len();
+                continue;
+            }
+            out.extend_from_slice(&self.text[run]);
+            if field.plain {
+                run = field.name_at as usize..field.value_end as usize + END.len();
+            } else {
+                run = 0..0;
+                write::field(out, self.name(field), self.value(field));
+            }
+        }
+        out.extend_from_slice(&self.text[run]);
     }
 
     /// Puts this value in the place of any that the name had.
@@ -199,8 +282,7 @@ impl Fields {
         }
         let (text, list) = (&self.text, &mut self.list);
         list.retain(|field| {
-            let at = field.at as usize;
-            field.known != known || !text[at..at + field.name_length as usize].eq_ignore_ascii_case(name)
+            field.known != known || !text[field.name_at as usize..field.name_end as usize].eq_ignore_ascii_case(name)
         });
     }
 
@@ -221,21 +303,24 @@ impl Fields {
 
     /// Their size as HTTP/1 writes them.
     pub(crate) fn size(&self) -> usize {
-        self.list.iter().map(|field| field.name_length as usize + field.value_length as usize + 4).sum()
+        self.list
+            .iter()
+            .map(|f| (f.name_end - f.name_at + f.value_end - f.value_at) as usize + COLON.len() + END.len())
+            .sum()
     }
 
     fn name(&self, field: &Field) -> &[u8] {
-        &self.text[field.at as usize..][..field.name_length as usize]
+        &self.text[field.name_at as usize..field.name_end as usize]
     }
 
     fn value(&self, field: &Field) -> &[u8] {
-        &self.text[field.at as usize + field.name_length as usize..][..field.value_length as usize]
+        &self.text[field.value_at as usize..field.value_end as usize]
     }
 
     /// What an HTTP/2 message has, whose names are in lower case.
     pub(crate) fn from_map(map: &HeaderMap) -> Self {
         let bytes = map.iter().map(|(name, value)| name.as_str().len() + value.len()).sum::<usize>();
-        let mut fields = Self::with_capacity(map.len() + 4, bytes + 128);
+        let mut fields = Self::with_capacity(map.len() + 4, bytes + map.len() * 4 + 128);
         map.iter().for_each(|(name, value)| fields.push(name.as_str().as_bytes(), value.as_bytes()));
         fields
     }
@@ -245,8 +330,8 @@ impl Fields {
         let mut map = HeaderMap::with_capacity(self.list.len() + 4);
         let text = bytes::Bytes::copy_from_slice(&self.text);
         for field in self.list.iter().filter(|field| !without.has(field.known)) {
-            let from = field.at as usize + field.name_length as usize;
-            let value = HeaderValue::from_maybe_shared(text.slice(from..from + field.value_length as usize));
+            let value = text.slice(field.value_at as usize..field.value_end as usize);
+            let value = HeaderValue::from_maybe_shared(value);
             if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(self.name(field)), value) {
                 map.append(name, value);
             }
@@ -306,6 +391,49 @@ mod tests {
         let expected = [("X-New", "n"), ("host", "z")].map(|(name, value)| (name.to_owned(), value.to_owned()));
         assert_eq!(shown(&all), expected);
         assert!(!all.has(Name::Te));
+    }
+
+    #[test]
+    fn a_head_is_written_as_it_came_but_for_what_was_changed() {
+        let read = |head: &str| {
+            let mut room = [httparse::EMPTY_HEADER; 16];
+            let head = head.as_bytes();
+            let mut parsed = httparse::Request::new(&mut room);
+            let used = parsed.parse(head).expect("a head").unwrap();
+            Fields::of_head(&head[..used], parsed.headers)
+        };
+        #[rustfmt::skip]
+        let table = [
+            // as it came, without `te` and with a field more
+            ("A: 1\r\nB: 2\r\n", "A: 1\r\nB: 2\r\n"),
+            ("TE: x\r\nA: 1\r\nB: 2\r\nTE: y\r\nC: 3\r\nD: \r\nTE: z\r\n", "A: 1\r\nB: 2\r\nC: 3\r\nD: \r\n"),
+            ("A:1\r\nB:  2\r\nC: 3 \r\nD: 4\r\nE:\r\nF: \t \r\n", "A: 1\r\nB: 2\r\nC: 3\r\nD: 4\r\nE: \r\nF: \r\n"),
+            ("A: 1\nB: 2\r\n", "A: 1\r\nB: 2\r\n"),
+            ("te: x\r\n", ""),
+            ("", ""),
+        ];
+        for (lines, expected) in table {
+            let mut fields = read(&format!("GET /a/b HTTP/1.1\r\n{lines}\r\n"));
+            assert_eq!(fields.size(), lines_size(&fields), "{lines:?}");
+            fields.put(Name::Server, b"s");
+            let mut out = b"before ".to_vec();
+            fields.write(&mut out, Names::of(&[Name::Te]));
+            let out = String::from_utf8(out).expect("text");
+            assert_eq!(out, format!("before {expected}server: s\r\n"), "{lines:?}");
+        }
+    }
+
+    fn lines_size(fields: &Fields) -> usize {
+        fields.iter().map(|(_, name, value)| name.len() + value.len() + 4).sum()
+    }
+
+    #[test]
+    fn names_and_values_may_be_as_long_as_a_head() {
+        let (name, value) = ("n".repeat(70_000), "v".repeat(80_000));
+        let all = fields(&[("a", "1"), (&name, &value), ("b", "2")]);
+        let expected = [("a", "1"), (&*name, &*value), ("b", "2")];
+        assert_eq!(shown(&all), expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        assert_eq!(all.size(), 70_000 + 80_000 + 4 * 3 + 4);
     }
 
     #[test]

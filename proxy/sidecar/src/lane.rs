@@ -5,6 +5,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use arc_swap::cache::Cache;
@@ -48,7 +49,7 @@ pub(crate) struct Lane {
     pub(crate) logs: bool,
     live: RefCell<Cache<Arc<ArcSwap<Live>>, Arc<Live>>>,
     seed: Cell<u64>,
-    date: Cell<(Option<u64>, [u8; 29])>,
+    date: Cell<[u8; 29]>,
     /// What is going on here, for the end of the process to wait for.
     pub(crate) traffic: Arc<Traffic>,
     /// The callers' connections.
@@ -78,7 +79,7 @@ impl Lane {
             logs: shared.telemetry.logs(),
             live: RefCell::new(Cache::new(shared.live.clone())),
             seed: Cell::new(RandomState::new().hash_one(0)),
-            date: Cell::new((None, *b"Thu, 01 Jan 1970 00:00:00 GMT")),
+            date: Cell::new(date_at(shared.clock.wall())),
             destinations: RefCell::default(),
             introduction: peer::describe(&shared.settings.workload),
             peers: RefCell::default(),
@@ -96,17 +97,9 @@ impl Lane {
         self.live.borrow_mut().load().clone()
     }
 
-    /// The date as HTTP writes it, made once a second. RFC 9110 §5.6.7.
+    /// The date as HTTP writes it, as of the last tick. Envoy: it is made twice a second.
     pub(crate) fn date(&self) -> [u8; 29] {
-        let second = self.clock.now().0 / 1_000_000_000;
-        let (made, date) = self.date.get();
-        if made == Some(second) {
-            return date;
-        }
-        let text = httpdate::fmt_http_date(self.clock.wall());
-        let date = text.as_bytes().try_into().unwrap_or(date);
-        self.date.set((Some(second), date));
-        date
+        self.date.get()
     }
 
     /// The luck of a new exchange.
@@ -203,10 +196,17 @@ impl Lane {
             }
             self.pool.sweep(now, &wanted);
             self.talks.hurry(now, self.shared.settings.header_timeout);
-            self.telemetry.tick(self.clock.wall());
+            let wall = self.clock.wall();
+            self.telemetry.tick(wall);
+            self.date.set(date_at(wall));
             if turn.is_multiple_of(FORGET) {
                 self.alarms.forget();
             }
         }
     }
+}
+
+/// A moment as HTTP writes it. RFC 9110 §5.6.7.
+fn date_at(wall: SystemTime) -> [u8; 29] {
+    httpdate::fmt_http_date(wall).as_bytes().try_into().unwrap_or(*b"Thu, 01 Jan 1970 00:00:00 GMT")
 }

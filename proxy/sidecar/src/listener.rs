@@ -4,9 +4,12 @@ mod http1;
 mod rim;
 pub(crate) mod talk;
 
+use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 
 use hyper::server::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -19,6 +22,7 @@ use tokio::sync::watch;
 use self::http1::Reading;
 use self::rim::{Streams, rim};
 use self::talk::{Downstream, Talk};
+use crate::bell::Bell;
 use crate::drain::{Manner, Side, Stance};
 use crate::exchange::head::Caller;
 use crate::lane::Lane;
@@ -145,11 +149,13 @@ impl Conversation {
                 self.http2(downstream, self.lane.shared.drain.watch()).await;
             }
             Some(false) => {
-                tokio::select! {
-                    biased;
-                    () = self.http1(reading) => {}
-                    () = broken(&stream) => {}
-                }
+                let (mut talk, mut broken) = (pin!(self.http1(reading)), pin!(broken(&stream)));
+                let mut bell = None;
+                poll_fn(|cx| match talk.as_mut().poll(cx) {
+                    Poll::Pending => Bell::of(&mut bell, cx.waker()).poll(broken.as_mut()),
+                    Poll::Ready(()) => Poll::Ready(()),
+                })
+                .await;
             }
             None => {}
         }

@@ -2,6 +2,7 @@
 
 mod admin;
 mod alarm;
+mod bell;
 mod beside;
 mod bootstrap;
 mod cli;
@@ -10,6 +11,7 @@ mod discovery;
 mod drain;
 mod exchange;
 mod fields;
+mod hops;
 mod http1;
 mod inquiry;
 mod lane;

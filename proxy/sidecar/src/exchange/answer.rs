@@ -12,8 +12,9 @@ use leeboard_policy::step::Reply;
 use leeboard_policy::time::Span;
 use leeboard_policy::verdict::Verdict;
 
-use super::head::{Caller, RequestHead, connection_fact, strip_hop_by_hop};
+use super::head::{Caller, RequestHead, connection_fact};
 use crate::fields::{Fields, Name, Names};
+use crate::hops::strip_hop_by_hop;
 use crate::http1::write::decimal;
 use crate::upstream::pool::Arrived;
 

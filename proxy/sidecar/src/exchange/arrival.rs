@@ -9,8 +9,8 @@ use http_body::{Body, Frame};
 use hyper::body::Incoming;
 use leeboard_policy::verdict::BadRequest;
 
-use super::hints::Hints;
 use crate::fields::{Fields, Name};
+use crate::http1::hints::Hints;
 use crate::http1::incoming::{BrokenOff, CallerBody};
 use crate::http1::read::{self, Target};
 

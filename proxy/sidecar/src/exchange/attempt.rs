@@ -129,11 +129,11 @@ impl Attempting {
         http2: bool,
         ledger: &mut Ledger,
     ) -> Result<(Lease, Time), Step> {
-        let endpoint = match &attempt.endpoint {
-            Some(endpoint) => endpoint.clone(),
-            None => Box::pin(self.original(head, ledger)).await?,
-        };
         let lane = ledger.lane.clone();
+        let (endpoint, now) = match &attempt.endpoint {
+            Some(endpoint) => (endpoint.clone(), attempt.at),
+            None => (Box::pin(self.original(head, ledger)).await?, lane.clock.now()),
+        };
         let live = ledger.exchange().live().clone();
         let bare = head.tunnel() == Some(Tunnel::Connect);
         let ask = Ask {
@@ -144,11 +144,11 @@ impl Attempting {
             bare,
             fresh: attempt.fresh || bare,
             passing: attempt.endpoint.is_none(),
-            now: lane.clock.now(),
+            now,
             worker: lane.telemetry.worker(),
         };
         if let Some(lease) = lane.pool.idle(&ask) {
-            return Ok((lease, ask.now));
+            return Ok((lease, now));
         }
         // It is rare, and large.
         let mut making = Box::pin(lane.pool.acquire(&ask, &lane.telemetry));

@@ -53,7 +53,7 @@ impl Departure<'_> {
         out.reserve(head.fields.size() + path.len() + host.len() + 192);
         write::request_line(out, head.method.as_str(), path);
         write::field(out, head.host_name.as_bytes(), host);
-        write::fields(out, &head.fields, self.own());
+        head.fields.write(out, self.own());
         write::number(out, Name::AttemptCount, self.number.into());
         if let Some(milliseconds) = self.milliseconds() {
             write::number(out, Name::ExpectedTimeout, milliseconds);

@@ -14,6 +14,7 @@ use leeboard_policy::verdict::BadRequest;
 
 use super::arrival::Arrival;
 use crate::fields::{Fields, Name, Names};
+use crate::hops::strip;
 use crate::http1::read::Target;
 use crate::tunnel;
 
@@ -37,10 +38,6 @@ pub(crate) struct RequestHead {
     pub(crate) upgrade: Option<String>,
     pub(crate) version: Version,
 }
-
-/// What belongs to one connection. RFC 9110 §7.6.1.
-const HOP_BY_HOP: &[Name] =
-    &[Name::Connection, Name::KeepAlive, Name::ProxyConnection, Name::TransferEncoding, Name::Upgrade, Name::Te];
 
 /// What goes no further: what belongs to the caller's connection; Host, which is kept apart; `Expect`, for the caller has its
 /// `100 Continue` from this connection; and Envoy's knobs and marks, which a caller outside the proxy must not set. Envoy:
@@ -78,9 +75,10 @@ impl RequestHead {
         if let Some(bad) = arrival.bad {
             return Err(bad);
         }
-        let (authority, path) = check(&arrival)?;
+        let authority = check(&arrival)?;
         let upgrade = tunnel::wanted_upgrade(&arrival);
-        let Arrival { method, mut fields, version, .. } = arrival;
+        let Arrival { method, target, mut fields, version, .. } = arrival;
+        let path = if method == Method::CONNECT { PathAndQuery::from_static("/") } else { path(target)? };
         let peer = fields.text(Name::Peer).map(str::to_owned);
         let host_name = match fields.iter().find(|(known, ..)| *known == Name::Host) {
             Some((_, b"Host", _)) => "Host",
@@ -132,8 +130,8 @@ impl RequestHead {
     }
 }
 
-/// The authority and path, once it is sure what the request is and where it ends.
-fn check(arrival: &Arrival) -> Result<(String, PathAndQuery), BadRequest> {
+/// The authority, once it is sure what the request is and where it ends.
+fn check(arrival: &Arrival) -> Result<String, BadRequest> {
     let fields = &arrival.fields;
     if arrival.version > Version::HTTP_11 && fields.all(Name::ContentLength).nth(1).is_some() {
         return Err(BadRequest::AmbiguousLength);
@@ -141,10 +139,14 @@ fn check(arrival: &Arrival) -> Result<(String, PathAndQuery), BadRequest> {
     let authority = authority(arrival)?;
     if arrival.method == Method::CONNECT {
         tunnel::check_target(arrival)?;
-        return Ok((authority, PathAndQuery::from_static("/")));
     }
-    let path = match &arrival.target {
-        Target::Path(path) => path.clone(),
+    Ok(authority)
+}
+
+/// The path and query, in normal form.
+fn path(target: Target) -> Result<PathAndQuery, BadRequest> {
+    let path = match target {
+        Target::Path(path) => path,
         Target::Uri(uri) => match (uri.path_and_query().filter(|path| path.as_str().starts_with('/')), uri.authority())
         {
             (Some(path), _) => path.clone(),
@@ -152,11 +154,10 @@ fn check(arrival: &Arrival) -> Result<(String, PathAndQuery), BadRequest> {
             (None, None) => return Err(BadRequest::InvalidTarget),
         },
     };
-    let path = match normalise(path.as_str()).map_err(|_| BadRequest::InvalidTarget)? {
-        Cow::Borrowed(_) => path,
-        Cow::Owned(plain) => PathAndQuery::try_from(plain).map_err(|_| BadRequest::InvalidTarget)?,
-    };
-    Ok((authority, path))
+    match normalise(path.as_str()).map_err(|_| BadRequest::InvalidTarget)? {
+        Cow::Borrowed(_) => Ok(path),
+        Cow::Owned(plain) => PathAndQuery::try_from(plain).map_err(|_| BadRequest::InvalidTarget),
+    }
 }
 
 /// The target's authority if it has one (absolute form, HTTP/2), else Host. RFC 9112 §3.2.
@@ -179,38 +180,14 @@ fn authority(arrival: &Arrival) -> Result<String, BadRequest> {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
     let name = host.split(|byte| *byte == b':').next().unwrap_or(host);
     let port = host.get(name.len() + 1..).unwrap_or(b"");
-    let plain = name.iter().all(plain) && !name.is_empty() && port.len() < 6 && port.iter().all(u8::is_ascii_digit);
+    let plain = name.iter().fold(true, |all, byte| all & plain(byte))
+        && !name.is_empty()
+        && port.len() < 6
+        && port.iter().all(u8::is_ascii_digit);
     match std::str::from_utf8(host) {
         Ok(host) if plain => Ok(host.to_owned()),
         Ok(host) if !host.contains('@') && Authority::try_from(host).is_ok() => Ok(host.to_owned()),
         _ => Err(BadRequest::InvalidHost),
-    }
-}
-
-/// Takes away what belongs to the connection.
-pub(crate) fn strip_hop_by_hop(fields: &mut Fields) {
-    strip(fields, const { Names::of(HOP_BY_HOP) });
-}
-
-/// Takes these names away, what `Connection` names, and any `TE` but `trailers`.
-fn strip(fields: &mut Fields, names: Names) {
-    let trailers = fields.all(Name::Te).flat_map(|te| te.split(|byte| *byte == b',')).any(|coding| {
-        let coding = coding.split(|byte| *byte == b';').next().unwrap_or(b"");
-        coding.trim_ascii().eq_ignore_ascii_case(b"trailers")
-    });
-    if fields.has(Name::Connection) {
-        let named = fields.all(Name::Connection).flat_map(|value| value.split(|byte| *byte == b','));
-        let named: Vec<Vec<u8>> = named
-            .map(<[u8]>::trim_ascii)
-            .filter(|name| !matches!(Name::of(name), Name::Te | Name::ContentLength | Name::Host))
-            .filter(|name| !name.eq_ignore_ascii_case(b"keep-alive") && !name.eq_ignore_ascii_case(b"close"))
-            .map(<[u8]>::to_vec)
-            .collect();
-        named.iter().for_each(|name| fields.remove(name));
-    }
-    fields.drop_all(names);
-    if trailers {
-        fields.put(Name::Te, b"trailers");
     }
 }
 

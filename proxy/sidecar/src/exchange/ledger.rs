@@ -14,10 +14,10 @@ use leeboard_policy::time::{Span, Time};
 use leeboard_policy::verdict::Flags;
 
 use super::head::{Caller, RequestHead};
-use super::hints::Hints;
 use crate::alarm::Alarm;
 use crate::drain::{Side, UnderWay};
 use crate::fields::Name;
+use crate::http1::hints::Hints;
 use crate::lane::Lane;
 use crate::telemetry::FaultKind;
 use crate::telemetry::record::{LoggedHead, Record, Reporter};

@@ -110,8 +110,12 @@ impl CallerBody {
 impl State {
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BrokenOff>> {
         if std::mem::take(&mut self.expects) && self.read.is_empty() {
-            // It is 25 bytes into a buffer from which all that was written before has been sent.
-            let _ = self.stream.try_write(CONTINUE);
+            match self.stream.try_write(CONTINUE) {
+                Ok(count) if count == CONTINUE.len() => {}
+                // The caller has not read what came before. RFC 9110 §10.1.1: it goes on by itself after a while.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                _ => return Poll::Ready(Err(BrokenOff::Gone)),
+            }
         }
         match std::task::ready!(poll_read(&*self.stream, cx, &mut self.read, &mut self.room)) {
             Ok(0) | Err(_) => Poll::Ready(Err(BrokenOff::Gone)),

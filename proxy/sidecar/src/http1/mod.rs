@@ -6,6 +6,7 @@
 //! but by a socket, and a connection that waits holds no buffer. `httparse` reads the heads, as it does for hyper.
 
 pub(crate) mod body;
+pub(crate) mod hints;
 pub(crate) mod incoming;
 pub(crate) mod read;
 pub(crate) mod write;

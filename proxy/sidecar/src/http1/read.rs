@@ -69,7 +69,7 @@ pub(crate) fn request(bytes: &[u8], most_bytes: usize, most_fields: usize) -> Re
             [b'/', ..] => PathAndQuery::try_from(target).ok().map(Target::Path),
             _ => Uri::try_from(target).ok().map(Target::Uri),
         };
-        Ok((used, gather(head.headers), method, target.ok_or(Unread::Malformed)?, version))
+        Ok((used, Fields::of_head(&bytes[..used], head.headers), method, target.ok_or(Unread::Malformed)?, version))
     });
     let (used, fields, method, target, version) = match found {
         Err(Unread::Partial) if bytes.len() > most_bytes => return Err(Unread::TooLarge),
@@ -93,7 +93,7 @@ pub(crate) fn response(bytes: &[u8], to_head: bool) -> Result<(Response, usize),
         let used = complete(status)?;
         let status = head.code.filter(|code| (100..1000).contains(code)).ok_or(Unread::Malformed)?;
         let version = if head.version == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 };
-        Ok((used, gather(head.headers), status, version))
+        Ok((used, Fields::of_head(&bytes[..used], head.headers), status, version))
     });
     let (used, mut fields, status, version) = match found {
         Err(Unread::Partial) if bytes.len() > RESPONSE_HEAD => return Err(Unread::TooLarge),
@@ -120,7 +120,9 @@ pub(crate) fn response(bytes: &[u8], to_head: bool) -> Result<(Response, usize),
 pub(crate) fn trailers(bytes: &[u8]) -> Result<(http::HeaderMap, usize), Unread> {
     let mut room = [httparse::EMPTY_HEADER; FEW];
     match httparse::parse_headers(bytes, &mut room) {
-        Ok(httparse::Status::Complete((used, list))) => Ok((gather(list).to_map(Default::default()), used)),
+        Ok(httparse::Status::Complete((used, list))) => {
+            Ok((Fields::of_head(&bytes[..used], list).to_map(Default::default()), used))
+        }
         Ok(httparse::Status::Partial) => Err(Unread::Partial),
         Err(_) => Err(Unread::Malformed),
     }
@@ -148,14 +150,6 @@ fn complete(status: httparse::Result<usize>) -> Result<usize, Unread> {
         Err(httparse::Error::TooManyHeaders) => Err(Unread::TooLarge),
         Err(_) => Err(Unread::Malformed),
     }
-}
-
-fn gather(list: &[httparse::Header<'_>]) -> Fields {
-    let bytes = list.iter().map(|field| field.name.len() + field.value.len()).sum::<usize>();
-    // Some are always added on the way.
-    let mut fields = Fields::with_capacity(list.len() + 6, bytes + 192);
-    list.iter().for_each(|field| fields.push(field.name.as_bytes(), field.value));
-    fields
 }
 
 /// RFC 9112 §6.3, with no mercy for what can be read in two ways.

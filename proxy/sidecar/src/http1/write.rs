@@ -3,7 +3,7 @@
 use http::{HeaderMap, StatusCode};
 
 use super::body::Length;
-use crate::fields::{Fields, Name, Names};
+use crate::fields::Name;
 
 /// The end of a body in chunks that has no trailers.
 pub(crate) const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
@@ -27,15 +27,6 @@ pub(crate) fn status_line(out: &mut Vec<u8>, status: u16) {
     let reason = StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
     out.extend_from_slice(reason.unwrap_or("").as_bytes());
     out.extend_from_slice(b"\r\n");
-}
-
-/// Writes all fields but these.
-pub(crate) fn fields(out: &mut Vec<u8>, fields: &Fields, without: Names) {
-    for (known, name, value) in fields.iter() {
-        if !without.has(known) {
-            field(out, name, value);
-        }
-    }
 }
 
 /// Writes one field.

@@ -21,9 +21,9 @@ use super::talk::{Cue, Downstream};
 use crate::exchange::Answer;
 use crate::exchange::arrival::Arrival;
 use crate::exchange::download::{Broken, DownBody};
-use crate::exchange::hints::Hints;
 use crate::fields::{Fields, Name, Names};
 use crate::http1::body::Length;
+use crate::http1::hints::Hints;
 use crate::http1::incoming::{CallerBody, let_go, poll_read};
 use crate::http1::read::{self, Unread};
 use crate::http1::{READ, write};
@@ -312,7 +312,7 @@ impl Writing {
         write::status_line(&mut self.out, status);
         let drop_length = const { Names::of(&[Name::ContentLength]) };
         let keep_length = matches!(length, None | Some(Length::Exactly(_))) && status != 204;
-        write::fields(&mut self.out, fields, if keep_length { Names::default() } else { drop_length });
+        fields.write(&mut self.out, if keep_length { Names::default() } else { drop_length });
         if let Some(length) = length {
             write::length(&mut self.out, length, fields.has(Name::ContentLength));
         }

@@ -8,39 +8,42 @@ use std::sync::Arc;
 
 use tokio::net::TcpStream;
 
-use super::head::strip_hop_by_hop;
+use super::write;
 use crate::fields::{Fields, Names};
-use crate::http1::write;
+use crate::hops::strip_hop_by_hop;
 
 /// The most bytes of interim answers that wait for a caller who does not read; beyond it they are dropped.
 const WAITING: usize = 64 * 1024;
 
 /// The way by which interim answers reach a caller.
 #[derive(Clone, Debug)]
-pub(crate) struct Hints {
+pub(crate) struct Hints(Rc<Way>);
+
+#[derive(Debug)]
+struct Way {
     stream: Arc<TcpStream>,
     /// What the kernel has not taken yet, for whoever writes the answer.
-    left: Rc<RefCell<Vec<u8>>>,
+    left: RefCell<Vec<u8>>,
 }
 
 impl Hints {
     /// A caller's connection on which nothing is being written.
     pub(crate) fn new(stream: Arc<TcpStream>) -> Self {
-        Self { stream, left: Rc::default() }
+        Self(Rc::new(Way { stream, left: RefCell::default() }))
     }
 
     /// Passes an interim answer on.
     pub(crate) fn pass_on(&self, status: u16, mut fields: Fields) {
         strip_hop_by_hop(&mut fields);
-        let mut left = self.left.borrow_mut();
+        let mut left = self.0.left.borrow_mut();
         if left.len() + fields.size() > WAITING {
             return;
         }
         write::status_line(&mut left, status);
-        write::fields(&mut left, &fields, Names::default());
+        fields.write(&mut left, Names::default());
         left.extend_from_slice(b"\r\n");
         loop {
-            match self.stream.try_write(&left) {
+            match self.0.stream.try_write(&left) {
                 Ok(0) => return,
                 Ok(count) => drop(left.drain(..count)),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -55,6 +58,6 @@ impl Hints {
 
     /// What is left to be written before the answer.
     pub(crate) fn take(&self) -> Vec<u8> {
-        std::mem::take(&mut self.left.borrow_mut())
+        std::mem::take(&mut self.0.left.borrow_mut())
     }
 }
