@@ -87,6 +87,12 @@ pub struct Snapshot {
     passthrough: Option<Route>,
 }
 
+impl From<Snapshot> for Draft {
+    fn from(snapshot: Snapshot) -> Self {
+        snapshot.draft
+    }
+}
+
 /// Which rule of a snapshot an exchange fell under.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum RuleId {

@@ -8,7 +8,7 @@ use leeboard_istio::compile::Site;
 use leeboard_istio::resources::sidecar::OutboundTrafficPolicy;
 use leeboard_policy::cluster::Workload;
 
-use super::offline::Offline;
+use super::offline::{Endpoints, Offline};
 use super::run::OutboundPolicy;
 use super::values::{self, Labels};
 use crate::bootstrap::{COULD_NOT, DONE};
@@ -83,13 +83,18 @@ impl Place {
     ///
     /// # Errors
     /// All complaints as text for people.
-    pub(crate) fn open_at(&self, config: Option<&[PathBuf]>, workload: Workload) -> Result<Offline, String> {
+    pub(crate) fn open_at(
+        &self,
+        config: Option<&[PathBuf]>,
+        workload: Workload,
+        endpoints: Endpoints,
+    ) -> Result<Offline, String> {
         let unknown = self.outbound_traffic_policy.map(|policy| match policy {
             OutboundPolicy::AllowAny => OutboundTrafficPolicy::AllowAny,
             OutboundPolicy::RegistryOnly => OutboundTrafficPolicy::RegistryOnly,
         });
         let site = Site { workload, unknown, ..Site::default() };
-        Offline::open(config.unwrap_or(&self.config).to_vec(), self.mesh_config.clone(), site)
+        Offline::open(config.unwrap_or(&self.config).to_vec(), self.mesh_config.clone(), site, endpoints)
     }
 }
 
@@ -98,7 +103,8 @@ pub(crate) fn run(args: ExplainArgs, out: &mut dyn Write, complaints: &mut dyn W
     let ExplainArgs { url, method, headers, seed, output, place } = args;
     let inquiry = Inquiry { method, url, headers, seed };
     let told = inquiry.question().map_err(|words| format!("error: {words}\n"));
-    let told = told.and_then(|question| Ok(place.open_at(None, place.workload())?.explain(&question)));
+    let told =
+        told.and_then(|question| Ok(place.open_at(None, place.workload(), Endpoints::AsWritten)?.explain(&question)));
     let printed = match told {
         Ok(told) if output == Output::Json => writeln!(out, "{:#}", told.to_json()),
         Ok(told) => write!(out, "{told}"),

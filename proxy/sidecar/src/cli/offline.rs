@@ -1,13 +1,17 @@
 //! A configuration as a proxy would have it that is not running: read, compiled, and without a network.
 
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use leeboard_istio::compile::{Site, compile};
 use leeboard_istio::diagnostic::Severity;
 use leeboard_istio::resources::Resources;
 use leeboard_istio::source::Source;
 use leeboard_istio::{Loaded, load_in, render};
+use leeboard_policy::cluster::{Address, Discovery, EndpointSpec};
 use leeboard_policy::live::Live;
+use leeboard_policy::snapshot::{Draft, Snapshot};
 use leeboard_policy::time::Time;
 use leeboard_sim::explain::{Explanation, Question, explain, stand_ins};
 
@@ -16,6 +20,18 @@ use crate::texts::Texts;
 
 /// When everything is explained: at the beginning, when nothing has happened yet.
 const NOW: Time = Time(0);
+
+/// What becomes of clusters that have no endpoint in the files.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Endpoints {
+    /// They have none.
+    AsWritten,
+    /// They have one, since in the cluster there may be some: it is the routes that count.
+    StandIn,
+}
+
+/// What stands for endpoints of which none is known; of the block that RFC 2544 sets aside, beyond the addresses of names.
+const STAND_IN: Ipv4Addr = Ipv4Addr::new(198, 19, 255, 254);
 
 /// A configuration that nothing runs on.
 pub(crate) struct Offline {
@@ -33,7 +49,12 @@ impl Offline {
     ///
     /// # Errors
     /// All complaints as text for people, when a proxy would not start on it.
-    pub(crate) fn open(paths: Vec<PathBuf>, mesh: Option<PathBuf>, site: Site) -> Result<Self, String> {
+    pub(crate) fn open(
+        paths: Vec<PathBuf>,
+        mesh: Option<PathBuf>,
+        site: Site,
+        endpoints: Endpoints,
+    ) -> Result<Self, String> {
         let reading = Files::new(paths).with_mesh(mesh).read().unwrap_or_default();
         let Loaded { resources, mut diagnostics, .. } = load_in(&reading.sources, &site.workload.namespace);
         diagnostics.extend(reading.complaints);
@@ -42,7 +63,14 @@ impl Offline {
             return Err(render(&diagnostics, &reading.sources, false));
         }
         let (snapshot, _) = compile(&resources, &site);
-        let (resolved, notes) = stand_ins(&snapshot);
+        let snapshot = match endpoints {
+            Endpoints::AsWritten => snapshot,
+            Endpoints::StandIn => peopled(snapshot),
+        };
+        let (resolved, mut notes) = stand_ins(&snapshot);
+        if endpoints == Endpoints::StandIn {
+            notes.push(format!("{STAND_IN} stands for endpoints of which none is known here"));
+        }
         let live = Live::adopt(None, snapshot.into(), &resolved, NOW);
         Ok(Self { sources: reading.sources, resources, site, live, notes })
     }
@@ -55,4 +83,18 @@ impl Offline {
         told.notes.clone_from(&self.notes);
         told
     }
+}
+
+/// Gives an endpoint to every cluster that has none.
+fn peopled(snapshot: Snapshot) -> Snapshot {
+    let mut draft = Draft::from(snapshot);
+    for cluster in &mut draft.clusters {
+        if let Discovery::Static(endpoints) = &mut cluster.discovery
+            && endpoints.is_empty()
+        {
+            let address = Address::Socket((STAND_IN, cluster.service.port).into());
+            endpoints.push(EndpointSpec { address, weight: 1, workload: Arc::default() });
+        }
+    }
+    Snapshot::new(draft)
 }

@@ -15,7 +15,7 @@ use leeboard_policy::snapshot::Snapshot;
 use leeboard_sim::explain::Explanation;
 
 use super::explain::Place;
-use super::offline::Offline;
+use super::offline::{Endpoints, Offline};
 use crate::bootstrap::{COULD_NOT, DONE, FINDINGS};
 use crate::discovery::files::is_route_test;
 use crate::inquiry::Inquiry;
@@ -98,7 +98,7 @@ fn open(args: &TestArgs, path: &Path, file: &TestFile) -> Result<Offline, String
     if !file.labels.is_empty() {
         workload.labels.clone_from(&file.labels);
     }
-    args.place.open_at(config, workload)
+    args.place.open_at(config, workload, Endpoints::StandIn)
 }
 
 fn explained(offline: &Offline, test: &RouteTest) -> Result<Explanation, String> {
@@ -176,7 +176,8 @@ fn plain(path: &Path) -> PathBuf {
             other => plain.push(other),
         }
     }
-    plain
+    // Nothing is left of the folder that one is in.
+    if plain.as_os_str().is_empty() { PathBuf::from(".") } else { plain }
 }
 
 /// Files of tests at or below a path, by name.
@@ -208,11 +209,41 @@ mod tests {
     }
 
     #[test]
+    fn paths_are_made_plain() {
+        for (path, expected) in [
+            (".", "."),
+            ("", "."),
+            ("a/..", "."),
+            ("a/./b/../c", "a/c"),
+            ("../a", "../a"),
+            ("../../a", "../../a"),
+            ("/a/..", "/"),
+        ] {
+            assert_eq!(plain(Path::new(path)), Path::new(expected), "{path}");
+        }
+    }
+
+    #[test]
     fn our_own_configuration_does_what_its_tests_say() {
         let config = concat!(env!("CARGO_MANIFEST_DIR"), "/../../config");
         let (code, out) = tested(&format!("{config} --all-rules"));
         assert_eq!(code, DONE, "{out}");
         assert!(out.contains(" 0 failed"), "{out}");
+    }
+
+    #[test]
+    fn routes_are_tested_without_their_endpoints() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = "apiVersion: v1\nkind: Service\nmetadata: {name: a, namespace: demo}\nspec: {ports: [{name: http, port: 80}]}\n---\n\
+                      apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: a, namespace: demo}\nspec: {host: a, \
+                      subsets: [{name: v1, labels: {version: v1}}]}\n---\napiVersion: networking.istio.io/v1\nkind: VirtualService\n\
+                      metadata: {name: a, namespace: demo}\nspec: {hosts: [a], http: [{route: [{destination: {host: a, subset: v1}}], \
+                      rewrite: {uri: /b}, timeout: 2s}]}\n";
+        fs::write(folder.path().join("a.yaml"), config).unwrap();
+        let test = "namespace: demo\nconfig: [.]\ntests:\n- request: {url: http://a/x}\n  expect: {subset: v1, path: /bx, timeout: 2s}\n";
+        fs::write(folder.path().join("a.test.yaml"), test).unwrap();
+        let (code, out) = tested(&folder.path().display().to_string());
+        assert_eq!(code, DONE, "{out}");
     }
 
     #[test]
