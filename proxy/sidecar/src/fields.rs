@@ -5,8 +5,6 @@
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::http1::write;
-
 macro_rules! names {
     ($($name:ident $text:literal)*) => {
         /// A name that the proxy itself looks for.
@@ -123,6 +121,13 @@ struct Field {
 const COLON: &[u8] = b": ";
 const END: &[u8] = b"\r\n";
 
+/// Writes one field.
+pub(crate) fn line(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    for part in [name, COLON, value, END] {
+        out.extend_from_slice(part);
+    }
+}
+
 /// The fields of one message.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Fields {
@@ -185,10 +190,7 @@ impl Fields {
         let name_end = name_at + name.len();
         let value_at = name_end + COLON.len();
         self.text.reserve(name.len() + value.len() + COLON.len() + END.len());
-        self.text.extend_from_slice(name);
-        self.text.extend_from_slice(COLON);
-        self.text.extend_from_slice(value);
-        self.text.extend_from_slice(END);
+        line(&mut self.text, name, value);
         self.index(Field {
             known,
             plain: true,
@@ -217,7 +219,7 @@ impl Fields {
                 run = field.name_at as usize..field.value_end as usize + END.len();
             } else {
                 run = 0..0;
-                write::field(out, self.name(field), self.value(field));
+                line(out, self.name(field), self.value(field));
             }
         }
         out.extend_from_slice(&self.text[run]);

@@ -4,6 +4,7 @@ use http::{HeaderMap, StatusCode};
 
 use super::body::Length;
 use crate::fields::Name;
+pub(crate) use crate::fields::line as field;
 
 /// The end of a body in chunks that has no trailers.
 pub(crate) const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
@@ -26,14 +27,6 @@ pub(crate) fn status_line(out: &mut Vec<u8>, status: u16) {
     out.push(b' ');
     let reason = StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
     out.extend_from_slice(reason.unwrap_or("").as_bytes());
-    out.extend_from_slice(b"\r\n");
-}
-
-/// Writes one field.
-pub(crate) fn field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
-    out.extend_from_slice(name);
-    out.extend_from_slice(b": ");
-    out.extend_from_slice(value);
     out.extend_from_slice(b"\r\n");
 }
 
