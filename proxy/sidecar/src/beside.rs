@@ -12,10 +12,15 @@ use leeboard_policy::time::{Span, Time};
 use rustix::process::setpriority_process;
 use tokio::sync::oneshot;
 
+use crate::bootstrap::FREE_FOR_MS;
+use crate::clock::Clock;
+
 /// How often is looked whether there is free memory to give back, when nothing else is to be done.
 const LOOK: Span = Span::from_secs(5);
 /// A change of resident memory that says so, in pages.
 const CHANGE: u64 = 64;
+/// Resident memory of which little can be given back, in pages.
+const LITTLE: u64 = 4_096;
 /// How much such a thread gives way: while another thread wants the same processor it is left about a quarter of it.
 const NICE: i32 = 5;
 /// How often is looked whether somebody still uses what has been succeeded.
@@ -47,6 +52,20 @@ pub(crate) fn begin_beside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 
         tracing::error!(%error, "a thread cannot be started");
     }
     coming
+}
+
+/// Gives back what was needed to read the first configuration and was `freed` then, if it may be much: a process that says that it
+/// is ready holds what it needs from now on.
+pub(crate) async fn give_back(clock: Clock, freed: Time) {
+    give_back_of(clock, freed, resident_pages()).await;
+}
+
+async fn give_back_of(clock: Clock, freed: Time, resident: u64) {
+    if resident > LITTLE {
+        clock.until(freed + Span::from_millis(FREE_FOR_MS)).await;
+        // The allocator gives back what has been free for long enough when a thread ends.
+        beside(|| ());
+    }
 }
 
 /// Threads have priorities of their own on Linux. Without the right to change it, it stays as it is.
@@ -100,7 +119,7 @@ impl Retired {
         self.resident = resident;
         self.steps = self.steps.saturating_sub(1);
         self.due = now + if self.steps > 0 || !self.list.is_empty() { STEP } else { LOOK };
-        // The allocator gives back what has been free for long enough when a thread ends.
+        // Memory is given back as the thread ends.
         let let_go = move || {
             give_way();
             drop(unused);
@@ -166,6 +185,19 @@ mod tests {
             thread.into_iter().for_each(|thread| thread.join().unwrap());
         }
         assert_eq!(retired.due(), now + LOOK);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_start_is_waited_for_only_when_there_is_much_to_give_back() {
+        let clock = Clock::start();
+        let (freed, least) = (clock.now(), Span::from_millis(FREE_FOR_MS));
+        give_back_of(clock, freed, LITTLE).await;
+        assert!(clock.now() < freed + least);
+        give_back_of(clock, freed, LITTLE + 1).await;
+        let over = clock.now();
+        assert!(over >= freed + least);
+        give_back_of(clock, freed, LITTLE + 1).await;
+        assert!(clock.now() < over + least, "it has been long enough");
     }
 
     #[test]

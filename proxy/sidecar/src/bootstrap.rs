@@ -53,16 +53,16 @@ fn decline_huge_pages() {
     let _ = nix::sys::prctl::set_thp_disable(true);
 }
 
+/// How long the allocator keeps what has been freed before it gives that back, in milliseconds: long enough that a busy process
+/// gives back little that it is about to use.
+pub(crate) const FREE_FOR_MS: u64 = 10;
+
 /// The allocator takes memory in large steps, and keeps what has been freed for a second and until someone asks for memory
 /// again: a process that is quiet after a burst keeps it for ever. It takes its options from the environment only, and only
 /// when a process begins, so the process begins again with them set.
 fn begin_again_with_little_memory() {
     use std::os::unix::process::CommandExt;
-    const OPTIONS: [(&str, &str); 2] = [
-        // In milliseconds: long enough that a busy process gives back nothing that it is about to use.
-        ("MIMALLOC_PURGE_DELAY", "100"),
-        ("MIMALLOC_ARENA_EAGER_COMMIT", "0"),
-    ];
+    const OPTIONS: [(&str, u64); 2] = [("MIMALLOC_PURGE_DELAY", FREE_FOR_MS), ("MIMALLOC_ARENA_EAGER_COMMIT", 0)];
     let mut words = std::env::args_os();
     if let (None, Ok(program)) = (environment(OPTIONS[0].0), std::env::current_exe()) {
         let mut again = std::process::Command::new(program);
@@ -70,7 +70,7 @@ fn begin_again_with_little_memory() {
             again.arg0(name);
         }
         // It returns only when it failed, and then this process does as well without.
-        let _ = again.args(words).envs(OPTIONS).exec();
+        let _ = again.args(words).envs(OPTIONS.map(|(name, value)| (name, value.to_string()))).exec();
     }
 }
 

@@ -20,6 +20,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::timeout;
 
 use crate::admin::{AdminState, Controls, DrainListeners, Listening, Scope, server};
+use crate::beside::give_back;
 use crate::bootstrap::{COULD_NOT, DONE};
 use crate::cli::run::{OutboundPolicy, Settings};
 use crate::clock::Clock;
@@ -123,6 +124,7 @@ where
     let mut files = files::Files::new(settings.config.clone()).with_mesh(settings.mesh_config.clone());
     let reading = files.read().unwrap_or_default();
     let store = Store::open(reading, site(&settings), settings.config_grace, clock)?;
+    let read = clock.now();
     let resolver = dns::Resolver::new(settings.dns)?;
     let sockets = Sockets::open(&settings)?;
     let (sink, format) = settings.log_of_requests(store.mesh());
@@ -147,6 +149,7 @@ where
             let discovery = Discovery { files, store, resolver, names, questions };
             prepare(&shared, discovery, sockets.admin, sockets.listening, log).await?;
             let workers = start_workers(&shared, sockets.outbound, sockets.inbound, carry)?;
+            give_back(clock, read).await;
             shared.drain.started();
             tracing::info!(workers = shared.settings.workers, "ready");
             shared.drain.run(clock, shared.settings.min_drain_time, shared.settings.drain_time).await;
