@@ -6,6 +6,7 @@ use std::process::Command;
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rerun-if-changed=seldom.ld");
     if cargo("CARGO_CFG_TARGET_OS") != "linux" || cargo("CARGO_CFG_TARGET_ENV") != "gnu" {
         return;
     }
@@ -23,6 +24,10 @@ fn main() {
     // Functions that are the same, as those for types of one shape are, are there once. GNU's linker does not know how; Rust's
     // own, which is used for this architecture where it was installed with the compiler, does.
     println!("cargo:rustc-link-arg-bins=-Wl,--icf=safe");
+    // Code that is seldom used lies apart. Other profiles have many more pieces to look through, and nobody counts their memory.
+    if cargo("PROFILE") == "release" {
+        println!("cargo:rustc-link-arg-bins=-T{}/seldom.ld", cargo("CARGO_MANIFEST_DIR"));
+    }
     // The C library too is a few functions of many: with it and its loader beside the program, 1.5 MiB more are mapped. Nothing
     // here asks it for names of hosts or users, which is all that it cannot do without its other half.
     if modern && cargo("HOST") == cargo("TARGET") {
