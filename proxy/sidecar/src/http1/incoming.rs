@@ -165,9 +165,10 @@ thread_local! {
     static SPARE: Cell<BytesMut> = Cell::new(BytesMut::new());
 }
 
-/// Lets go of a buffer of which all has been used, for a connection that waits holds none.
+/// Lets go of a buffer of which all has been used, for a connection that waits holds none. One that has been let go of already
+/// must not take the place of the spare one.
 pub(crate) fn let_go(read: &mut BytesMut) {
-    if read.is_empty() {
+    if read.is_empty() && read.capacity() > 0 {
         SPARE.set(std::mem::take(read));
     }
 }
@@ -195,5 +196,19 @@ pub(crate) fn poll_read(
                 return Poll::Ready(done);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_spare_buffer_outlives_those_that_have_let_go_already() {
+        let mut read = BytesMut::with_capacity(READ);
+        let_go(&mut read);
+        // A connection whose answer is over lets go again when it comes to rest.
+        let_go(&mut read);
+        assert_eq!(SPARE.take().capacity(), READ);
     }
 }
