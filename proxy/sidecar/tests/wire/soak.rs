@@ -151,7 +151,12 @@ async fn streams_over_shared_connections_come_to_an_end_too() {
                     up.send_reset(h2::Reason::CANCEL);
                     drop(answer);
                 } else {
-                    let answer = http2::ask(&connection, request, Some("hello")).await.unwrap();
+                    let answer = match http2::ask(&connection, request, Some("hello")).await {
+                        Ok(answer) => answer,
+                        // The route's timeout was over between the head and the trailers.
+                        Err(error) if error.reason() == Some(h2::Reason::INTERNAL_ERROR) => continue,
+                        Err(error) => panic!("{error}"),
+                    };
                     assert_eq!(answer.status, 200, "gRPC callers are told in grpc-status");
                     let status = answer.trailers.get("grpc-status").or(answer.headers.get("grpc-status"));
                     assert!(status.is_some(), "{answer:?}");
