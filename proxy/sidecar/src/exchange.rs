@@ -3,6 +3,7 @@
 pub(crate) mod answer;
 pub(crate) mod arrival;
 pub(crate) mod attempt;
+pub(crate) mod berth;
 pub(crate) mod copies;
 pub(crate) mod departure;
 pub(crate) mod download;
@@ -44,7 +45,7 @@ impl Answer {
 }
 
 /// Serves one request.
-pub(crate) async fn serve(lane: Rc<Lane>, entrance: Entrance, caller: Caller, mut arrival: Arrival) -> Answer {
+async fn serve(lane: Rc<Lane>, entrance: Entrance, caller: Caller, mut arrival: Arrival) -> Answer {
     let began = lane.clock.now();
     let reporter = match entrance {
         Entrance::Outbound { .. } => Reporter::Source,
@@ -62,9 +63,8 @@ pub(crate) async fn serve(lane: Rc<Lane>, entrance: Entrance, caller: Caller, mu
     ledger.note(&head, dice.0);
     ledger.caller_is(head.peer.take());
 
-    let live = lane.live();
     let source = request::Caller { remote: caller.remote, local: caller.local };
-    let (exchange, mut step) = Exchange::begin(&live, entrance, &head, source, dice, began);
+    let (exchange, mut step) = lane.begin(entrance, &head, source, dice, began);
     ledger.hints = hints;
     ledger.upload = incoming.map(|incoming| Upload::new(incoming, keep(&lane, &exchange)));
     ledger.exchange = Some(exchange);

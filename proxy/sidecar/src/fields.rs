@@ -1,9 +1,14 @@
-//! Header and trailer fields: in order, spelled as they came, in two allocations, and in one piece wherever they can be.
+//! Header and trailer fields: in order, spelled as they came, in two pieces of memory that one message leaves to the next, and
+//! in one piece wherever they can be.
 //!
 //! A proxy looks for a dozen names in every head and passes the rest on. A hash map of names pays for each field to make any
 //! of them quick to find; a list that knows the dozen names by number finds those without looking at a byte.
 
+mod spare;
+
 use http::header::{HeaderMap, HeaderName, HeaderValue};
+
+pub(crate) use self::spare::forget;
 
 macro_rules! names {
     ($($name:ident $text:literal)*) => {
@@ -137,10 +142,17 @@ pub(crate) struct Fields {
     seen: Names,
 }
 
+impl Drop for Fields {
+    fn drop(&mut self) {
+        spare::leave(std::mem::take(&mut self.text), std::mem::take(&mut self.list));
+    }
+}
+
 impl Fields {
     /// Room for so many fields of so many bytes together, as they are written.
     pub(crate) fn with_capacity(count: usize, bytes: usize) -> Self {
-        Self { text: Vec::with_capacity(bytes), list: Vec::with_capacity(count), seen: Names::default() }
+        let (text, list) = spare::take(count, bytes);
+        Self { text, list, seen: Names::default() }
     }
 
     /// The fields that a parser has found in the text of a head, which is copied as a whole.

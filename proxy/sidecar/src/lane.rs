@@ -14,14 +14,18 @@ use leeboard_policy::dice::Dice;
 use leeboard_policy::exchange::Exchange;
 use leeboard_policy::live::{Live, LiveCluster};
 use leeboard_policy::outlier::OutlierEvent;
+use leeboard_policy::request::{self, Entrance};
+use leeboard_policy::step::Step;
+use leeboard_policy::time::Time;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::alarm::Alarms;
 use crate::clock::Clock;
 use crate::drain::Traffic;
+use crate::exchange::berth::Berths;
 use crate::exchange::head::RequestHead;
 use crate::exchange::peer;
-use crate::fields::{Name, Names};
+use crate::fields::{self, Name, Names};
 use crate::listener::talk::Talks;
 use crate::run::Shared;
 use crate::telemetry::WorkerTelemetry;
@@ -29,7 +33,7 @@ use crate::telemetry::record::{Destination, Reporter};
 use crate::upstream::connect::SWEEP;
 use crate::upstream::pool::Pool;
 
-/// After how many sweeps half of the alarms that nobody needs are let go.
+/// After how many sweeps half of what is kept for exchanges to come is let go.
 const FORGET: u64 = 10;
 /// The most callers that are remembered.
 const PEERS: usize = 256;
@@ -37,7 +41,7 @@ const PEERS: usize = 256;
 const DESTINATIONS: usize = 16_384;
 
 /// A destination, and whatever its key is the address of: while it is held, nothing else can be there.
-type KnownDestination = (Arc<Destination>, Arc<LiveCluster>, Option<Arc<Workload>>);
+type KnownDestination = (Rc<Destination>, Arc<LiveCluster>, Option<Arc<Workload>>);
 
 /// One worker's own things.
 pub(crate) struct Lane {
@@ -56,13 +60,13 @@ pub(crate) struct Lane {
     pub(crate) talks: Talks,
     /// Timers to borrow.
     pub(crate) alarms: Alarms,
+    /// Where exchanges run.
+    pub(crate) berths: Berths,
     destinations: RefCell<FxHashMap<(usize, u64, usize), KnownDestination>>,
     /// What this workload's proxy tells the next one.
     introduction: Option<String>,
     peers: RefCell<FxHashMap<String, Arc<Workload>>>,
-    nowhere: Arc<Destination>,
-    /// The name of no route.
-    pub(crate) no_route: Arc<str>,
+    nowhere: Rc<Destination>,
 }
 
 impl Lane {
@@ -83,18 +87,25 @@ impl Lane {
             destinations: RefCell::default(),
             introduction: peer::describe(&shared.settings.workload),
             peers: RefCell::default(),
-            no_route: "".into(),
             traffic,
             talks: Talks::default(),
             alarms: Alarms::default(),
-            nowhere: Arc::new(nowhere),
+            berths: Berths::default(),
+            nowhere: Rc::new(nowhere),
             shared,
         })
     }
 
-    /// The live state as of now; an exchange keeps the one it begins with.
-    pub(crate) fn live(&self) -> Arc<Live> {
-        self.live.borrow_mut().load().clone()
+    /// Begins an exchange with the live state as of now, which it keeps.
+    pub(crate) fn begin(
+        &self,
+        entrance: Entrance,
+        head: &RequestHead,
+        caller: request::Caller,
+        dice: Dice,
+        now: Time,
+    ) -> (Exchange, Step) {
+        Exchange::begin(self.live.borrow_mut().load(), entrance, head, caller, dice, now)
     }
 
     /// The date as HTTP writes it, as of the last tick. Envoy: it is made twice a second.
@@ -149,7 +160,7 @@ impl Lane {
     }
 
     /// Where an exchange went, as one value for all that went there, so that its series are found without looking at labels.
-    pub(crate) fn destination(&self, exchange: &Exchange, caller: Option<&Arc<Workload>>) -> Arc<Destination> {
+    pub(crate) fn destination(&self, exchange: &Exchange, caller: Option<&Arc<Workload>>) -> Rc<Destination> {
         let Some(cluster) = exchange.cluster() else { return self.nowhere.clone() };
         let endpoint = exchange.endpoint();
         let key = (
@@ -162,7 +173,7 @@ impl Lane {
             return destination.clone();
         }
         let spec = exchange.live().snapshot().cluster(cluster.id);
-        let destination = Arc::new(Destination {
+        let destination = Rc::new(Destination {
             cluster: Some(cluster.name.clone()),
             service: Some(spec.service.clone()),
             caller: caller.cloned(),
@@ -177,7 +188,7 @@ impl Lane {
     }
 
     /// The destination of what went nowhere.
-    pub(crate) fn nowhere(&self) -> Arc<Destination> {
+    pub(crate) fn nowhere(&self) -> Rc<Destination> {
         self.nowhere.clone()
     }
 
@@ -188,7 +199,7 @@ impl Lane {
         let mut wanted = FxHashSet::default();
         for turn in 1_u64.. {
             ticks.tick().await;
-            let (now, live) = (self.clock.now(), self.live());
+            let (now, live) = (self.clock.now(), self.live.borrow_mut().load().clone());
             if !swept.as_ref().is_some_and(|before| Arc::ptr_eq(before, &live)) {
                 wanted = live.clusters().iter().flat_map(|c| c.endpoints()).map(|e| e.id()).collect();
                 self.destinations.borrow_mut().clear();
@@ -201,6 +212,8 @@ impl Lane {
             self.date.set(date_at(wall));
             if turn.is_multiple_of(FORGET) {
                 self.alarms.forget();
+                self.berths.forget();
+                fields::forget();
             }
         }
     }

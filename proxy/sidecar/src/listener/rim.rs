@@ -12,10 +12,11 @@ use hyper::body::Incoming;
 use leeboard_policy::request::Entrance;
 use tower::{Layer, Service};
 
+use crate::exchange::Answer;
 use crate::exchange::arrival::Arrival;
+use crate::exchange::berth::Serving;
 use crate::exchange::download::DownBody;
 use crate::exchange::head::Caller;
-use crate::exchange::{Answer, serve};
 use crate::fields::{Fields, Name, Names};
 use crate::lane::Lane;
 
@@ -36,13 +37,13 @@ pub(super) struct Door {
 }
 
 /// A request that is being answered.
-pub(super) struct Answering(Pin<Box<dyn Future<Output = Answer>>>);
+pub(super) struct Answering(Serving);
 
 impl Future for Answering {
     type Output = Result<Answer, Infallible>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.0.as_mut().poll(cx).map(Ok)
+        Pin::new(&mut self.0).poll(cx).map(Ok)
     }
 }
 
@@ -56,7 +57,7 @@ impl Service<Arrival> for Door {
     }
 
     fn call(&mut self, arrival: Arrival) -> Answering {
-        Answering(Box::pin(serve(self.lane.clone(), self.entrance, self.caller, arrival)))
+        Answering(Serving::begin(&self.lane, self.entrance, self.caller, arrival))
     }
 }
 
