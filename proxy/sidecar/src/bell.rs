@@ -31,7 +31,8 @@ impl Bell {
 
     /// Looks if it has rung since it was last looked, and at first.
     pub(crate) fn poll<T>(self: &Arc<Self>, what: Pin<&mut impl Future<Output = T>>) -> Poll<T> {
-        if !self.rung.swap(false, Relaxed) {
+        // Looking is cheaper than taking, and nearly always enough.
+        if !self.rung.load(Relaxed) || !self.rung.swap(false, Relaxed) {
             return Poll::Pending;
         }
         what.poll(&mut Context::from_waker(&self.clone().into()))

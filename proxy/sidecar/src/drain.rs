@@ -210,40 +210,32 @@ pub(crate) struct Traffic {
 }
 
 impl Traffic {
-    /// Counts an exchange until the guard is dropped.
-    pub(crate) fn exchange(self: &Arc<Self>) -> UnderWay {
-        self.begun.fetch_add(1, Ordering::AcqRel);
-        self.exchanges.fetch_add(1, Ordering::AcqRel);
-        UnderWay { traffic: self.clone(), what: What::Exchange }
+    /// An exchange has begun. Only the worker itself counts its exchanges, so that a load and a store are enough.
+    pub(crate) fn exchange_began(&self) {
+        self.begun.store(self.begun.load(Ordering::Relaxed) + 1, Ordering::Release);
+        self.exchanges.store(self.exchanges.load(Ordering::Relaxed) + 1, Ordering::Release);
+    }
+
+    /// It is over.
+    pub(crate) fn exchange_over(&self) {
+        self.exchanges.store(self.exchanges.load(Ordering::Relaxed) - 1, Ordering::Release);
     }
 
     /// Counts a caller's connection until the guard is dropped.
-    pub(crate) fn connection(self: &Arc<Self>) -> UnderWay {
+    pub(crate) fn connection(self: &Arc<Self>) -> Open {
         self.connections.fetch_add(1, Ordering::AcqRel);
-        UnderWay { traffic: self.clone(), what: What::Connection }
+        Open(self.clone())
     }
 }
 
-/// Something that the end of the process waits for.
+/// A caller's connection, which the end of the process waits for.
 #[derive(Debug)]
 #[must_use = "it counts until it is dropped"]
-pub(crate) struct UnderWay {
-    traffic: Arc<Traffic>,
-    what: What,
-}
+pub(crate) struct Open(Arc<Traffic>);
 
-#[derive(Debug)]
-enum What {
-    Exchange,
-    Connection,
-}
-
-impl Drop for UnderWay {
+impl Drop for Open {
     fn drop(&mut self) {
-        match self.what {
-            What::Exchange => self.traffic.exchanges.fetch_sub(1, Ordering::AcqRel),
-            What::Connection => self.traffic.connections.fetch_sub(1, Ordering::AcqRel),
-        };
+        self.0.connections.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -398,12 +390,14 @@ mod tests {
     }
 
     #[test]
-    fn guards_give_back_what_they_count() {
+    fn what_is_over_counts_no_more() {
         let drain = Drain::new(2);
-        let held = (drain.traffic(0).exchange(), drain.traffic(1).exchange(), drain.traffic(1).connection());
+        (0..2).for_each(|worker| drain.traffic(worker).exchange_began());
+        let held = drain.traffic(1).connection();
         let load = drain.load();
         assert_eq!((load.exchanges, load.connections, load.begun), (2, 1, 2));
         drop(held);
+        (0..2).for_each(|worker| drain.traffic(worker).exchange_over());
         let load = drain.load();
         assert_eq!((load.exchanges, load.connections, load.begun), (0, 0, 2));
     }
@@ -432,7 +426,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn asking_twice_ends_at_once() {
         let (clock, drain) = (Clock::start(), Drain::new(1));
-        let _busy = drain.traffic(0).exchange();
+        drain.traffic(0).exchange_began();
         let again = async {
             drain.ask();
             drain.watch().wait_for(|s| s.inbound == Manner::Leaving).await.unwrap();

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use http::Version;
-use leeboard_policy::cluster::{Address, Protocol};
+use leeboard_policy::cluster::{Address, ClusterId, Protocol};
 use leeboard_policy::endpoints::Endpoint;
-use leeboard_policy::live::LiveCluster;
+use leeboard_policy::live::{Live, LiveCluster};
 use leeboard_policy::request::{Head, Tunnel};
 use leeboard_policy::snapshot::split_authority;
 use leeboard_policy::step::{Attempt, Outcome, Step};
@@ -21,6 +21,7 @@ use super::departure::Departure;
 use super::head::RequestHead;
 use super::ledger::Ledger;
 use crate::fields::Fields;
+use crate::lane::Lane;
 use crate::tunnel::Far;
 use crate::upstream::connect::ConnectError;
 use crate::upstream::pool::{Arrived, Ask, Lease, NotAnswered};
@@ -42,7 +43,7 @@ pub(crate) struct CallerGone;
 
 /// What the attempts of one exchange have in common.
 pub(crate) struct Attempting {
-    cluster: Arc<LiveCluster>,
+    cluster: ClusterId,
     answered: Option<Answered>,
 }
 
@@ -50,11 +51,11 @@ impl Attempting {
     /// Once per exchange, before the first attempt: the head takes the route's form, and copies leave for the mirrors.
     pub(crate) fn depart(head: &mut RequestHead, ledger: &Ledger) -> Self {
         let exchange = ledger.exchange();
-        let Some(cluster) = exchange.cluster().cloned() else {
+        let Some(cluster) = exchange.cluster().map(|cluster| cluster.id) else {
             unreachable!("the policy tries only what has a cluster")
         };
         head.turn(exchange, &ledger.caller);
-        let spec = exchange.live().snapshot().cluster(cluster.id);
+        let spec = exchange.live().snapshot().cluster(cluster);
         ledger.lane.introduce(head, spec, ledger.reporter);
         copies::send(&ledger.lane, exchange, ledger.reporter, head, ledger.upload.as_ref());
         Self { cluster, answered: None }
@@ -74,7 +75,7 @@ impl Attempting {
     ) -> Result<Step, CallerGone> {
         self.answered = None;
         if attempt.fresh {
-            ledger.lane.telemetry.stale_replay(&self.cluster.name);
+            ledger.lane.telemetry.stale_replay(&self.cluster(ledger.exchange().live()).name);
         }
         let http2 = self.speaks_http2(head, ledger);
         let (mut lease, now) = match self.connection(&attempt, head, http2, ledger).await {
@@ -109,12 +110,16 @@ impl Attempting {
         }
     }
 
+    fn cluster<'l>(&self, live: &'l Live) -> &'l LiveCluster {
+        live.cluster(self.cluster)
+    }
+
     /// Tunnels begin with HTTP/1.1 whatever the endpoint could speak.
     fn speaks_http2(&self, head: &RequestHead, ledger: &Ledger) -> bool {
         if head.tunnel().is_some() {
             return false;
         }
-        match ledger.exchange().live().snapshot().cluster(self.cluster.id).protocol {
+        match ledger.exchange().live().snapshot().cluster(self.cluster).protocol {
             Protocol::Http1 => false,
             Protocol::Http2 => true,
             Protocol::Client => head.version == Version::HTTP_2,
@@ -129,32 +134,61 @@ impl Attempting {
         http2: bool,
         ledger: &mut Ledger,
     ) -> Result<(Lease, Time), Step> {
+        let bare = head.tunnel() == Some(Tunnel::Connect);
+        if let Some(endpoint) = &attempt.endpoint {
+            let ask = self.ask(attempt, ledger.exchange().live(), endpoint, (http2, bare), &ledger.lane, attempt.at);
+            if let Some(lease) = ledger.lane.pool.idle(&ask) {
+                return Ok((lease, attempt.at));
+            }
+        }
+        // It is rare, and large.
+        Box::pin(self.new_connection(attempt, head, (http2, bare), ledger)).await
+    }
+
+    async fn new_connection(
+        &self,
+        attempt: &Attempt,
+        head: &RequestHead,
+        manner: (bool, bool),
+        ledger: &mut Ledger,
+    ) -> Result<(Lease, Time), Step> {
         let lane = ledger.lane.clone();
         let (endpoint, now) = match &attempt.endpoint {
             Some(endpoint) => (endpoint.clone(), attempt.at),
-            None => (Box::pin(self.original(head, ledger)).await?, lane.clock.now()),
+            None => (self.original(head, ledger).await?, lane.clock.now()),
         };
         let live = ledger.exchange().live().clone();
-        let bare = head.tunnel() == Some(Tunnel::Connect);
-        let ask = Ask {
-            cluster: &self.cluster,
-            settings: &live.snapshot().cluster(self.cluster.id).connection,
-            endpoint: &endpoint,
+        let ask = self.ask(attempt, &live, &endpoint, manner, &lane, now);
+        let kept = if attempt.endpoint.is_none() { lane.pool.idle(&ask) } else { None };
+        if let Some(lease) = kept {
+            return Ok((lease, now));
+        }
+        match under_timers(pin!(lane.pool.acquire(&ask, &lane.telemetry)), ledger).await? {
+            Ok(lease) => Ok((lease, lane.clock.now())),
+            Err(error) => Err(unconnected(error, ledger)),
+        }
+    }
+
+    /// What is asked of the pool: a connection to this endpoint, for HTTP/2 or not, for a caller's own bytes or not.
+    fn ask<'a>(
+        &self,
+        attempt: &Attempt,
+        live: &'a Live,
+        endpoint: &'a Endpoint,
+        (http2, bare): (bool, bool),
+        lane: &Lane,
+        now: Time,
+    ) -> Ask<'a> {
+        Ask {
+            cluster: self.cluster(live),
+            settings: &live.snapshot().cluster(self.cluster).connection,
+            endpoint,
             http2,
             bare,
             fresh: attempt.fresh || bare,
             passing: attempt.endpoint.is_none(),
             now,
             worker: lane.telemetry.worker(),
-        };
-        if let Some(lease) = lane.pool.idle(&ask) {
-            return Ok((lease, now));
-        }
-        // It is rare, and large.
-        let mut making = Box::pin(lane.pool.acquire(&ask, &lane.telemetry));
-        match under_timers(making.as_mut(), ledger).await? {
-            Ok(lease) => Ok((lease, lane.clock.now())),
-            Err(error) => Err(unconnected(error, ledger)),
         }
     }
 
@@ -176,7 +210,7 @@ impl Attempting {
                 ledger,
             ));
         }
-        let endpoint = self.cluster.passing(Address::Socket(address));
+        let endpoint = self.cluster(ledger.exchange().live()).passing(Address::Socket(address));
         ledger.exchange_mut().went_to(endpoint.clone());
         Ok(endpoint)
     }

@@ -177,13 +177,12 @@ fn authority(arrival: &Arrival) -> Result<String, BadRequest> {
         };
     }
     let host = host.filter(|host| !host.is_empty()).ok_or(BadRequest::MissingHost)?;
-    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
-    let name = host.split(|byte| *byte == b':').next().unwrap_or(host);
-    let port = host.get(name.len() + 1..).unwrap_or(b"");
-    let plain = name.iter().fold(true, |all, byte| all & plain(byte))
-        && !name.is_empty()
-        && port.len() < 6
-        && port.iter().all(u8::is_ascii_digit);
+    let name = host.iter().position(|byte| !PLAIN[usize::from(*byte)]).unwrap_or(host.len());
+    let plain = match &host[name..] {
+        [] => true,
+        [b':', port @ ..] => name > 0 && port.len() < 6 && port.iter().all(u8::is_ascii_digit),
+        _ => false,
+    };
     match std::str::from_utf8(host) {
         Ok(host) if plain => Ok(host.to_owned()),
         Ok(host) if !host.contains('@') && Authority::try_from(host).is_ok() => Ok(host.to_owned()),
@@ -191,16 +190,22 @@ fn authority(arrival: &Arrival) -> Result<String, BadRequest> {
     }
 }
 
+/// The bytes of nearly all names of hosts.
+const PLAIN: [bool; 256] = {
+    let mut plain = [false; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        plain[byte] = (byte as u8).is_ascii_alphanumeric() || matches!(byte as u8, b'.' | b'-' | b'_');
+        byte += 1;
+    }
+    plain
+};
+
 /// A version 4 UUID. RFC 9562.
 fn request_id(dice: Dice) -> [u8; 36] {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    const PLACES: [usize; 16] = [0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34];
     let bits = Exchange::request_id(dice) & !(0xf << 76) & !(0b11 << 62) | 4 << 76 | 0b10 << 62;
-    let mut id = [b'-'; 36];
-    for (byte, place) in bits.to_be_bytes().into_iter().zip(PLACES) {
-        id[place] = DIGITS[usize::from(byte >> 4)];
-        id[place + 1] = DIGITS[usize::from(byte & 0xf)];
-    }
+    let mut id = [0; 36];
+    uuid::Uuid::from_u128(bits).hyphenated().encode_lower(&mut id);
     id
 }
 

@@ -8,14 +8,13 @@ use std::time::SystemTime;
 
 use leeboard_policy::cluster::Workload;
 use leeboard_policy::exchange::Exchange;
-use leeboard_policy::origin::Origin;
-use leeboard_policy::step::End;
+use leeboard_policy::step::{End, Faults};
 use leeboard_policy::time::{Span, Time};
 use leeboard_policy::verdict::Flags;
 
 use super::head::{Caller, RequestHead};
 use crate::alarm::Alarm;
-use crate::drain::{Side, UnderWay};
+use crate::drain::Side;
 use crate::fields::Name;
 use crate::http1::hints::Hints;
 use crate::lane::Lane;
@@ -54,7 +53,6 @@ pub(crate) struct Ledger {
     alarm: Option<Alarm>,
     /// When a response that was passed on ended.
     over: Option<Time>,
-    _under_way: UnderWay,
 }
 
 impl Ledger {
@@ -66,7 +64,7 @@ impl Ledger {
         version: http::Version,
         began: Time,
     ) -> Box<Self> {
-        let under_way = lane.traffic.exchange();
+        lane.traffic.exchange_began();
         Box::new(Self {
             exchange: None,
             upload: None,
@@ -93,7 +91,6 @@ impl Ledger {
             lane,
             alarm: None,
             over: None,
-            _under_way: under_way,
         })
     }
 
@@ -110,6 +107,8 @@ impl Ledger {
                 user_agent: text(Name::UserAgent),
                 forwarded_for: text(Name::ForwardedFor),
                 request_id: text(Name::RequestId),
+                route: None,
+                rule: None,
             }));
         }
     }
@@ -177,22 +176,41 @@ impl Drop for Ledger {
         if let Some(alarm) = self.alarm.take() {
             self.lane.alarms.put(alarm);
         }
-        let mut exchange = self.exchange.take();
-        for event in exchange.as_mut().map(Exchange::take_events).unwrap_or_default() {
+        for event in self.exchange.as_mut().map(Exchange::take_events).unwrap_or_default() {
             self.lane.outlier(&event);
         }
+        if let Some(exchange) = &self.exchange {
+            self.count(exchange);
+        }
+        let record = self.record();
+        self.lane.telemetry.finish(&record);
+        self.lane.traffic.exchange_over();
+    }
+}
+
+impl Ledger {
+    /// What only the metrics of Leeboard's own show.
+    fn count(&self, exchange: &Exchange) {
+        let telemetry = &self.lane.telemetry;
+        let faults = exchange.faults();
+        if let Some(route) = exchange.route().filter(|_| faults != Faults::default()) {
+            (0..faults.delays).for_each(|_| telemetry.fault(&route.name, FaultKind::Delay));
+            (0..faults.aborts).for_each(|_| telemetry.fault(&route.name, FaultKind::Abort));
+        }
+        if let Some(cluster) = exchange.cluster() {
+            telemetry.retries(&cluster.name, exchange.retries());
+        }
+    }
+
+    /// The one record, made of what is not needed any more.
+    fn record(&mut self) -> Record {
+        let exchange = self.exchange.as_ref();
         let caller_gone = if self.status == 0 { Flags::DOWNSTREAM_TERMINATED } else { Flags::NONE };
-        let decided = exchange.as_ref().map_or(Flags::NONE, Exchange::flags);
-        let route = exchange.as_ref().and_then(Exchange::route);
-        if let Some((exchange, route)) = exchange.as_ref().zip(route) {
-            let faults = exchange.faults();
-            (0..faults.delays).for_each(|_| self.lane.telemetry.fault(&route.name, FaultKind::Delay));
-            (0..faults.aborts).for_each(|_| self.lane.telemetry.fault(&route.name, FaultKind::Abort));
+        let decided = exchange.map_or(Flags::NONE, Exchange::flags);
+        if let (Some(head), Some(route)) = (&mut self.head, exchange.and_then(Exchange::route)) {
+            (head.route, head.rule) = (Some(route.name.clone()), Some(route.origin.clone()));
         }
-        if let Some((exchange, cluster)) = exchange.as_ref().and_then(|e| Some((e, e.cluster()?))) {
-            self.lane.telemetry.retries(&cluster.name, exchange.retries());
-        }
-        let destination = match &exchange {
+        let destination = match exchange {
             Some(exchange) => self.lane.destination(exchange, self.peer.as_ref()),
             None => self.lane.nowhere(),
         };
@@ -201,14 +219,14 @@ impl Drop for Ledger {
             None if self.status == 0 => "downstream_remote_disconnect".into(),
             None => "via_upstream".into(),
         };
-        let record = Record {
+        Record {
             reporter: self.reporter,
             started: self.began_wall,
             duration: self.over.unwrap_or_else(|| self.lane.clock.now()) - self.began,
             protocol: self.version,
             status: self.status,
             grpc_status: self.grpc_status,
-            grpc: exchange.as_ref().is_some_and(Exchange::is_grpc),
+            grpc: exchange.is_some_and(Exchange::is_grpc),
             flags: self.flags.with(decided).with(caller_gone),
             details,
             request_head_bytes: self.request_head_bytes,
@@ -221,11 +239,8 @@ impl Drop for Ledger {
             upstream_local: self.upstream_local,
             downstream_local: self.caller.local,
             downstream_remote: self.caller.remote,
-            route: route.map_or_else(|| self.lane.no_route.clone(), |route| route.name.clone()),
-            rule: route.map(|route| -> Origin { route.origin.clone() }),
             seed: self.seed,
             head: self.head.take(),
-        };
-        self.lane.telemetry.finish(&record);
+        }
     }
 }

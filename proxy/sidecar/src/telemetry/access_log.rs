@@ -122,7 +122,7 @@ fn text(out: &mut Vec<u8>, record: &Record, head: &LoggedHead) {
         (" ", Field::Socket(record.downstream_remote)),
         // The name in a TLS hello: plain HTTP has none.
         (" ", Field::Absent),
-        (" ", Field::Text(&record.route)),
+        (" ", Field::Text(head.route.as_deref().unwrap_or_default())),
     ];
     for (separator, field) in fields {
         out.extend_from_slice(separator.as_bytes());
@@ -135,10 +135,10 @@ fn text(out: &mut Vec<u8>, record: &Record, head: &LoggedHead) {
 /// Istio: the keys of the default JSON format. As there, what is absent is null, except for flags.
 fn json(out: &mut Vec<u8>, record: &Record, head: &LoggedHead) {
     let destination = &record.destination;
-    let rule = record.rule.as_ref().filter(|rule| !rule.file.is_empty());
+    let rule = head.rule.as_ref().filter(|rule| !rule.file.is_empty());
     let fields = [
         ("{\"start_time\":", Field::Time(record.started)),
-        (",\"route_name\":", Field::Text(&record.route)),
+        (",\"route_name\":", Field::Text(head.route.as_deref().unwrap_or_default())),
         (",\"method\":", Field::Word(head.method.as_str())),
         (",\"path\":", Field::Text(&head.path)),
         (",\"protocol\":", Field::Word(protocol(record.protocol))),
@@ -289,7 +289,7 @@ mod tests {
     use crate::telemetry::samples;
     use leeboard_policy::origin::Origin;
     use leeboard_policy::verdict::Flags;
-    use std::sync::Arc;
+    use std::rc::Rc;
     use std::time::Duration;
 
     fn line(format: Format, record: &Record) -> String {
@@ -307,26 +307,24 @@ mod tests {
             upstream_service_time: None,
             upstream_local: None,
             transport_failure: Some("delayed connect error: Connection refused".into()),
-            rule: Some(Origin::built_in()),
-            route: "".into(),
             seed: u64::MAX,
             ..samples::record()
         };
         let head = record.head.as_mut().unwrap();
         (head.user_agent, head.request_id, head.forwarded_for) = (None, None, Some("10.1.1.1".into()));
+        (head.route, head.rule) = (Some("".into()), Some(Origin::built_in()));
         record
     }
 
     fn lost() -> Record {
         Record {
-            destination: Arc::new(samples::nowhere()),
+            destination: Rc::new(samples::nowhere()),
             status: 0,
             flags: Flags::DOWNSTREAM_TERMINATED,
             details: "".into(),
             upstream_service_time: None,
             upstream_local: None,
-            rule: None,
-            head: Some(Box::default()),
+            head: Some(Box::new(LoggedHead { route: Some("default".into()), ..LoggedHead::default() })),
             ..samples::record()
         }
     }
@@ -362,7 +360,7 @@ mod tests {
     #[test]
     fn a_unix_sockets_path_is_shown_as_one() {
         let path = Address::Unix("/run/a \"b\".sock".into());
-        let destination = Arc::new(Destination { endpoint: Some(path), ..samples::destination() });
+        let destination = Rc::new(Destination { endpoint: Some(path), ..samples::destination() });
         let record = Record { destination, ..samples::record() };
         assert!(line(Format::Text, &record).contains(" \"unix:///run/a \"b\".sock\" "));
         let json: serde_json::Value = serde_json::from_str(&line(Format::Json, &record)).unwrap();

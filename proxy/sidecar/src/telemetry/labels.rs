@@ -119,6 +119,7 @@ mod tests {
     use crate::telemetry::record::Destination;
     use crate::telemetry::samples;
     use leeboard_policy::verdict::Flags;
+    use std::rc::Rc;
 
     fn check(record: &Record, expected: &str) {
         let values = values(&samples::workload("web", "v1", "shop"), record);
@@ -160,7 +161,7 @@ mod tests {
     #[test]
     fn the_destination_reports_the_caller_whose_proxy_named_it() {
         let caller = Some(Arc::new(samples::workload("shop", "v3", "front")));
-        let destination = Arc::new(Destination { caller, ..samples::destination() });
+        let destination = Rc::new(Destination { caller, ..samples::destination() });
         let record = Record { reporter: Reporter::Destination, destination, ..samples::record() };
         let values = values(&samples::workload("web", "v1", "shop"), &record);
         assert_eq!(values[1..8].join(" "), "shop shop v3 front unknown shop v3");
@@ -169,7 +170,7 @@ mod tests {
     #[test]
     fn where_nothing_was_chosen_all_is_unknown() {
         let record = Record {
-            destination: Arc::new(samples::nowhere()),
+            destination: Rc::new(samples::nowhere()),
             status: 404,
             flags: Flags::NO_ROUTE,
             grpc_status: Some(5),

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -19,7 +20,8 @@ pub(crate) enum Reporter {
     Destination,
 }
 
-/// Where an exchange went. Shared by all exchanges with the same destination, so that series can be found by address.
+/// Where an exchange went. Shared by all of a worker's exchanges with the same destination, so that series can be found by
+/// address.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct Destination {
     /// Istio's cluster name; `None` when no cluster was chosen.
@@ -66,7 +68,7 @@ pub(crate) struct Record {
     /// How long upstream took to answer, from the end of the request.
     pub(crate) upstream_service_time: Option<Span>,
     /// Where it went.
-    pub(crate) destination: Arc<Destination>,
+    pub(crate) destination: Rc<Destination>,
     /// The words of a failed connect, if that is how it ended.
     pub(crate) transport_failure: Option<Arc<str>>,
     /// Our address on the connection to the endpoint.
@@ -75,17 +77,13 @@ pub(crate) struct Record {
     pub(crate) downstream_local: SocketAddr,
     /// The caller's address.
     pub(crate) downstream_remote: SocketAddr,
-    /// The route's name, empty when none matched.
-    pub(crate) route: Arc<str>,
-    /// The rule that was taken.
-    pub(crate) rule: Option<Origin>,
     /// The seed of all its luck.
     pub(crate) seed: u64,
     /// What only the access log shows; `None` while the log is off.
     pub(crate) head: Option<Box<LoggedHead>>,
 }
 
-/// Parts of the request that only the access log shows, as the caller sent them.
+/// What only the access log shows: parts of the request, as the caller sent them, and the rule.
 #[derive(Clone, Default, Debug)]
 pub(crate) struct LoggedHead {
     /// The method.
@@ -100,4 +98,8 @@ pub(crate) struct LoggedHead {
     pub(crate) forwarded_for: Option<String>,
     /// `x-request-id`, sent or given.
     pub(crate) request_id: Option<String>,
+    /// The route's name; `None` when none matched.
+    pub(crate) route: Option<Arc<str>>,
+    /// The rule that was taken.
+    pub(crate) rule: Option<Origin>,
 }

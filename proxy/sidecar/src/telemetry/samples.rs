@@ -1,5 +1,6 @@
 //! Records and workloads that tests begin with.
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -53,18 +54,11 @@ pub(crate) fn record() -> Record {
         response_head_bytes: 80,
         bytes_sent: 512,
         upstream_service_time: Some(Span(1_900_000)),
-        destination: Arc::new(destination()),
+        destination: Rc::new(destination()),
         transport_failure: None,
         upstream_local: Some(([10, 0, 0, 1], 40_000).into()),
         downstream_local: ([127, 0, 0, 1], 15_001).into(),
         downstream_remote: ([127, 0, 0, 1], 51_000).into(),
-        route: "default".into(),
-        rule: Some(Origin {
-            resource: "VirtualService default/reviews".into(),
-            file: "config/routes.yaml".into(),
-            line: 12,
-            column: 5,
-        }),
         seed: 0x1f,
         head: Some(Box::new(LoggedHead {
             method: http::Method::GET,
@@ -73,6 +67,13 @@ pub(crate) fn record() -> Record {
             user_agent: Some("curl/7.88.1".into()),
             forwarded_for: None,
             request_id: Some("4e1b5c0e-0000-4000-8000-000000000001".into()),
+            route: Some("default".into()),
+            rule: Some(Origin {
+                resource: "VirtualService default/reviews".into(),
+                file: "config/routes.yaml".into(),
+                line: 12,
+                column: 5,
+            }),
         })),
     }
 }

@@ -1,6 +1,7 @@
 //! One worker's part of the telemetry: no lock and no hashing of labels once a series is known.
 
 use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -44,7 +45,7 @@ struct RequestKey {
 
 #[derive(Debug)]
 struct RequestHandle {
-    _destination: Arc<Destination>,
+    _destination: Rc<Destination>,
     used: u64,
     /// `None` while there is no room for the series.
     share: Option<Arc<Share<Requests>>>,
@@ -83,7 +84,7 @@ impl WorkerTelemetry {
         let now = seconds(record.started) + record.duration.0 / 1_000_000_000;
         self.now.set(now);
         let key = RequestKey {
-            destination: Arc::as_ptr(&record.destination) as usize,
+            destination: Rc::as_ptr(&record.destination) as usize,
             flags: record.flags.0,
             grpc: record.grpc.then_some(record.grpc_status),
             status: record.status,

@@ -268,7 +268,8 @@ pub(super) enum Home {
 pub(crate) struct Lease {
     connection: Option<Connection>,
     endpoint: EndpointId,
-    home: Home,
+    /// `None` once it has been given back.
+    home: Option<Home>,
     max_requests: Option<u32>,
     written_before: u64,
     /// The body of an HTTP/2 stream's response.
@@ -299,7 +300,7 @@ impl Lease {
             written_before: connection.meter.written(),
             connection: Some(connection),
             endpoint: ask.endpoint.id(),
-            home,
+            home: Some(home),
             max_requests: ask.settings.max_requests,
             body: None,
             reused,
@@ -423,9 +424,10 @@ impl Lease {
         if one.rest() && !spent {
             connection.idle_since = now;
             connection.keep = [connection.keep, peer_keeps].into_iter().flatten().min();
-            match &self.home {
-                Home::Worker(shelf) => shelf.borrow_mut().put_one(self.endpoint, connection),
-                Home::Cluster(pool) => pool.put_one(self.endpoint, connection),
+            match self.home.take() {
+                Some(Home::Worker(shelf)) => shelf.borrow_mut().put_one(self.endpoint, connection),
+                Some(Home::Cluster(pool)) => pool.put_one(self.endpoint, connection),
+                None => {}
             }
         }
     }
@@ -434,7 +436,7 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         drop(self.connection.take());
-        if let Home::Cluster(pool) = &self.home {
+        if let Some(Home::Cluster(pool)) = &self.home {
             pool.call_next();
         }
     }

@@ -58,13 +58,14 @@ impl Ask<'_> {
 
 impl SharedPool {
     /// A connection that is there already. Nobody passes those who wait.
-    pub(super) fn idle(self: &Arc<Self>, ask: &Ask<'_>) -> Option<Lease> {
+    pub(super) fn idle(self: Arc<Self>, ask: &Ask<'_>) -> Option<Lease> {
         let mut state = self.lock();
         if !state.line.is_empty() || state.called > 0 {
             return None;
         }
         let connection = state.shelf.take(ask, ask.full())?;
-        Some(Lease::new(connection, ask, Home::Cluster(self.clone()), true))
+        drop(state);
+        Some(Lease::new(connection, ask, Home::Cluster(self), true))
     }
 
     /// A connection, the right to make one, or a wait in line for either.
@@ -144,8 +145,11 @@ impl SharedPool {
         while state.call_next() {}
     }
 
+    /// Keeps a connection, and lets the first in line look.
     pub(super) fn put_one(&self, endpoint: EndpointId, connection: Connection) {
-        self.lock().shelf.put_one(endpoint, connection);
+        let mut state = self.lock();
+        state.shelf.put_one(endpoint, connection);
+        state.call_next();
     }
 
     pub(super) fn sweep(&self, now: Time, wanted: &FxHashSet<EndpointId>) {

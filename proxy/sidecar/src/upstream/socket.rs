@@ -71,13 +71,12 @@ impl Readable for Stream {
     }
 }
 
-/// Runs a non-blocking call once the socket is ready for it, and waits again when it was not.
+/// Makes a non-blocking call, for a socket nearly always takes what it is given; when it did not, waits for it and tries again.
 macro_rules! when_ready {
     ($stream:expr, $ready:ident, $cx:expr, $call:expr) => {
         loop {
-            std::task::ready!($stream.$ready($cx))?;
             match $call {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => std::task::ready!($stream.$ready($cx))?,
                 result => break Poll::Ready(result),
             }
         }
