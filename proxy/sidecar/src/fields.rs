@@ -24,6 +24,11 @@ macro_rules! names {
             pub(crate) const fn text(self) -> &'static str {
                 match self { $(Name::$name => $text),*, Name::Other => "" }
             }
+
+            /// The name in the form of [`HeaderMap`], without reading it again.
+            fn header(self) -> Option<HeaderName> {
+                match self { $(Name::$name => Some(const { HeaderName::from_static($text) }),)* Name::Other => None }
+            }
         }
     };
 }
@@ -346,11 +351,23 @@ impl Fields {
         for field in self.list.iter().filter(|field| !without.has(field.known)) {
             let value = text.slice(field.value_at as usize..field.value_end as usize);
             let value = HeaderValue::from_maybe_shared(value);
-            if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(self.name(field)), value) {
+            let name = field.known.header().or_else(|| HeaderName::from_bytes(self.name(field)).ok());
+            if let (Some(name), Ok(mut value)) = (name, value) {
+                value.set_sensitive(hardly_twice(field.known, &value));
                 map.append(name, value);
             }
         }
         map
+    }
+}
+
+/// Whether the peer had better not keep this field for another message. Each that it keeps drives out one that many messages
+/// share, and is compared with all later ones of its name.
+fn hardly_twice(name: Name, value: &HeaderValue) -> bool {
+    match name {
+        Name::RequestId | Name::GrpcTimeout => true,
+        Name::ServiceTime => value.len() > 1,
+        _ => false,
     }
 }
 
@@ -457,5 +474,18 @@ mod tests {
         assert_eq!(map.get_all("x-b").iter().collect::<Vec<_>>(), ["1", "2"]);
         let expected = [("x-b", "1"), ("x-b", "2")].map(|(name, value)| (name.to_owned(), value.to_owned()));
         assert_eq!(shown(&Fields::from_map(&map)), expected);
+    }
+
+    #[test]
+    fn http_2_keeps_what_comes_again() {
+        #[rustfmt::skip]
+        let table = [
+            (Name::RequestId, "7", true), (Name::GrpcTimeout, "1S", true), (Name::ServiceTime, "9", false),
+            (Name::ServiceTime, "10", true), (Name::UserAgent, "a/1", false),
+        ];
+        for (name, value, expected) in table {
+            let map = fields(&[(name.text(), value)]).to_map(Names::default());
+            assert_eq!(map[name.text()].is_sensitive(), expected, "{name:?} {value}");
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! Fields that belong to one connection, and go no further than its other end. RFC 9110 §7.6.1.
 
+use std::borrow::Cow;
+
 use crate::fields::{Fields, Name, Names};
 
 /// The names of such fields.
@@ -9,6 +11,17 @@ const HOP_BY_HOP: &[Name] =
 /// Takes away what belongs to the connection.
 pub(crate) fn strip_hop_by_hop(fields: &mut Fields) {
     strip(fields, const { Names::of(HOP_BY_HOP) });
+}
+
+/// What HTTP/2 may carry of these fields: it has no such names, but for a `TE` of `trailers`. A route may have set one.
+pub(crate) fn without_hops(fields: &Fields) -> Cow<'_, Fields> {
+    let te = fields.get(Name::Te).is_some_and(|te| te != b"trailers");
+    if !te && !HOP_BY_HOP.iter().any(|name| *name != Name::Te && fields.has(*name)) {
+        return Cow::Borrowed(fields);
+    }
+    let mut fields = fields.clone();
+    strip_hop_by_hop(&mut fields);
+    Cow::Owned(fields)
 }
 
 /// Takes these names away, what `Connection` names, and any `TE` but `trailers`.

@@ -1,6 +1,7 @@
 //! Listeners: they accept connections, tell HTTP/1 from HTTP/2, and hand each request to [`crate::exchange`].
 
 mod http1;
+mod http2;
 mod rim;
 pub(crate) mod talk;
 
@@ -11,29 +12,20 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 
-use hyper::server::conn::http2;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use leeboard_policy::request::Entrance;
 use leeboard_policy::time::Span;
 use tokio::io::Interest;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
 
 use self::http1::Reading;
-use self::rim::{Streams, rim};
 use self::talk::{Downstream, Talk};
 use crate::bell::Bell;
-use crate::drain::{Manner, Side, Stance};
+use crate::drain::{Manner, Side};
 use crate::exchange::head::Caller;
 use crate::lane::Lane;
 use crate::run::Worker;
 use crate::telemetry::worker::ListenerCounters;
-use crate::upstream::connect::OnThisWorker;
 
-/// Envoy: the most streams at a time on a caller's connection.
-const MAX_STREAMS: u32 = 1024;
-const STREAM_WINDOW: u32 = 256 * 1024;
-const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// How long accepting rests when the system is out of descriptors.
 const ACCEPT_REST: Span = Span::from_millis(50);
 
@@ -146,7 +138,8 @@ impl Conversation {
         match reading.protocol(&self).await {
             Some(true) => {
                 let downstream = Downstream::new(stream, reading.take());
-                self.http2(downstream, self.lane.shared.drain.watch()).await;
+                // Most connections are HTTP/1's, and should not be as large.
+                Box::pin(self.http2(downstream)).await;
             }
             Some(false) => {
                 let (mut talk, mut broken) = (pin!(self.http1(reading)), pin!(broken(&stream)));
@@ -158,40 +151,6 @@ impl Conversation {
                 .await;
             }
             None => {}
-        }
-    }
-
-    async fn http2(&self, downstream: Downstream, mut stance: watch::Receiver<Stance>) {
-        let settings = &self.lane.shared.settings;
-        let mut builder = http2::Builder::new(OnThisWorker);
-        builder
-            .timer(TokioTimer::new())
-            .max_concurrent_streams(MAX_STREAMS)
-            .initial_stream_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW)
-            .max_header_list_size(u32::try_from(settings.max_header_bytes).unwrap_or(u32::MAX));
-        let streams = Streams(rim(self.lane.clone(), self.entrance, self.caller));
-        let connection = builder.serve_connection(TokioIo::new(downstream), streams);
-        tokio::pin!(connection);
-        let mut leaving = false;
-        loop {
-            let leave = async {
-                let _ =
-                    stance.wait_for(|stance| matches!(stance.of(self.side), Manner::Leaving | Manner::Closing)).await;
-            };
-            tokio::select! {
-                biased;
-                ended = &mut connection => {
-                    if let Err(error) = ended {
-                        tracing::debug!(caller = %self.caller.remote, %error, "a caller's connection ended");
-                    }
-                    return;
-                }
-                () = leave, if !leaving => {
-                    leaving = true;
-                    connection.as_mut().graceful_shutdown();
-                }
-            }
         }
     }
 }

@@ -13,6 +13,7 @@ mod exchange;
 mod fields;
 mod hops;
 mod http1;
+mod http2;
 mod inquiry;
 mod lane;
 mod listener;

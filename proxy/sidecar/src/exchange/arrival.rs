@@ -1,18 +1,18 @@
 //! A request as it comes in by a listener, whatever the caller speaks.
 
-use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use h2::RecvStream;
 use http::{Method, Uri, Version};
-use http_body::{Body, Frame};
-use hyper::body::Incoming;
+use http_body::Frame;
 use leeboard_policy::verdict::BadRequest;
 
 use crate::fields::{Fields, Name};
 use crate::http1::hints::Hints;
 use crate::http1::incoming::{BrokenOff, CallerBody};
 use crate::http1::read::{self, Target};
+use crate::http2::incoming::{Cut, Incoming};
 
 /// A request that nobody has looked at yet.
 #[derive(Debug)]
@@ -29,13 +29,15 @@ pub(crate) struct Arrival {
 
 impl Arrival {
     /// A request on an HTTP/2 stream.
-    pub(crate) fn of_stream(request: http::Request<Incoming>) -> Self {
-        let (parts, incoming) = request.into_parts();
+    pub(crate) fn of_stream(request: http::Request<RecvStream>) -> Self {
+        let (parts, stream) = request.into_parts();
+        let fields = joined(Fields::from_map(&parts.headers));
+        let incoming = Incoming::new(stream, &fields);
         Self {
             method: parts.method,
             target: Target::Uri(parts.uri),
             version: parts.version,
-            fields: joined(Fields::from_map(&parts.headers)),
+            fields,
             bad: None,
             body: (!incoming.is_end_stream()).then_some(Inflow::Stream(incoming)),
             hints: None,
@@ -85,7 +87,7 @@ pub(crate) enum Inflow {
 #[derive(Debug)]
 pub(crate) enum CallerBroke {
     /// HTTP/2's reason.
-    Stream(hyper::Error),
+    Stream(Cut),
     /// HTTP/1's.
     Wire(BrokenOff),
 }
@@ -104,11 +106,8 @@ impl Inflow {
     pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CallerBroke>>> {
         match self {
             Inflow::Stream(incoming) => {
-                let frame = ready!(Pin::new(&mut *incoming).poll_frame(cx));
-                // A stream that was reset without an error has no end either, though hyper lets it look so.
-                let cut = frame.is_none() && !incoming.is_end_stream();
-                let cut = cut.then_some(Err(CallerBroke::Wire(BrokenOff::Gone)));
-                Poll::Ready(frame.map(|frame| frame.map_err(CallerBroke::Stream)).or(cut))
+                let frame = ready!(incoming.poll_frame(cx));
+                Poll::Ready(frame.map(|frame| frame.map_err(CallerBroke::Stream)))
             }
             Inflow::Wire(body) => {
                 let frame = ready!(body.poll_frame(cx));
@@ -128,7 +127,7 @@ impl Inflow {
     /// The length that the caller announced.
     pub(crate) fn length(&self) -> Option<u64> {
         match self {
-            Inflow::Stream(incoming) => incoming.size_hint().exact(),
+            Inflow::Stream(incoming) => incoming.left(),
             Inflow::Wire(body) => body.length(),
         }
     }

@@ -1,13 +1,13 @@
 //! A request as it leaves on one attempt: the exchange's head, with what this attempt says beside it.
 
 use http::uri::{Authority, Scheme};
-use http::{Method, Request, Uri, Version};
+use http::{HeaderValue, Method, Request, Uri, Version};
 use leeboard_policy::time::Span;
 
 use super::head::RequestHead;
 use crate::fields::{Name, Names};
+use crate::hops::without_hops;
 use crate::http1::write;
-use crate::upstream::upload::UpBody;
 
 /// One attempt's request.
 #[derive(Clone, Copy, Debug)]
@@ -67,10 +67,10 @@ impl Departure<'_> {
         }
     }
 
-    /// The request for HTTP/2.
-    pub(crate) fn http2(&self, body: UpBody) -> Request<UpBody> {
+    /// The head for HTTP/2, before a body of this length if that is known.
+    pub(crate) fn http2(&self, length: Option<u64>) -> Request<()> {
         let head = self.head;
-        let mut request = Request::new(body);
+        let mut request = Request::new(());
         let mut uri = http::uri::Parts::default();
         uri.scheme = Some(Scheme::HTTP);
         uri.authority = Authority::try_from(head.authority.as_str()).ok();
@@ -78,15 +78,24 @@ impl Departure<'_> {
         *request.uri_mut() = Uri::from_parts(uri).unwrap_or_default();
         *request.method_mut() = head.method.clone();
         *request.version_mut() = Version::HTTP_2;
-        let mut fields = head.fields.to_map(self.own());
+        let mut fields = without_hops(&head.fields).to_map(self.own());
         fields.insert(Name::AttemptCount.text(), self.number.into());
         if let Some(milliseconds) = self.milliseconds() {
-            fields.insert(Name::ExpectedTimeout.text(), milliseconds.into());
+            let mut expected = HeaderValue::from(milliseconds);
             if self.grpc
-                && let Ok(value) = http::HeaderValue::try_from(format!("{milliseconds}m"))
+                && let Ok(mut value) = HeaderValue::try_from(format!("{milliseconds}m"))
             {
+                // The rest of a caller's own deadline is hardly ever the same.
+                expected.set_sensitive(true);
+                value.set_sensitive(true);
                 fields.insert(Name::GrpcTimeout.text(), value);
             }
+            fields.insert(Name::ExpectedTimeout.text(), expected);
+        }
+        // RFC 9110 §8.6: only where a body has no meaning its absence needs no word.
+        let meaningless = matches!(head.method, Method::GET | Method::HEAD | Method::DELETE | Method::CONNECT);
+        if let Some(length) = length.filter(|length| *length > 0 || !meaningless) {
+            fields.entry(http::header::CONTENT_LENGTH).or_insert_with(|| length.into());
         }
         *request.headers_mut() = fields;
         request

@@ -1,5 +1,5 @@
 //! Interim answers, such as 103 Early Hints: passed on to a caller of HTTP/1.1 as they come, ahead of the answer. RFC 9110
-//! §15.2. hyper has no way to send them on a stream of HTTP/2.
+//! §15.2. A caller of HTTP/2 is sent none.
 
 use std::cell::RefCell;
 use std::io::ErrorKind;

@@ -7,8 +7,6 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use http::{Request, Response, StatusCode, Version};
-use hyper::body::Incoming;
 use leeboard_policy::request::Entrance;
 use tower::{Layer, Service};
 
@@ -17,7 +15,7 @@ use crate::exchange::arrival::Arrival;
 use crate::exchange::berth::Serving;
 use crate::exchange::download::DownBody;
 use crate::exchange::head::Caller;
-use crate::fields::{Fields, Name, Names};
+use crate::fields::Fields;
 use crate::lane::Lane;
 
 /// What serves the requests of one connection.
@@ -109,27 +107,5 @@ impl<F: Future<Output = Result<Answer, Infallible>> + Unpin> Future for Isolatin
                 Poll::Ready(Ok(Answer { status: 500, fields, body }))
             }
         }
-    }
-}
-
-/// What HTTP/2 calls for each of its streams.
-#[derive(Clone)]
-pub(super) struct Streams(pub(super) Rim);
-
-impl hyper::service::Service<Request<Incoming>> for Streams {
-    type Response = Response<DownBody>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<DownBody>, Infallible>>>>;
-
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let answering = self.0.clone().call(Arrival::of_stream(request));
-        Box::pin(async move {
-            let Answer { status, fields, body } = answering.await?;
-            let mut response = Response::new(body);
-            *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-            *response.version_mut() = Version::HTTP_2;
-            *response.headers_mut() = fields.to_map(const { Names::of(&[Name::Connection]) });
-            Ok(response)
-        })
     }
 }

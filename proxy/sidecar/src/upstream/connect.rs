@@ -1,21 +1,17 @@
 //! Makes connections to endpoints: TCP or Unix socket, then HTTP/1.1 or HTTP/2 on it.
 
-use std::future::poll_fn;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
-use hyper::client::conn::http2;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use leeboard_policy::cluster::{Address, Connection as Settings};
 use leeboard_policy::verdict::Failure;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::http1::One;
+use super::http2;
 use super::socket::{Meter, Metered, Stream};
-use super::upload::UpBody;
 use crate::clock::duration;
 
 /// Why there is no connection, and what the system said.
@@ -32,14 +28,10 @@ pub(crate) enum Sender {
     /// One request at a time.
     One(Box<One>),
     /// Many streams, at most as many as the peer allows just now.
-    Many(http2::SendRequest<UpBody>, Arc<AtomicUsize>),
+    Many(http2::Sender, Arc<AtomicUsize>),
     /// The socket itself.
     Bare(Metered),
 }
-
-/// HTTP/2 flow-control windows: wide enough for a fast stream, narrow enough for back-pressure to be felt.
-const STREAM_WINDOW: u32 = 256 * 1024;
-const CONNECTION_WINDOW: u32 = 1024 * 1024;
 
 /// Connects within the cluster's `connectTimeout`. `bare` leaves the socket without any HTTP.
 pub(crate) async fn connect(
@@ -93,52 +85,17 @@ fn refused(error: std::io::Error) -> ConnectError {
     ConnectError { failure, words: error.to_string().into() }
 }
 
-/// An HTTP/2 connection's driver runs on this worker for as long as the connection lives; HTTP/1 needs none.
+/// HTTP/1 begins with its first request.
 async fn handshake(socket: Metered, settings: &Settings, http2: bool) -> Result<Sender, ConnectError> {
     if !http2 {
         return Ok(Sender::One(Box::new(One::new(socket))));
     }
-    let io = TokioIo::new(socket);
-    let mut builder = http2::Builder::new(OnThisWorker);
-    builder
-        .timer(TokioTimer::new())
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_concurrent_streams(0u32);
-    if let Some((interval, timeout)) = settings.http2_keepalive {
-        builder
-            .keep_alive_interval(duration(interval))
-            .keep_alive_timeout(duration(timeout))
-            .keep_alive_while_idle(true);
-    }
-    let (sender, mut driver) = builder.handshake(io).await.map_err(broken)?;
-    let allowed = Arc::new(AtomicUsize::new(driver.current_max_send_streams()));
-    let peers = allowed.clone();
-    tokio::task::spawn_local(poll_fn(move |cx| {
-        let over = Pin::new(&mut driver).poll(cx);
-        peers.store(driver.current_max_send_streams(), Ordering::Relaxed);
-        over
-    }));
+    let (sender, allowed) = http2::handshake(socket, settings).await.map_err(broken)?;
     Ok(Sender::Many(sender, allowed))
 }
 
-fn broken(error: hyper::Error) -> ConnectError {
+fn broken(error: h2::Error) -> ConnectError {
     ConnectError { failure: Failure::ConnectRefused, words: error.to_string().into() }
-}
-
-/// Runs what hyper spawns on the worker that asked for it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct OnThisWorker;
-
-impl<F> hyper::rt::Executor<F> for OnThisWorker
-where
-    F: Future + 'static,
-{
-    fn execute(&self, future: F) {
-        tokio::task::spawn_local(async move {
-            future.await;
-        });
-    }
 }
 
 /// How often a pool looks for connections that nobody uses any more.

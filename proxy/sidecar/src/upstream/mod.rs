@@ -2,6 +2,7 @@
 
 pub(crate) mod connect;
 pub(crate) mod http1;
+pub(crate) mod http2;
 pub(crate) mod pool;
 pub(crate) mod shared;
 pub(crate) mod shelf;

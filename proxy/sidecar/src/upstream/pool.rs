@@ -5,16 +5,14 @@
 
 use std::cell::RefCell;
 use std::future::poll_fn;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame};
-use hyper::body::Incoming;
 use leeboard_policy::cluster::Connection as Settings;
 use leeboard_policy::endpoints::{Endpoint, EndpointId};
 use leeboard_policy::limits::Slot;
@@ -25,6 +23,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use tokio::sync::Notify;
 
 use super::connect::{ConnectError, Sender, connect};
+use super::http2::Share;
 use super::shared::{SharedPool, SharedPools};
 use super::shelf::{Connection, Held, Many, Shelf, Wire};
 use super::socket::Metered;
@@ -133,9 +132,9 @@ impl Pool {
         let home = || Home::Worker(self.shelf.clone());
         loop {
             if !ask.fresh
-                && let Some(many) = self.shelf.borrow_mut().take_stream(endpoint, ask.settings.max_requests, ask.now)
+                && let Some(share) = self.shelf.borrow_mut().take_stream(endpoint, ask.settings.max_requests, ask.now)
             {
-                return Ok(Lease::new(stream_of(many, ask.now), ask, home(), true));
+                return Ok(Lease::new(stream_of(share, ask.now), ask, home(), true));
             }
             let arriving = self.joining.borrow().get(&endpoint).cloned();
             match arriving {
@@ -221,7 +220,7 @@ pub(super) async fn make(
         Sender::One(sender) => Ok((alone(Wire::One(sender), held), None)),
         Sender::Many(sender, allowed) => {
             let many = Arc::new(Many {
-                sender,
+                sender: sender.clone(),
                 meter,
                 active: AtomicU32::new(1),
                 served: AtomicU32::new(1),
@@ -234,15 +233,15 @@ pub(super) async fn make(
                 passing: ask.passing,
                 _held: held,
             });
-            Ok((stream_of(many.clone(), ask.now), Some(many)))
+            Ok((stream_of(Share::new(many.clone(), sender), ask.now), Some(many)))
         }
     }
 }
 
 /// One stream's part in a connection; its place among the streams has been taken.
-pub(super) fn stream_of(many: Arc<Many>, now: Time) -> Connection {
-    let meter = many.meter.clone();
-    let wire = Wire::Many(many);
+pub(super) fn stream_of(share: Share, now: Time) -> Connection {
+    let meter = share.many().meter.clone();
+    let wire = Wire::Many(Box::new(share));
     Connection {
         wire,
         meter,
@@ -272,8 +271,6 @@ pub(crate) struct Lease {
     home: Option<Home>,
     max_requests: Option<u32>,
     written_before: u64,
-    /// The body of an HTTP/2 stream's response.
-    body: Option<Incoming>,
     /// Whether the connection has served a request before.
     pub(crate) reused: bool,
 }
@@ -302,7 +299,6 @@ impl Lease {
             endpoint: ask.endpoint.id(),
             home: Some(home),
             max_requests: ask.settings.max_requests,
-            body: None,
             reused,
         }
     }
@@ -328,15 +324,9 @@ impl Lease {
                 let response = answered.map_err(|failure| NotAnswered { failure, unsent: false })?;
                 Ok(Arrived { status: response.status, fields: response.fields })
             }
-            Wire::Many(many) => {
-                let mut sender = many.sender.clone();
-                if let Err(error) = sender.ready().await {
-                    return Err(NotAnswered { failure: failure_of(&error), unsent: true });
-                }
-                let sent = sender.try_send_request(request.http2(body)).await;
-                let (parts, incoming) = sent.map_err(not_answered)?.into_parts();
-                self.body = Some(incoming);
-                Ok(Arrived { status: parts.status.as_u16(), fields: Fields::from_map(&parts.headers) })
+            Wire::Many(stream) => {
+                stream.begin(request.http2(body.size_hint().exact()), body)?;
+                poll_fn(|cx| stream.poll_head(cx)).await
             }
             Wire::Bare(_) => unreachable!("a bare connection is asked for when there is no request to send"),
         }
@@ -344,33 +334,28 @@ impl Lease {
 
     /// The next frame of the response.
     pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
-        match (&mut self.body, self.connection.as_mut().map(|connection| &mut connection.wire)) {
-            (Some(body), _) => {
-                let frame = ready!(Pin::new(&mut *body).poll_frame(cx));
-                // A stream that was reset without an error has no end either, though hyper lets it look so.
-                let cut = (frame.is_none() && !body.is_end_stream()).then_some(Err(Failure::RemoteReset));
-                Poll::Ready(frame.map(|frame| frame.map_err(|error| failure_of(&error))).or(cut))
-            }
-            (None, Some(Wire::One(one))) => one.poll_frame(cx),
-            (None, _) => Poll::Ready(None),
+        match self.connection.as_mut().map(|connection| &mut connection.wire) {
+            Some(Wire::One(one)) => one.poll_frame(cx),
+            Some(Wire::Many(stream)) => stream.poll_frame(cx),
+            Some(Wire::Bare(_)) | None => Poll::Ready(None),
         }
     }
 
     /// Whether the response is over.
     pub(crate) fn is_end_stream(&self) -> bool {
-        match (&self.body, self.connection.as_ref().map(|connection| &connection.wire)) {
-            (Some(body), _) => body.is_end_stream(),
-            (None, Some(Wire::One(one))) => one.is_end_stream(),
-            (None, _) => true,
+        match self.connection.as_ref().map(|connection| &connection.wire) {
+            Some(Wire::One(one)) => one.is_end_stream(),
+            Some(Wire::Many(stream)) => stream.is_end_stream(),
+            Some(Wire::Bare(_)) | None => true,
         }
     }
 
     /// How long the rest of the response's body is, where that is known.
     pub(crate) fn left(&self) -> Option<u64> {
-        match (&self.body, self.connection.as_ref().map(|connection| &connection.wire)) {
-            (Some(body), _) => body.size_hint().exact(),
-            (None, Some(Wire::One(one))) => one.left(),
-            (None, _) => Some(0),
+        match self.connection.as_ref().map(|connection| &connection.wire) {
+            Some(Wire::One(one)) => one.left(),
+            Some(Wire::Many(stream)) => stream.left(),
+            Some(Wire::Bare(_)) | None => Some(0),
         }
     }
 
@@ -440,26 +425,4 @@ impl Drop for Lease {
             pool.call_next();
         }
     }
-}
-
-fn not_answered(mut failed: hyper::client::conn::TrySendError<http::Request<UpBody>>) -> NotAnswered {
-    let unsent = failed.take_message().is_some();
-    NotAnswered { failure: failure_of(&failed.into_error()), unsent }
-}
-
-/// What hyper's error means to the policy.
-fn failure_of(error: &hyper::Error) -> Failure {
-    use std::error::Error;
-    let h2 =
-        std::iter::successors(error.source(), |error| (*error).source()).find_map(|e| e.downcast_ref::<h2::Error>());
-    if let Some(error) = h2 {
-        return match error.reason() {
-            Some(h2::Reason::REFUSED_STREAM) => Failure::RefusedStream,
-            _ if error.is_go_away() && error.is_remote() => Failure::RefusedStream,
-            Some(_) if error.is_reset() && error.is_remote() => Failure::RemoteReset,
-            Some(_) if error.is_library() => Failure::Protocol,
-            _ => Failure::Terminated,
-        };
-    }
-    if error.is_parse() { Failure::Protocol } else { Failure::Terminated }
 }

@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::task::{Context, Poll, Waker};
 
-use hyper::client::conn::http2;
 use leeboard_policy::endpoints::EndpointId;
 use leeboard_policy::limits::Slot;
 use leeboard_policy::time::{Span, Time};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::http1::One;
+use super::http2::{Sender, Share};
 use super::pool::{Ask, stream_of};
 use super::socket::{Meter, Metered};
-use super::upload::UpBody;
 
 /// A connection in use, or one that waits for its next request.
 #[derive(Debug)]
@@ -48,7 +48,7 @@ pub(crate) enum Wire {
     /// HTTP/1.
     One(Box<One>),
     /// A stream's part in an HTTP/2 connection.
-    Many(Arc<Many>),
+    Many(Box<Share>),
     /// No request: what comes after a CONNECT. Empty once the tunnel has the socket.
     Bare(Option<Metered>),
 }
@@ -56,7 +56,7 @@ pub(crate) enum Wire {
 /// An HTTP/2 connection, shared by its streams.
 #[derive(Debug)]
 pub(crate) struct Many {
-    pub(super) sender: http2::SendRequest<UpBody>,
+    pub(super) sender: Sender,
     pub(super) meter: Arc<Meter>,
     pub(super) active: AtomicU32,
     pub(super) served: AtomicU32,
@@ -77,26 +77,37 @@ pub(crate) struct Many {
     pub(super) _held: Held,
 }
 
+/// What comes of asking for a stream.
+enum Entry {
+    In(Sender),
+    Full,
+    Closed,
+}
+
 impl Many {
     /// Takes a stream if there is room for one.
-    fn enter(self: &Arc<Self>, most_requests: Option<u32>) -> bool {
+    fn enter(&self, most_requests: Option<u32>) -> Entry {
+        let mut sender = self.sender.clone();
+        if self.spent.load(Relaxed) || closed(&mut sender) {
+            return Entry::Closed;
+        }
         let room = self.most.min(u32::try_from(self.allowed.load(Relaxed)).unwrap_or(u32::MAX));
         let fits = |active: u32| (active < room).then(|| active + 1);
-        if self.spent.load(Relaxed) || self.sender.is_closed() {
-            return false;
-        }
         if self.active.fetch_update(Relaxed, Relaxed, fits).is_err() {
-            return false;
+            return Entry::Full;
         }
         let served = self.served.fetch_add(1, Relaxed) + 1;
         if most_requests.is_some_and(|most| served >= most) {
             self.spent.store(true, Relaxed);
         }
-        true
+        Entry::In(sender)
     }
-}
 
-impl Many {
+    /// Gives a stream back.
+    pub(super) fn leave(&self) {
+        self.active.fetch_sub(1, Relaxed);
+    }
+
     /// Whether it may take streams by its age.
     fn young(&self, now: Time) -> bool {
         self.old_at.is_none_or(|old_at| now < old_at)
@@ -114,6 +125,12 @@ impl Many {
     }
 }
 
+/// Whether a connection takes no more streams: it has ended, or its peer has said that it will.
+fn closed(sender: &mut Sender) -> bool {
+    // A sender that has sent nothing yet waits for nothing.
+    matches!(sender.poll_ready(&mut Context::from_waker(Waker::noop())), Poll::Ready(Err(_)))
+}
+
 /// Everything that a pool keeps, by endpoint.
 #[derive(Debug, Default)]
 pub(crate) struct Shelf {
@@ -125,8 +142,8 @@ impl Shelf {
     /// A connection that can take this request. `any` tells that it may be another worker's.
     pub(super) fn take(&mut self, ask: &Ask<'_>, any: bool) -> Option<Connection> {
         if ask.http2 {
-            let many = self.take_stream(ask.endpoint.id(), ask.settings.max_requests, ask.now);
-            return many.map(|many| stream_of(many, ask.now));
+            let share = self.take_stream(ask.endpoint.id(), ask.settings.max_requests, ask.now);
+            return share.map(|share| stream_of(share, ask.now));
         }
         self.take_one(ask, any)
     }
@@ -149,15 +166,23 @@ impl Shelf {
     }
 
     /// A stream of an HTTP/2 connection that has room.
-    pub(super) fn take_stream(
-        &mut self,
-        endpoint: EndpointId,
-        most_requests: Option<u32>,
-        now: Time,
-    ) -> Option<Arc<Many>> {
-        let open = self.many.get_mut(&endpoint)?;
-        open.retain(|many| !many.sender.is_closed() && !many.spent.load(Relaxed) && many.young(now));
-        open.iter().find(|many| many.enter(most_requests)).cloned()
+    pub(super) fn take_stream(&mut self, endpoint: EndpointId, most_requests: Option<u32>, now: Time) -> Option<Share> {
+        let mut share = None;
+        self.many.get_mut(&endpoint)?.retain(|many| {
+            if share.is_some() {
+                return true;
+            }
+            if !many.young(now) {
+                return false;
+            }
+            match many.enter(most_requests) {
+                Entry::In(sender) => share = Some(Share::new(many.clone(), sender)),
+                Entry::Full => {}
+                Entry::Closed => return false,
+            }
+            true
+        });
+        share
     }
 
     /// Keeps an HTTP/1 connection for the next request.
@@ -197,7 +222,7 @@ impl Shelf {
         self.many.retain(|endpoint, open| {
             open.retain(|many| {
                 let listed = wanted.contains(endpoint) || many.passing;
-                listed && !many.sender.is_closed() && many.young(now) && !many.aged(now)
+                listed && !closed(&mut many.sender.clone()) && many.young(now) && !many.aged(now)
             });
             !open.is_empty()
         });
@@ -209,18 +234,9 @@ impl Connection {
     fn fresh(&self, now: Time) -> bool {
         let open = match &self.wire {
             Wire::One(_) => !self.meter.stale(),
-            Wire::Many(many) => !many.sender.is_closed(),
-            Wire::Bare(_) => false,
+            Wire::Many(_) | Wire::Bare(_) => false,
         };
         let young = self.old_at.is_none_or(|old_at| now < old_at);
         open && young && self.keep.is_none_or(|keep| now - self.idle_since < keep)
-    }
-}
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        if let Wire::Many(many) = &self.wire {
-            many.active.fetch_sub(1, Relaxed);
-        }
     }
 }

@@ -60,7 +60,9 @@ impl Body for UpBody {
     fn is_end_stream(&self) -> bool {
         match self {
             UpBody::Empty => true,
-            UpBody::Upload(_) | UpBody::Copy(_) => false,
+            // A reader that has just handed the end on knows it; of any other it makes no difference.
+            UpBody::Upload(reader) => reader.upload.handed_on(),
+            UpBody::Copy(_) => false,
         }
     }
 

@@ -18,6 +18,7 @@ mod leaving;
 mod limits;
 mod message;
 mod mirrors;
+mod multiplexed;
 mod patience;
 mod program;
 mod retries;

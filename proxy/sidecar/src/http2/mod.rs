@@ -1,0 +1,15 @@
+//! HTTP/2 as a proxy needs it, on both sides: bodies that come on a stream and bodies that leave on one. RFC 9113.
+//!
+//! Frames, header compression, flow control and the states of streams are the h2 crate's. What is ours is who drives a stream:
+//! the task that serves the request, so that nothing stands between it and the crate's queues but the queues themselves.
+
+pub(crate) mod incoming;
+pub(crate) mod outgoing;
+
+/// How much a peer may send on one stream before it is read: enough for a fast stream, little enough for back-pressure to be
+/// felt.
+pub(crate) const STREAM_WINDOW: u32 = 256 * 1024;
+/// How much a peer may send on all streams of a connection together.
+pub(crate) const CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// How many streams a peer may make us reset by mistakes of its own before its connection is closed. As in hyper.
+pub(crate) const MOST_MISTAKES: usize = 1024;

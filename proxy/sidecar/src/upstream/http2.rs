@@ -1,0 +1,221 @@
+//! HTTP/2 connections to endpoints: how one is made and kept, and one request on it, driven by whoever sends it.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::client::{Connection, ResponseFuture, SendRequest};
+use h2::{Ping, PingPong, Reason};
+use http::Request;
+use http_body::{Body, Frame};
+use leeboard_policy::cluster::Connection as Settings;
+use leeboard_policy::verdict::Failure;
+use tokio::task::JoinHandle;
+use tokio::time::{Interval, MissedTickBehavior, interval};
+
+use super::pool::{Arrived, NotAnswered};
+use super::shelf::Many;
+use super::socket::Metered;
+use super::upload::UpBody;
+use crate::clock::duration;
+use crate::fields::Fields;
+use crate::http2::incoming::{Cut, Incoming};
+use crate::http2::outgoing::Outgoing;
+use crate::http2::{CONNECTION_WINDOW, MOST_MISTAKES, STREAM_WINDOW};
+
+/// By which streams are opened on a connection.
+pub(super) type Sender = SendRequest<Bytes>;
+
+/// The longest list of fields that an endpoint may answer with.
+const HEADER_LIST: u32 = 16 * 1024;
+/// The most that the streams of a connection hold for an endpoint that does not read.
+const SEND_BUFFER: usize = 1024 * 1024;
+
+/// Begins HTTP/2 on a socket. Its driver runs on this worker until the connection ends, which it does when nobody has its
+/// sender and no stream is left. The number is how many streams the peer allows at a time just now.
+pub(super) async fn handshake(socket: Metered, settings: &Settings) -> Result<(Sender, Arc<AtomicUsize>), h2::Error> {
+    let shaken = h2::client::Builder::new()
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_header_list_size(HEADER_LIST)
+        .max_send_buffer_size(SEND_BUFFER)
+        .max_local_error_reset_streams(Some(MOST_MISTAKES))
+        .max_concurrent_streams(0)
+        .enable_push(false)
+        .handshake(socket);
+    let (sender, mut driver): (_, Connection<_, Bytes>) = shaken.await?;
+    let mut alive = settings.http2_keepalive.and_then(|(every, within)| Alive::new(&mut driver, every, within));
+    let allowed = Arc::new(AtomicUsize::new(driver.max_concurrent_send_streams()));
+    let peers = allowed.clone();
+    tokio::task::spawn_local(poll_fn(move |cx| {
+        if alive.as_mut().is_some_and(|alive| alive.poll_silent(cx).is_ready()) {
+            return Poll::Ready(());
+        }
+        let over = Pin::new(&mut driver).poll(cx);
+        peers.store(driver.max_concurrent_send_streams(), Ordering::Relaxed);
+        over.map(|ended| {
+            if let Err(error) = ended {
+                tracing::debug!(%error, "an endpoint's connection ended");
+            }
+        })
+    }));
+    Ok((sender, allowed))
+}
+
+/// Asks the peer now and then whether it is there. Envoy: `connection_keepalive`.
+struct Alive {
+    pings: PingPong,
+    every: Duration,
+    within: Duration,
+    timer: Interval,
+    asked: bool,
+}
+
+impl Alive {
+    /// `None` when something else pings already.
+    fn new(
+        driver: &mut Connection<Metered, Bytes>,
+        every: leeboard_policy::time::Span,
+        within: leeboard_policy::time::Span,
+    ) -> Option<Self> {
+        let (every, within) = (duration(every), duration(within));
+        let mut timer = interval(every.max(Duration::from_millis(1)));
+        timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        timer.reset();
+        Some(Self { pings: driver.ping_pong()?, every, within, timer, asked: false })
+    }
+
+    /// Ready when the peer has not answered in time.
+    fn poll_silent(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            if self.asked && self.pings.poll_pong(cx).is_ready() {
+                // An error means that the connection has ended, which its driver hears too.
+                self.asked = false;
+                self.timer.reset_after(self.every);
+            }
+            ready!(self.timer.poll_tick(cx));
+            if self.asked {
+                return Poll::Ready(());
+            }
+            self.asked = self.pings.send_ping(Ping::opaque()).is_ok();
+            self.timer.reset_after(if self.asked { self.within } else { self.every });
+        }
+    }
+}
+
+/// A stream's part in a connection: one request, and its answer. Dropping it before both are over resets the stream.
+#[derive(Debug)]
+pub(crate) struct Share {
+    many: Arc<Many>,
+    sender: Sender,
+    up: Option<Outgoing<UpBody>>,
+    pump: Option<Pump>,
+    response: Option<ResponseFuture>,
+    down: Option<Incoming>,
+}
+
+/// A body that goes up by itself: whoever waits for the caller to read its answer must not keep the endpoint waiting.
+#[derive(Debug)]
+struct Pump(JoinHandle<()>);
+
+impl Pump {
+    fn start(mut body: Outgoing<UpBody>) -> Self {
+        Self(tokio::task::spawn_local(async move {
+            // What breaks off here is told by the stream.
+            let _ = poll_fn(|cx| body.poll(cx)).await;
+        }))
+    }
+}
+
+impl Drop for Pump {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.many.leave();
+    }
+}
+
+impl Share {
+    /// A part whose place among the streams has been taken.
+    pub(super) fn new(many: Arc<Many>, sender: Sender) -> Self {
+        Self { many, sender, up: None, pump: None, response: None, down: None }
+    }
+
+    /// The connection.
+    pub(super) fn many(&self) -> &Many {
+        &self.many
+    }
+
+    /// Sends the head of a request.
+    pub(super) fn begin(&mut self, request: Request<()>, body: UpBody) -> Result<(), NotAnswered> {
+        let over = body.is_end_stream();
+        let sent = self.sender.send_request(request, over);
+        let (response, stream) = sent.map_err(|error| NotAnswered { failure: failure_of(&error), unsent: true })?;
+        self.up = (!over).then(|| Outgoing::new(stream, body));
+        self.response = Some(response);
+        Ok(())
+    }
+
+    /// The head of the response.
+    pub(super) fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Arrived, NotAnswered>> {
+        if let Some(mut up) = self.up.take()
+            && up.poll(cx).is_pending()
+        {
+            self.pump = Some(Pump::start(up));
+        }
+        let broken = |failure| Poll::Ready(Err(NotAnswered { failure, unsent: false }));
+        let Some(response) = &mut self.response else { return broken(Failure::Terminated) };
+        let answered = ready!(Pin::new(response).poll(cx));
+        self.response = None;
+        match answered {
+            Ok(response) => {
+                let (parts, stream) = response.into_parts();
+                let fields = Fields::from_map(&parts.headers);
+                self.down = Some(Incoming::new(stream, &fields));
+                Poll::Ready(Ok(Arrived { status: parts.status.as_u16(), fields }))
+            }
+            Err(error) => broken(failure_of(&error)),
+        }
+    }
+
+    /// The next frame of the response.
+    pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
+        let Some(down) = &mut self.down else { return Poll::Ready(None) };
+        let frame = ready!(down.poll_frame(cx));
+        Poll::Ready(frame.map(|frame| {
+            frame.map_err(|cut| match cut {
+                Cut::Gone => Failure::RemoteReset,
+                Cut::Failed(error) => failure_of(&error),
+            })
+        }))
+    }
+
+    /// Whether the response is over.
+    pub(super) fn is_end_stream(&self) -> bool {
+        self.down.as_ref().is_none_or(Incoming::is_end_stream)
+    }
+
+    /// How long the rest of the response's body is, where that is known.
+    pub(super) fn left(&self) -> Option<u64> {
+        self.down.as_ref().map_or(Some(0), Incoming::left)
+    }
+}
+
+/// What an error means to the policy.
+pub(super) fn failure_of(error: &h2::Error) -> Failure {
+    match error.reason() {
+        Some(Reason::REFUSED_STREAM) => Failure::RefusedStream,
+        _ if error.is_go_away() && error.is_remote() => Failure::RefusedStream,
+        Some(_) if error.is_reset() && error.is_remote() => Failure::RemoteReset,
+        Some(_) if error.is_library() => Failure::Protocol,
+        _ => Failure::Terminated,
+    }
+}
