@@ -344,8 +344,8 @@ impl Fields {
         fields
     }
 
-    /// Their form in HTTP/2. What cannot be a field there is left out.
-    pub(crate) fn to_map(&self, without: Names) -> HeaderMap {
+    /// Their form in HTTP/2, with some more behind them. What cannot be a field there is left out.
+    pub(crate) fn to_map(&self, without: Names, more: impl IntoIterator<Item = (Name, HeaderValue)>) -> HeaderMap {
         let mut map = HeaderMap::with_capacity(self.list.len() + 4);
         let text = bytes::Bytes::copy_from_slice(&self.text);
         for field in self.list.iter().filter(|field| !without.has(field.known)) {
@@ -357,16 +357,26 @@ impl Fields {
                 map.append(name, value);
             }
         }
+        for (known, mut value) in more {
+            value.set_sensitive(value.is_sensitive() || hardly_twice(known, &value));
+            if let Some(name) = known.header() {
+                map.append(name, value);
+            }
+        }
         map
     }
 }
 
-/// Whether the peer had better not keep this field for another message. Each that it keeps drives out one that many messages
-/// share, and is compared with all later ones of its name.
+/// A value of any other name that is as long is an identifier or a token, more likely than not.
+const LONG: usize = 32;
+
+/// Whether the peer had better not keep this field in its table for another message. Each one that it keeps drives out one
+/// that many messages share, and is compared with all later ones of its name, the oldest first.
 fn hardly_twice(name: Name, value: &HeaderValue) -> bool {
     match name {
-        Name::RequestId | Name::GrpcTimeout => true,
+        Name::RequestId | Name::GrpcTimeout | Name::OriginalPath | Name::Date => true,
         Name::ServiceTime => value.len() > 1,
+        Name::Other => value.len() >= LONG,
         _ => false,
     }
 }
@@ -470,7 +480,7 @@ mod tests {
     #[test]
     fn http_2_has_the_same_fields() {
         let all = fields(&[("X-B", "1"), ("Host", "a"), ("x-b", "2")]);
-        let map = all.to_map(Names::of(&[Name::Host]));
+        let map = all.to_map(Names::of(&[Name::Host]), []);
         assert_eq!(map.get_all("x-b").iter().collect::<Vec<_>>(), ["1", "2"]);
         let expected = [("x-b", "1"), ("x-b", "2")].map(|(name, value)| (name.to_owned(), value.to_owned()));
         assert_eq!(shown(&Fields::from_map(&map)), expected);
@@ -480,12 +490,13 @@ mod tests {
     fn http_2_keeps_what_comes_again() {
         #[rustfmt::skip]
         let table = [
-            (Name::RequestId, "7", true), (Name::GrpcTimeout, "1S", true), (Name::ServiceTime, "9", false),
-            (Name::ServiceTime, "10", true), (Name::UserAgent, "a/1", false),
+            ("x-request-id", "7", true), ("grpc-timeout", "1S", true), ("x-envoy-upstream-service-time", "9", false),
+            ("x-envoy-upstream-service-time", "10", true), ("user-agent", "a/1", false), ("x-kind", "7", false),
+            ("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", true),
         ];
         for (name, value, expected) in table {
-            let map = fields(&[(name.text(), value)]).to_map(Names::default());
-            assert_eq!(map[name.text()].is_sensitive(), expected, "{name:?} {value}");
+            let map = fields(&[(name, value)]).to_map(Names::default(), []);
+            assert_eq!(map[name].is_sensitive(), expected, "{name} {value}");
         }
     }
 }

@@ -78,26 +78,26 @@ impl Departure<'_> {
         *request.uri_mut() = Uri::from_parts(uri).unwrap_or_default();
         *request.method_mut() = head.method.clone();
         *request.version_mut() = Version::HTTP_2;
-        let mut fields = without_hops(&head.fields).to_map(self.own());
-        fields.insert(Name::AttemptCount.text(), self.number.into());
-        if let Some(milliseconds) = self.milliseconds() {
-            let mut expected = HeaderValue::from(milliseconds);
-            if self.grpc
-                && let Ok(mut value) = HeaderValue::try_from(format!("{milliseconds}m"))
-            {
-                // The rest of a caller's own deadline is hardly ever the same.
-                expected.set_sensitive(true);
-                value.set_sensitive(true);
-                fields.insert(Name::GrpcTimeout.text(), value);
-            }
-            fields.insert(Name::ExpectedTimeout.text(), expected);
-        }
-        // RFC 9110 §8.6: only where a body has no meaning its absence needs no word.
-        let meaningless = matches!(head.method, Method::GET | Method::HEAD | Method::DELETE | Method::CONNECT);
-        if let Some(length) = length.filter(|length| *length > 0 || !meaningless) {
-            fields.entry(http::header::CONTENT_LENGTH).or_insert_with(|| length.into());
-        }
-        *request.headers_mut() = fields;
+        *request.headers_mut() = without_hops(&head.fields).to_map(self.own(), self.said(length).into_iter().flatten());
         request
+    }
+
+    /// What this attempt says of itself, for HTTP/2.
+    fn said(&self, length: Option<u64>) -> [Option<(Name, HeaderValue)>; 4] {
+        let milliseconds = self.milliseconds();
+        let expected = milliseconds.map(|milliseconds| {
+            let mut value = HeaderValue::from(milliseconds);
+            // The rest of a caller's own deadline is hardly ever the same.
+            value.set_sensitive(self.grpc);
+            (Name::ExpectedTimeout, value)
+        });
+        let grpc = milliseconds.filter(|_| self.grpc).and_then(|milliseconds| {
+            HeaderValue::try_from(format!("{milliseconds}m")).ok().map(|value| (Name::GrpcTimeout, value))
+        });
+        // RFC 9110 §8.6: only where a body has no meaning its absence needs no word.
+        let meaningless = matches!(self.head.method, Method::GET | Method::HEAD | Method::DELETE | Method::CONNECT);
+        let length = length.filter(|length| (*length > 0 || !meaningless) && !self.says_length());
+        let length = length.map(|length| (Name::ContentLength, length.into()));
+        [Some((Name::AttemptCount, self.number.into())), expected, grpc, length]
     }
 }

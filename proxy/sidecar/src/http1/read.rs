@@ -121,7 +121,7 @@ pub(crate) fn trailers(bytes: &[u8]) -> Result<(http::HeaderMap, usize), Unread>
     let mut room = [httparse::EMPTY_HEADER; FEW];
     match httparse::parse_headers(bytes, &mut room) {
         Ok(httparse::Status::Complete((used, list))) => {
-            Ok((Fields::of_head(&bytes[..used], list).to_map(Default::default()), used))
+            Ok((Fields::of_head(&bytes[..used], list).to_map(Default::default(), []), used))
         }
         Ok(httparse::Status::Partial) => Err(Unread::Partial),
         Err(_) => Err(Unread::Malformed),

@@ -8,7 +8,7 @@ use std::task::Poll;
 use bytes::Bytes;
 use h2::server::{Builder, Connection, SendResponse};
 use h2::{Reason, RecvStream};
-use http::header::{CONTENT_LENGTH, DATE, HeaderValue};
+use http::header::HeaderValue;
 use http::{Request, Response, StatusCode};
 use http_body::Body;
 use tower::Service;
@@ -95,18 +95,14 @@ async fn serve(lane: Rc<Lane>, mut answering: Isolating<Answering>, mut respond:
     drop(answering);
     let mut response = Response::new(());
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut map = without_hops(&fields).to_map(const { Names::of(&[Name::Te]) });
-    if !fields.has(Name::Date)
-        && let Ok(date) = HeaderValue::from_bytes(&lane.date())
-    {
-        map.insert(DATE, date);
-    }
     let over = body.is_end_stream();
-    if !over && let Some(length) = body.size_hint().exact() {
-        map.entry(CONTENT_LENGTH).or_insert_with(|| length.into());
-    }
+    let length = if over || fields.has(Name::ContentLength) { None } else { body.size_hint().exact() };
+    let length = length.map(|length| (Name::ContentLength, HeaderValue::from(length)));
+    let date = if fields.has(Name::Date) { None } else { HeaderValue::from_bytes(&lane.date()).ok() };
+    let more = [date.map(|date| (Name::Date, date)), length];
+    *response.headers_mut() =
+        without_hops(&fields).to_map(const { Names::of(&[Name::Te]) }, more.into_iter().flatten());
     drop(fields);
-    *response.headers_mut() = map;
     let Ok(stream) = respond.send_response(response, over) else {
         return respond.send_reset(Reason::INTERNAL_ERROR);
     };

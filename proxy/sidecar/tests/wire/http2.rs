@@ -70,6 +70,8 @@ async fn hold<F>(
 ) where
     F: Future<Output = ()> + Send + 'static,
 {
+    // A head whose body came 40 ms later could meet a test's deadline in between.
+    stream.set_nodelay(true).expect("a TCP socket");
     let Ok(mut connection) = h2::server::handshake(stream).await else { return };
     let mut streams = tokio::task::JoinSet::new();
     while let Some(Ok((request, respond))) = connection.accept().await {
@@ -80,6 +82,7 @@ async fn hold<F>(
 /// A caller that speaks HTTP/2 with prior knowledge.
 pub(crate) async fn call(address: SocketAddr) -> SendRequest<Bytes> {
     let stream = TcpStream::connect(address).await.expect("the listener is there");
+    stream.set_nodelay(true).expect("a TCP socket");
     // One stream that nobody reads leaves room for the others.
     let shaken = h2::client::Builder::new().initial_connection_window_size(1 << 20).handshake(stream);
     let (sender, connection) = shaken.await.expect("a client's preface");
