@@ -346,7 +346,8 @@ impl Fields {
 
     /// Their form in HTTP/2, with some more behind them. What cannot be a field there is left out.
     pub(crate) fn to_map(&self, without: Names, more: impl IntoIterator<Item = (Name, HeaderValue)>) -> HeaderMap {
-        let mut map = HeaderMap::with_capacity(self.list.len() + 4);
+        let more = more.into_iter();
+        let mut map = HeaderMap::with_capacity(self.list.len() + more.size_hint().1.unwrap_or(0));
         let text = bytes::Bytes::copy_from_slice(&self.text);
         for field in self.list.iter().filter(|field| !without.has(field.known)) {
             let value = text.slice(field.value_at as usize..field.value_end as usize);

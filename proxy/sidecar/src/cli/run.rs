@@ -66,7 +66,7 @@ pub(crate) struct RunArgs {
     /// How the access log is written [default: what the mesh's settings say, else text].
     #[arg(long, env = "LEEBOARD_ACCESS_LOG_FORMAT", value_enum)]
     access_log_format: Option<Format>,
-    /// What the program's own log on standard error tells: off, error, warn, info, debug, trace, or target=level,...
+    /// What the program's own log on standard error tells: off, error, warn, info, debug, or target=level,...
     #[arg(long, env = "LEEBOARD_LOG_LEVEL", value_name = "LEVEL", default_value = "info")]
     log_level: String,
     /// How the program's own log is written.

@@ -98,6 +98,7 @@ impl Departure<'_> {
         let meaningless = matches!(self.head.method, Method::GET | Method::HEAD | Method::DELETE | Method::CONNECT);
         let length = length.filter(|length| (*length > 0 || !meaningless) && !self.says_length());
         let length = length.map(|length| (Name::ContentLength, length.into()));
-        [Some((Name::AttemptCount, self.number.into())), expected, grpc, length]
+        let number = if self.number == 1 { HeaderValue::from_static("1") } else { self.number.into() };
+        [Some((Name::AttemptCount, number)), expected, grpc, length]
     }
 }
