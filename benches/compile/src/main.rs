@@ -75,17 +75,18 @@ fn binary(path: &std::path::Path) -> io::Result<()> {
     let mut out = io::stdout().lock();
     writeln!(
         out,
-        "| configuration                     | ready ms | RSS MB | settled MB | reload ms | longest answer ms | RSS after reloads MB |"
+        "| configuration                     | ready ms | RSS MB | peak MB | settled MB | reload ms | longest answer ms | RSS after reloads MB | peak of reloads MB |"
     )?;
     writeln!(
         out,
-        "|-----------------------------------|---------:|-------:|-----------:|----------:|------------------:|---------------------:|"
+        "|-----------------------------------|---------:|-------:|--------:|-----------:|----------:|------------------:|---------------------:|-------------------:|"
     )?;
     for mesh in &MESHES {
-        let process::Figures { ready, rss, settled, reload, longest, rss_after } = process::measure(path, mesh)?;
+        let figures = process::measure(path, mesh)?;
+        let process::Figures { ready, rss, peak, settled, reload, longest, rss_after, peak_after } = figures;
         writeln!(
             out,
-            "| {:<33} | {ready:>8.0} | {rss:>6.1} | {settled:>10.1} | {reload:>9.0} | {longest:>17.1} | {rss_after:>20.1} |",
+            "| {:<33} | {ready:>8.0} | {rss:>6.1} | {peak:>7.1} | {settled:>10.1} | {reload:>9.0} | {longest:>17.1} | {rss_after:>20.1} | {peak_after:>18.1} |",
             mesh.to_string()
         )?;
     }

@@ -24,6 +24,8 @@ pub(crate) struct Figures {
     pub(crate) ready: f64,
     /// Resident memory then, in 10^6 bytes.
     pub(crate) rss: f64,
+    /// The most that it has been until then.
+    pub(crate) peak: f64,
     /// Resident memory when what the start took has been given back.
     pub(crate) settled: f64,
     /// Milliseconds from a change of a file until a request sees it, in the median of the reloads.
@@ -32,6 +34,8 @@ pub(crate) struct Figures {
     pub(crate) longest: f64,
     /// Resident memory when what the reloads took has been given back.
     pub(crate) rss_after: f64,
+    /// The most that resident memory has been, reloads included.
+    pub(crate) peak_after: f64,
 }
 
 /// Starts the program at `binary` on a configuration, and reloads it under load.
@@ -42,9 +46,9 @@ pub(crate) fn measure(binary: &Path, mesh: &Mesh) -> io::Result<Figures> {
     let proxy = Proxy::start(binary, &folder.0)?;
     proxy.wait_for(" ready")?;
     let ready = began.elapsed().as_secs_f64() * 1e3;
-    let rss = proxy.resident()?;
+    let (rss, peak) = (proxy.memory("VmRSS:")?, proxy.memory("VmHWM:")?);
     thread::sleep(SETTLING);
-    let settled = proxy.resident()?;
+    let settled = proxy.memory("VmRSS:")?;
     let mut client = Client::connect(proxy.outbound)?;
     for _ in 0..1_000 {
         client.ask()?;
@@ -57,7 +61,8 @@ pub(crate) fn measure(binary: &Path, mesh: &Mesh) -> io::Result<Figures> {
     }
     reloads.sort_by(f64::total_cmp);
     thread::sleep(SETTLING);
-    Ok(Figures { ready, rss, settled, reload: reloads[RELOADS / 2], longest, rss_after: proxy.resident()? })
+    let (rss_after, peak_after) = (proxy.memory("VmRSS:")?, proxy.memory("VmHWM:")?);
+    Ok(Figures { ready, rss, peak, settled, reload: reloads[RELOADS / 2], longest, rss_after, peak_after })
 }
 
 /// Changes what the probe answers, and asks until the answer is the new one and for a while longer.
@@ -128,11 +133,12 @@ impl Proxy {
         }
     }
 
-    fn resident(&self) -> io::Result<f64> {
+    /// A size that the kernel tells of it, in 10^6 bytes.
+    fn memory(&self, name: &str) -> io::Result<f64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
         let kib = line.and_then(|line| line.split_whitespace().next()).and_then(|number| number.parse::<f64>().ok());
-        kib.map(|kib| kib * 1024.0 / 1e6).ok_or_else(|| io::Error::other("no VmRSS"))
+        kib.map(|kib| kib * 1024.0 / 1e6).ok_or_else(|| io::Error::other(format!("no {name}")))
     }
 }
 

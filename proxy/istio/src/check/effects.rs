@@ -107,9 +107,9 @@ fn scopes<'r, 'v>(cx: &'v Checking<'r>, rule: &'r DestinationRule) -> Vec<Scope<
             found.push(Scope { rule, blocks, path, service, subset, port: Some(port.value) });
         }
     };
-    add(rule.traffic_policy.as_ref(), way!["spec", "trafficPolicy"], None);
+    add(rule.traffic_policy.as_deref(), way!["spec", "trafficPolicy"], None);
     for (at, subset) in rule.subsets.iter().enumerate() {
-        add(subset.traffic_policy.as_ref(), way!["spec", "subsets", at, "trafficPolicy"], Some(subset));
+        add(subset.traffic_policy.as_deref(), way!["spec", "subsets", at, "trafficPolicy"], Some(subset));
     }
     found
 }

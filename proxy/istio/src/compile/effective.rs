@@ -53,9 +53,9 @@ impl<'r> Effective<'r> {
 
     fn verbatim(blocks: &'r PolicyBlocks) -> Self {
         Self {
-            load_balancer: blocks.load_balancer.as_ref(),
-            connection_pool: blocks.connection_pool.as_ref(),
-            outlier_detection: blocks.outlier_detection.as_ref(),
+            load_balancer: blocks.load_balancer.as_deref(),
+            connection_pool: blocks.connection_pool.as_deref(),
+            outlier_detection: blocks.outlier_detection.as_deref(),
             tls: blocks.tls.as_deref(),
             ..Self::default()
         }

@@ -116,7 +116,7 @@ fn path(uri: Option<&StringMatch>, ignore_case: bool) -> PathMatch {
         Some(StringMatch::Exact(text)) => PathMatch::Exact(text.clone()),
         Some(StringMatch::Prefix(text)) if ignore_case => PathMatch::PrefixIgnoreCase(text.clone()),
         Some(StringMatch::Prefix(text)) => PathMatch::Prefix(text.clone()),
-        Some(StringMatch::Regex(regex)) => PathMatch::Regex(regex.clone()),
+        Some(StringMatch::Regex(regex)) => PathMatch::Regex((**regex).clone()),
     }
 }
 
@@ -129,7 +129,7 @@ pub(crate) fn pattern(text: &StringMatch) -> Pattern {
         StringMatch::Present => Pattern::Present,
         StringMatch::Exact(text) => Pattern::Exact(text.clone()),
         StringMatch::Prefix(text) => Pattern::Prefix(text.clone()),
-        StringMatch::Regex(regex) => Pattern::Regex(regex.clone()),
+        StringMatch::Regex(regex) => Pattern::Regex((**regex).clone()),
     }
 }
 

@@ -28,7 +28,7 @@ impl<'r> Rule<'r> {
             Some(_) => BTreeSet::from(["."]),
             None => document.export_to.iter().map(|entry| &**entry).collect(),
         };
-        let policy = document.traffic_policy.as_ref();
+        let policy = document.traffic_policy.as_deref();
         let mut rule = Self { document, policy, subsets: Vec::new(), export_to };
         rule.take_subsets(&document.subsets);
         rule

@@ -45,7 +45,7 @@ pub fn provenance(resources: &Resources, sources: &[Source], site: &Site, cluste
     let service = &cluster.service;
     let Some(rule) = policies.outbound(&service.host, &service.namespace) else { return Settings::default() };
     let subset = rule.subset(&service.subset).filter(|_| !service.subset.is_empty());
-    let own = subset.and_then(|subset| subset.traffic_policy.as_ref());
+    let own = subset.and_then(|subset| subset.traffic_policy.as_deref());
     // Rules for one host are merged: each policy may be of another document.
     let of = |policy| resources.destination_rules.iter().find_map(|document| level(document, policy));
     let levels: Vec<Level<'_>> = [own, rule.policy].into_iter().flatten().filter_map(of).collect();
@@ -62,9 +62,9 @@ pub fn provenance(resources: &Resources, sources: &[Source], site: &Site, cluste
         Some((level.meta, level.part.clone(), level.path.clone()))
     };
     let blocks = [
-        tell("loadBalancer", in_blocks(&|blocks| same(blocks.load_balancer.as_ref(), effective.load_balancer))),
-        tell("connectionPool", in_blocks(&|blocks| same(blocks.connection_pool.as_ref(), effective.connection_pool))),
-        tell("outlierDetection", in_blocks(&|b| same(b.outlier_detection.as_ref(), effective.outlier_detection))),
+        tell("loadBalancer", in_blocks(&|blocks| same(blocks.load_balancer.as_deref(), effective.load_balancer))),
+        tell("connectionPool", in_blocks(&|blocks| same(blocks.connection_pool.as_deref(), effective.connection_pool))),
+        tell("outlierDetection", in_blocks(&|b| same(b.outlier_detection.as_deref(), effective.outlier_detection))),
         tell("tls", in_blocks(&|blocks| same(blocks.tls.as_deref(), effective.tls))),
         tell("tunnel", unported(&|policy| same(policy.tunnel.as_deref(), effective.tunnel))),
         tell("retryBudget", unported(&|p| effective.retry_budget.is_some() && p.retry_budget.is_some())),
@@ -80,11 +80,11 @@ fn same<T>(written: Option<&T>, in_force: Option<&T>) -> bool {
 }
 
 fn level<'p>(document: &'p DestinationRule, wanted: &TrafficPolicy) -> Option<Level<'p>> {
-    let is = |policy: &Option<TrafficPolicy>| same(policy.as_ref(), Some(wanted));
+    let is = |policy: &Option<Box<TrafficPolicy>>| same(policy.as_deref(), Some(wanted));
     let meta = &document.meta;
     if is(&document.traffic_policy) {
         let (part, path) = ("trafficPolicy".to_owned(), way!["spec", "trafficPolicy"]);
-        return Some(Level { meta, part, path, policy: document.traffic_policy.as_ref()? });
+        return Some(Level { meta, part, path, policy: document.traffic_policy.as_deref()? });
     }
     let at = document.subsets.iter().position(|subset| is(&subset.traffic_policy))?;
     let subset = &document.subsets[at];
@@ -93,7 +93,7 @@ fn level<'p>(document: &'p DestinationRule, wanted: &TrafficPolicy) -> Option<Le
         meta,
         part,
         path: way!["spec", "subsets", at, "trafficPolicy"],
-        policy: subset.traffic_policy.as_ref()?,
+        policy: subset.traffic_policy.as_deref()?,
     })
 }
 

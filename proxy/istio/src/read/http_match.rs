@@ -65,7 +65,11 @@ pub(super) fn pattern_of(fields: &Fields<'_>, form: Form) -> Option<StringMatch>
         );
     }
     let star = form.star_regex && regex.node.and_then(|node| node.raw()) == Some("*");
-    let regex = if star { Some(StringMatch::Present) } else { regex.regex(pattern::whole).map(StringMatch::Regex) };
+    let regex = if star {
+        Some(StringMatch::Present)
+    } else {
+        regex.regex(pattern::whole).map(|regex| StringMatch::Regex(Box::new(regex)))
+    };
     let written = !fields.present(&["exact", "prefix", "regex"]).is_empty();
     let found = exact.or(prefix_text.map(StringMatch::Prefix)).or(regex);
     found.or((!written).then_some(StringMatch::Present))

@@ -70,7 +70,9 @@ fn action(fields: &Fields<'_>, matches: &[HttpMatch]) -> HttpAction {
         return HttpAction::Redirect(Box::new(redirect));
     }
     match (delegate(fields.get("delegate")), direct) {
-        (Some(delegate), direct) => HttpAction::Delegate(Delegate { direct: direct.map(Box::new), ..delegate }),
+        (Some(delegate), direct) => {
+            HttpAction::Delegate(Box::new(Delegate { direct: direct.map(Box::new), ..delegate }))
+        }
         (None, Some(direct)) => HttpAction::Direct(direct),
         (None, None) => HttpAction::Route(destinations),
     }
@@ -125,7 +127,7 @@ pub(super) fn destination(field: Field<'_>, around: &Fields<'_>) -> Destination 
     });
     let port = fields.get("port").block(&PORT_SELECTOR).and_then(|port| {
         let number = port.required("number");
-        number.port().map(|value| Located::new(value, fields.cx.spot(number.mark())))
+        number.port().map(|value| Box::new(Located::new(value, fields.cx.spot(number.mark()))))
     });
     let subset = fields.get("subset").located().filter(|subset| !subset.is_empty());
     if let Some(subset) = &subset {

@@ -14,7 +14,7 @@ use crate::support::{
     PROXY_PROTOCOL, RETRY_BUDGET, TCP_KEEPALIVE, TCP_SETTINGS, TRAFFIC_POLICY, TUNNEL,
 };
 
-pub(super) fn read(field: Field<'_>) -> Option<TrafficPolicy> {
+pub(super) fn read(field: Field<'_>) -> Option<Box<TrafficPolicy>> {
     let fields = field.block(&TRAFFIC_POLICY)?;
     fields.at_least_one(&[
         "loadBalancer",
@@ -42,21 +42,21 @@ pub(super) fn read(field: Field<'_>) -> Option<TrafficPolicy> {
         let versions = [("V1", ProxyProtocol::V1), ("V2", ProxyProtocol::V2)];
         fields.get("version").choice(&versions).unwrap_or_default()
     });
-    Some(TrafficPolicy {
+    Some(Box::new(TrafficPolicy {
         spot: fields.spot(),
         blocks: blocks(&fields),
         port_level,
         retry_budget,
         tunnel,
         proxy_protocol,
-    })
+    }))
 }
 
 fn blocks(fields: &Fields<'_>) -> PolicyBlocks {
     PolicyBlocks {
-        load_balancer: fields.get("loadBalancer").block(&LOAD_BALANCER).map(|f| load_balancer::read(&f)),
-        connection_pool: pool(fields.get("connectionPool")),
-        outlier_detection: outlier(fields.get("outlierDetection")),
+        load_balancer: fields.get("loadBalancer").block(&LOAD_BALANCER).map(|f| Box::new(load_balancer::read(&f))),
+        connection_pool: pool(fields.get("connectionPool")).map(Box::new),
+        outlier_detection: outlier(fields.get("outlierDetection")).map(Box::new),
         tls: client_tls::read(fields).map(Box::new),
     }
 }

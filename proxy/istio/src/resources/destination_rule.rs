@@ -15,7 +15,7 @@ pub struct DestinationRule {
     /// Whose policy; unexpanded, may be a wildcard.
     pub host: Located<Arc<str>>,
     /// For all ports and subsets that do not say otherwise.
-    pub traffic_policy: Option<TrafficPolicy>,
+    pub traffic_policy: Option<Box<TrafficPolicy>>,
     /// Named parts of the host's endpoints.
     pub subsets: Vec<Subset>,
     /// Who sees it; empty means everybody.
@@ -32,7 +32,7 @@ pub struct Subset {
     /// What an endpoint must carry; empty takes them all.
     pub labels: Labels,
     /// Blocks that replace the rule's own, each as a whole.
-    pub traffic_policy: Option<TrafficPolicy>,
+    pub traffic_policy: Option<Box<TrafficPolicy>>,
 }
 
 /// Istio: `trafficPolicy`.
@@ -127,11 +127,11 @@ pub struct RetryBudget {
 #[derive(Clone, Debug, Default)]
 pub struct PolicyBlocks {
     /// How an endpoint is chosen.
-    pub load_balancer: Option<LoadBalancer>,
+    pub load_balancer: Option<Box<LoadBalancer>>,
     /// How much it may be given.
-    pub connection_pool: Option<ConnectionPool>,
+    pub connection_pool: Option<Box<ConnectionPool>>,
     /// When an endpoint is set aside; present even for `{}`.
-    pub outlier_detection: Option<OutlierDetection>,
+    pub outlier_detection: Option<Box<OutlierDetection>>,
     /// How connections are secured; `None` leaves it to the mesh.
     pub tls: Option<Box<ClientTls>>,
 }

@@ -72,7 +72,7 @@ pub enum HttpAction {
     /// Istio: `directResponse`.
     Direct(DirectResponse),
     /// Istio: `delegate`: the rules of another VirtualService come in its place.
-    Delegate(Delegate),
+    Delegate(Box<Delegate>),
 }
 
 /// Istio: `delegate`.
@@ -168,7 +168,7 @@ pub enum StringMatch {
     /// `prefix`.
     Prefix(Arc<str>),
     /// `regex`, compiled to match from end to end.
-    Regex(Regex),
+    Regex(Box<Regex>),
 }
 
 /// A host, and perhaps a subset and port of it.
@@ -179,7 +179,7 @@ pub struct Destination {
     /// The subset.
     pub subset: Option<Located<Arc<str>>>,
     /// `port.number`.
-    pub port: Option<Located<u16>>,
+    pub port: Option<Box<Located<u16>>>,
 }
 
 /// One entry of `route`.

@@ -104,7 +104,9 @@ impl Files {
         for path in &found.files {
             match fs::read_to_string(path) {
                 Ok(text) => {
-                    texts.insert(path.clone(), text.into());
+                    // Of most files nothing changes, and what was made of their texts holds them.
+                    let known = self.texts.get(path).filter(|known| ***known == *text);
+                    texts.insert(path.clone(), known.map_or_else(|| text.as_str().into(), Arc::clone));
                 }
                 Err(error) => {
                     reading.complaints.push(complaint(path, &error));

@@ -80,11 +80,11 @@ fn panic(cx: &Checking<'_>, at: &Scope<'_, '_>, detection: &OutlierDetection) {
 
 /// Istio: locality load balancing is on by default, and takes effect with outlier detection.
 fn locality(cx: &Checking<'_>, at: &Scope<'_, '_>) {
-    let balancer = at.blocks.load_balancer.as_ref();
+    let balancer = at.blocks.load_balancer.as_deref();
     let aware = |balancer: &crate::resources::destination_rule::LoadBalancer| {
         balancer.locality.is_some() || balancer.zone_aware.is_some() || balancer.algorithm == Algorithm::Passthrough
     };
-    let top = at.rule.traffic_policy.as_ref().and_then(|policy| policy.blocks.load_balancer.as_ref());
+    let top = at.rule.traffic_policy.as_ref().and_then(|policy| policy.blocks.load_balancer.as_deref());
     if balancer.or(top).is_some_and(aware) {
         return;
     }
