@@ -27,6 +27,7 @@ use crate::exchange::head::RequestHead;
 use crate::exchange::peer;
 use crate::fields::{self, Name, Names};
 use crate::listener::talk::Talks;
+use crate::outbox;
 use crate::run::Shared;
 use crate::telemetry::WorkerTelemetry;
 use crate::telemetry::record::{Destination, Reporter};
@@ -214,6 +215,7 @@ impl Lane {
                 self.alarms.forget();
                 self.berths.forget();
                 fields::forget();
+                outbox::forget();
             }
         }
     }

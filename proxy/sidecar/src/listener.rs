@@ -23,6 +23,7 @@ use crate::bell::Bell;
 use crate::drain::{Manner, Side};
 use crate::exchange::head::Caller;
 use crate::lane::Lane;
+use crate::outbox;
 use crate::run::Worker;
 use crate::telemetry::worker::ListenerCounters;
 
@@ -32,6 +33,7 @@ const ACCEPT_REST: Span = Span::from_millis(50);
 /// Serves a worker's sockets until their side closes.
 pub(crate) async fn serve(worker: Worker) {
     let lane = Lane::new(worker.shared, worker.traffic);
+    tokio::task::spawn_local(outbox::deliver());
     tokio::task::spawn_local(lane.clone().tidy());
     tokio::task::spawn_local(heed(lane.clone()));
     let mut listening = Vec::new();

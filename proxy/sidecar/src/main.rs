@@ -18,6 +18,7 @@ mod inquiry;
 mod lane;
 mod listener;
 mod log;
+mod outbox;
 mod run;
 mod store;
 mod telemetry;

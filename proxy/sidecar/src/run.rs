@@ -27,6 +27,7 @@ use crate::clock::Clock;
 use crate::discovery::{dns, files};
 use crate::drain::{Drain, Life, Manner, Side, Traffic};
 use crate::log::LogLevel;
+use crate::outbox;
 use crate::store::{Audience, Store};
 use crate::telemetry::Telemetry;
 use crate::upstream::shared::SharedPools;
@@ -314,6 +315,7 @@ where
                         () = carry(worker) => {}
                         _ = ending.wait_for(|over| *over) => {}
                     }
+                    outbox::deliver_now();
                 }),
                 Err(error) => tracing::error!(%error, "a worker has no runtime"),
             }

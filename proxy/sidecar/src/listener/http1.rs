@@ -27,13 +27,12 @@ use crate::http1::hints::Hints;
 use crate::http1::incoming::{CallerBody, let_go, poll_read};
 use crate::http1::read::{self, Unread};
 use crate::http1::{READ, write};
+use crate::outbox::{self, Posted, Reader};
 
 /// What an HTTP/2 connection begins with. RFC 9113 §3.4.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Up to this size pieces of an answer are put together before they are written.
 const TOGETHER: usize = 16 * 1024;
-/// The most that a connection holds on to for its next answer.
-const KEPT: usize = 2 * 1024;
 /// How long a caller that goes on sending is listened to after its last answer, so that it reads that before it is cut off.
 const LINGER: Duration = Duration::from_secs(1);
 
@@ -169,7 +168,7 @@ impl Conversation {
     pub(super) async fn http1(&self, mut reading: Reading) {
         let mut rim = rim(self.lane.clone(), self.entrance, self.caller);
         let hints = Hints::new(reading.stream.clone());
-        let mut writing = Writing { stream: reading.stream.clone(), out: Vec::new(), hints };
+        let mut writing = Writing { stream: reading.stream.clone(), out: Vec::new(), posted: None, hints };
         let heard_all = loop {
             match reading.head(self).await {
                 Ok(request) => match self.turn(&mut reading, &mut writing, &mut rim, request).await {
@@ -195,6 +194,7 @@ impl Conversation {
         };
         let mut downstream = Downstream::new(reading.stream.clone(), BytesMut::new());
         // The caller may be gone; there is nobody else to tell.
+        let _ = writing.flush().await;
         if downstream.shutdown().await.is_ok() && !heard_all {
             reading.linger().await;
         }
@@ -202,6 +202,10 @@ impl Conversation {
 
     /// Serves one request.
     async fn turn(&self, reading: &mut Reading, writing: &mut Writing, rim: &mut Rim, request: read::Request) -> Next {
+        // Whoever asks on before the answer has left is answered in turn, and what is said meanwhile is not put in front of it.
+        if writing.posted.is_some() && writing.flush().await.is_err() {
+            return Next::End { heard_all: true };
+        }
         let asked = Asked {
             to_head: request.method == Method::HEAD,
             old: request.version == Version::HTTP_10,
@@ -275,6 +279,8 @@ const TIMED_OUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\n
 struct Writing {
     stream: Arc<TcpStream>,
     out: Vec<u8>,
+    /// The last answer, which may not have left yet.
+    posted: Option<Posted>,
     hints: Hints,
 }
 
@@ -299,15 +305,29 @@ impl Writing {
         let whole = if bare { true } else { self.body(&mut body, length == Some(Length::Chunked)).await? };
         // Before the last of the answer is sent, so that whoever has it finds it accounted for.
         drop(body);
-        self.flush().await.map_err(|_| ())?;
-        if self.out.capacity() > KEPT {
-            self.out = Vec::new();
+        if !(whole && keeps && self.post()) {
+            self.flush().await.map_err(|_| ())?;
         }
         if whole { Ok(keeps) } else { Err(()) }
     }
 
+    /// Has what has been put together leave with other answers, if that can be.
+    fn post(&mut self) -> bool {
+        if self.posted.is_some() {
+            return false;
+        }
+        match outbox::post(Reader::Caller(self.stream.clone()), std::mem::take(&mut self.out)) {
+            Ok(posted) => self.posted = Some(posted),
+            Err(out) => self.out = out,
+        }
+        self.posted.is_some()
+    }
+
     /// Writes a head, all but its end.
     fn head(&mut self, status: u16, fields: &Fields, length: Option<Length>) {
+        if self.out.capacity() == 0 {
+            self.out = outbox::buffer();
+        }
         self.out.reserve(fields.size() + 160);
         write::status_line(&mut self.out, status);
         let drop_length = const { Names::of(&[Name::ContentLength]) };
@@ -369,8 +389,12 @@ impl Writing {
         self.flush_with(Bytes::new()).await
     }
 
-    /// Writes what has been put together, and a piece behind it.
+    /// Writes what has been put together, and a piece behind it; before these, what was posted and has not left.
     async fn flush_with(&mut self, mut piece: Bytes) -> io::Result<()> {
+        if let Some(mut before) = self.posted.take().and_then(|mut posted| posted.take_back()) {
+            before.append(&mut self.out);
+            self.out = before;
+        }
         let mut written = 0;
         while written < self.out.len() || !piece.is_empty() {
             let head = &self.out[written..];

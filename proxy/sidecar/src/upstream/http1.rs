@@ -16,6 +16,7 @@ use crate::http1::body::{Decoder, Length};
 use crate::http1::incoming::{let_go, poll_read};
 use crate::http1::read::{self, Response, Unread};
 use crate::http1::write;
+use crate::outbox::{self, Posted, Reader};
 
 /// The most that a kept connection may hold on to for its next head.
 const KEPT: usize = 2 * 1024;
@@ -74,6 +75,9 @@ impl One {
 
     /// Begins a request. `head` writes its head, all but what says how long its body is; `said` tells that it says that too.
     pub(crate) fn begin(&mut self, body: UpBody, said: bool, to_head: bool, head: impl FnOnce(&mut Vec<u8>)) {
+        if self.out.capacity() == 0 {
+            self.out = outbox::buffer();
+        }
         self.out.clear();
         self.written = 0;
         head(&mut self.out);
@@ -95,6 +99,28 @@ impl One {
         self.to_head = to_head;
         self.keeps = false;
         self.decoder = Decoder::Done;
+    }
+
+    /// Sends a request that is only a head together with others, if that can be. What is returned is held until the answer comes.
+    pub(crate) fn post(&mut self) -> Option<Posted> {
+        if self.sending != Sending::Last {
+            return None;
+        }
+        match outbox::post(Reader::Endpoint(self.socket.meter()), std::mem::take(&mut self.out)) {
+            Ok(posted) => {
+                self.sending = Sending::Done;
+                Some(posted)
+            }
+            Err(out) => {
+                self.out = out;
+                None
+            }
+        }
+    }
+
+    /// The request that was posted has not left whole: no other can follow it.
+    pub(crate) fn not_sent(&mut self) {
+        self.sending = Sending::Broken;
     }
 
     /// The head of the response. `interim` is given those that come before it, except leave to go on, which is for this end.

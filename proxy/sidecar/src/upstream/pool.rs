@@ -315,12 +315,16 @@ impl Lease {
         match &mut connection.wire {
             Wire::One(one) => {
                 one.begin(body, request.says_length(), request.is_head(), |out| request.write(out));
+                let mut posted = one.post();
                 let mut interim = |response: Response| {
                     if let Some(hints) = hints {
                         hints.pass_on(response.status, response.fields);
                     }
                 };
                 let answered = poll_fn(|cx| one.poll_head(cx, &mut interim)).await;
+                if posted.as_mut().is_some_and(|posted| posted.take_back().is_some()) {
+                    one.not_sent();
+                }
                 let response = answered.map_err(|failure| NotAnswered { failure, unsent: false })?;
                 Ok(Arrived { status: response.status, fields: response.fields })
             }

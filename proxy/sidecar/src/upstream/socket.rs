@@ -38,6 +38,29 @@ impl Meter {
         self.written.load(Relaxed)
     }
 
+    /// Writes what the kernel takes at once.
+    pub(crate) fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        let count = match &self.stream {
+            Stream::Tcp(stream) => stream.try_write(bytes),
+            Stream::Unix(stream) => stream.try_write(bytes),
+        }?;
+        self.count(count);
+        Ok(count)
+    }
+
+    /// Waits until there may be room to write.
+    pub(crate) fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &self.stream {
+            Stream::Tcp(stream) => stream.poll_write_ready(cx),
+            Stream::Unix(stream) => stream.poll_write_ready(cx),
+        }
+    }
+
+    /// Only the socket's own driver writes, so a load and a store are enough.
+    fn count(&self, written: usize) {
+        self.written.store(self.written.load(Relaxed) + written as u64, Relaxed);
+    }
+
     /// Our end's address.
     pub(crate) fn local(&self) -> Option<SocketAddr> {
         self.local
@@ -191,8 +214,7 @@ impl AsyncWrite for Metered {
 impl Metered {
     fn counted(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         if let Poll::Ready(Ok(count)) = written {
-            // Only this socket's own driver writes, so a load and a store are enough.
-            self.0.written.store(self.0.written.load(Relaxed) + count as u64, Relaxed);
+            self.0.count(count);
         }
         written
     }
