@@ -110,6 +110,18 @@ fn halves_of_an_edit() {
             &["ServiceEntry/copy.test"],
         ),
         ("both change, and do not fit", vec![web(), rule(&["v1"]), v1()], vec![web(), rule(&["v3"]), v2()], &[vs, dr]),
+    ];
+    for (what, before, written, expected) in rows {
+        assert_eq!(held(before, written), *expected, "{what}");
+    }
+}
+
+#[test]
+fn edits_that_concern_others_too() {
+    let web = || service("web.test");
+    let (v1, v2) = (|| routes("v1"), || routes("v2"));
+    let (vs, dr) = ("VirtualService/web", "DestinationRule/web");
+    let rows: &[(&str, Vec<String>, Vec<String>, &[&str])] = &[
         (
             "what is edited otherwise takes effect",
             vec![web(), rule(&["v1"]), v1(), service("a.test")],
@@ -305,11 +317,23 @@ impl Timeline {
     }
 }
 
+/// When, what is written then, what is held, and until when.
+type Step<'a> = (u64, Vec<String>, &'a [&'a str], Option<u64>);
+
+fn follow(rows: &[(&str, Vec<Step<'_>>)]) {
+    for (what, steps) in rows {
+        let mut timeline = Timeline::start(&[service("web.test"), rule(&["v1"]), routes("v1")]);
+        for (second, parts, held, due) in steps {
+            assert_eq!(timeline.read(*second, parts), *held, "{what}, {second} s");
+            assert_eq!(timeline.due(*second), *due, "{what}, {second} s");
+        }
+    }
+}
+
 #[test]
 fn waiting_ends_when_all_fits_or_when_its_time_is_over() {
     let parts = |routed: &str, subsets: &[&str]| vec![service("web.test"), rule(subsets), routes(routed)];
     let (vs, dr): (&[&str], &[&str]) = (&["VirtualService/web"], &["DestinationRule/web"]);
-    type Step<'a> = (u64, Vec<String>, &'a [&'a str], Option<u64>);
     let rows: &[(&str, Vec<Step<'_>>)] = &[
         ("the other half comes", vec![(0, parts("v2", &["v1"]), vs, Some(10)), (3, parts("v2", &["v2"]), &[], None)]),
         (
@@ -342,6 +366,15 @@ fn waiting_ends_when_all_fits_or_when_its_time_is_over() {
                 (16, parts("v3", &["v1"]), &[], None),
             ],
         ),
+    ];
+    follow(rows);
+}
+
+#[test]
+fn what_is_waited_for_again_has_a_time_of_its_own() {
+    let parts = |routed: &str, subsets: &[&str]| vec![service("web.test"), rule(subsets), routes(routed)];
+    let vs: &[&str] = &["VirtualService/web"];
+    let rows: &[(&str, Vec<Step<'_>>)] = &[
         (
             "what was taken back and comes again begins anew",
             vec![
@@ -383,13 +416,7 @@ fn waiting_ends_when_all_fits_or_when_its_time_is_over() {
             ],
         ),
     ];
-    for (what, steps) in rows {
-        let mut timeline = Timeline::start(&parts("v1", &["v1"]));
-        for (second, parts, held, due) in steps {
-            assert_eq!(timeline.read(*second, parts), *held, "{what}, {second} s");
-            assert_eq!(timeline.due(*second), *due, "{what}, {second} s");
-        }
-    }
+    follow(rows);
 }
 
 #[test]

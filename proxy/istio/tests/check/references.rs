@@ -48,7 +48,7 @@ fn bound(gateways: &str, host: &str, to: &str) -> String {
 }
 
 pub(crate) fn pairs() -> Vec<Pair> {
-    [hosts(), callers(), subsets_and_ports(), conflicts(), rules(), workloads(), services()].concat()
+    [hosts(), gateways(), callers(), subsets_and_ports(), conflicts(), rules(), workloads(), services()].concat()
 }
 
 fn hosts() -> Vec<Pair> {
@@ -101,8 +101,8 @@ fn hosts() -> Vec<Pair> {
     ]
 }
 
-/// Gateways, and the callers that rules are for.
-fn callers() -> Vec<Pair> {
+/// What goes through gateways.
+fn gateways() -> Vec<Pair> {
     let claim = |gateways: &str| bound(gateways, "reviews", "{host: reviews}");
     vec![
         (
@@ -146,6 +146,12 @@ fn callers() -> Vec<Pair> {
                 + &gateway("edge", "'*'")
                 + &bound("edge", "shop.example.com", "{host: reviews, subset: v2}"),
         ),
+    ]
+}
+
+/// The callers that rules are for.
+fn callers() -> Vec<Pair> {
+    vec![
         (
             SOURCE_CANNOT_SEE,
             object(
