@@ -35,15 +35,16 @@ impl Conversation {
     /// Serves streams until the connection ends.
     pub(super) async fn http2(&self, downstream: Downstream) {
         let settings = &self.lane.shared.settings;
-        let shaken = Builder::new()
+        let mut builder = Builder::new();
+        builder
             .max_concurrent_streams(MAX_STREAMS)
             .initial_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_header_list_size(u32::try_from(settings.max_header_bytes).unwrap_or(u32::MAX))
             .max_local_error_reset_streams(Some(MOST_MISTAKES))
-            .max_send_buffer_size(SEND_BUFFER)
-            .handshake(downstream)
-            .await;
+            .max_send_buffer_size(SEND_BUFFER);
+        // Each is two kilobytes, for which a future keeps room in every place that they pass through.
+        let shaken = Box::pin(async move { builder.handshake(downstream).await.map(Box::new) }).await;
         let ended = match shaken {
             Ok(connection) => self.streams(connection).await,
             Err(error) => Err(error),
@@ -53,7 +54,7 @@ impl Conversation {
         }
     }
 
-    async fn streams(&self, mut connection: Connection<Downstream, Bytes>) -> Result<(), h2::Error> {
+    async fn streams(&self, mut connection: Box<Connection<Downstream, Bytes>>) -> Result<(), h2::Error> {
         let mut rim = rim(self.lane.clone(), self.entrance, self.caller);
         let mut stance = self.lane.shared.drain.watch();
         let mut leave = pin!(async move {
