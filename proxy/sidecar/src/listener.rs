@@ -20,12 +20,12 @@ use tokio::net::{TcpListener, TcpStream};
 use self::http1::Reading;
 use self::talk::{Downstream, Talk};
 use crate::bell::Bell;
-use crate::drain::{Manner, Side};
+use crate::drain::{Manner, Open, Side};
 use crate::exchange::head::Caller;
 use crate::lane::Lane;
 use crate::outbox;
 use crate::run::Worker;
-use crate::telemetry::worker::ListenerCounters;
+use crate::telemetry::worker::{ListenerCounters, OpenConnection};
 
 /// How long accepting rests when the system is out of descriptors.
 const ACCEPT_REST: Span = Span::from_millis(50);
@@ -117,11 +117,9 @@ fn welcome(
     let _ = stream.set_nodelay(true);
     let open = (counters.accepted(), lane.traffic.connection());
     let talk = lane.talks.begin(side);
-    let conversation = Conversation { lane: lane.clone(), caller: Caller { remote, local }, entrance, side, talk };
-    tokio::task::spawn_local(async move {
-        let _open = open;
-        conversation.hold(stream).await;
-    });
+    let caller = Caller { remote, local };
+    let conversation = Conversation { lane: lane.clone(), caller, entrance, side, talk, _open: open };
+    tokio::task::spawn_local(conversation.hold(stream));
 }
 
 /// One connection.
@@ -131,6 +129,8 @@ struct Conversation {
     entrance: Entrance,
     side: Side,
     talk: Rc<Talk>,
+    /// Counts it for as long as it lasts.
+    _open: (OpenConnection, Open),
 }
 
 impl Conversation {
@@ -140,8 +140,8 @@ impl Conversation {
         match reading.protocol(&self).await {
             Some(true) => {
                 let downstream = Downstream::new(stream, reading.take());
-                // Most connections are HTTP/1's, and should not be as large.
-                Box::pin(self.http2(downstream)).await;
+                // In a task of its own, so that neither protocol's connections hold room for the other.
+                tokio::task::spawn_local(async move { self.http2(downstream).await });
             }
             Some(false) => {
                 let (mut talk, mut broken) = (pin!(self.http1(reading)), pin!(broken(&stream)));
