@@ -1,7 +1,7 @@
 //! Small messages on their way out, which leave one right after the other.
 //!
 //! A message that is written as soon as it is ready finds its reader asleep: it has read the one before and waits. Waking it,
-//! on another processor, is a tenth of what the kernel takes for a request. So messages are posted here, and written together
+//! on another processor, is what a proxy under load can save most easily. So messages are posted here, and written together
 //! when every task of this thread that had something to do has done it: then one wake-up serves many. A message that is alone
 //! leaves at once.
 

@@ -3,7 +3,7 @@
 use crate::config::{route, service};
 use crate::endpoint::{Deed, Endpoint, Gate};
 use crate::message::{get, post, response};
-use crate::patience::{Stopwatch, soon};
+use crate::patience::{Stopwatch, soon, until};
 use crate::program::Leeboard;
 
 async fn shop(endpoint: &Endpoint, flags: &[&str]) -> Leeboard {
@@ -280,6 +280,24 @@ async fn pipelined_requests_are_answered_in_order() {
         assert_eq!(soon("an answer", wire.response()).await.unwrap().text(), path);
     }
     assert_eq!(endpoint.hits(), 3);
+}
+
+#[tokio::test]
+async fn answers_that_wait_for_their_reader_come_whole_and_in_order_and_before_the_end() {
+    const MANY: usize = 300;
+    let body = |path: &str| path.repeat(8 * 1024 / path.len());
+    let endpoint = Endpoint::start(move |asked| vec![Deed::Send(response(200, &body(asked.message.target())))]).await;
+    let leeboard = shop(&endpoint, &[]).await;
+    let mut wire = leeboard.dial().await;
+    let asked: String = (1..MANY).map(|number| get(&format!("/{number}"), "")).collect();
+    wire.send(asked + &get(&format!("/{MANY}"), "Connection: close\r\n")).await.unwrap();
+    until("nobody reads, so it cannot all be asked for", || async { endpoint.hits() > 1 }).await;
+    for number in 1..=MANY {
+        let answer = soon("an answer", wire.response()).await.unwrap();
+        assert_eq!(answer.text(), body(&format!("/{number}")), "{number}");
+    }
+    assert!(soon("the end", wire.head()).await.is_none(), "the last answer ends the connection");
+    assert_eq!(endpoint.hits(), MANY);
 }
 
 #[tokio::test]
