@@ -17,7 +17,7 @@ macro_rules! names {
                 match self { $(Name::$name => $text),*, Name::Other => "" }
             }
 
-            /// The name in the form of [`HeaderMap`], without reading it again.
+            /// The name as HTTP/2 has it, without reading it again.
             pub(super) fn header(self) -> Option<HeaderName> {
                 match self { $(Name::$name => Some(const { HeaderName::from_static($text) }),)* Name::Other => None }
             }
