@@ -12,7 +12,7 @@ use leeboard_policy::exchange::Exchange;
 use leeboard_policy::live::{Live, Resolved};
 use leeboard_policy::request::{Caller, Entrance};
 use leeboard_policy::retry::ResponseHead;
-use leeboard_policy::step::{End, Outcome, Step};
+use leeboard_policy::step::{End, Outcome, Replay, Step};
 use leeboard_policy::time::Time;
 
 use crate::request::Request;
@@ -60,7 +60,7 @@ fn decide(live: &Arc<Live>, request: &Request, seed: u64) -> (Exchange, Step) {
     drop(step);
     exchange.received(now);
     exchange.connected(now);
-    let step = exchange.after(Outcome::Response(RESPONSE), true, now);
+    let step = exchange.after(Outcome::Response(RESPONSE), Replay::Whole, now);
     exchange.ended(End::Complete { grpc_status: None }, now);
     (exchange, step)
 }

@@ -28,7 +28,7 @@ use crate::retry::ResponseHead;
 use crate::route::{Action, Destination, Forward, Target};
 use crate::snapshot::RuleId;
 use crate::split;
-use crate::step::{Attempt, End, Faults, Outcome, Retries, RetryEnd, Step};
+use crate::step::{Attempt, End, Faults, Outcome, Replay, Retries, RetryEnd, Step};
 use crate::time::{Span, Time};
 use crate::verdict::{Failure, Flags, Verdict};
 
@@ -240,11 +240,12 @@ impl Exchange {
         let Some(id) = self.cluster else { return self.reply(Verdict::NoCluster) };
         self.live.cluster(id).count_request(now);
         self.routed = Some(now);
-        self.attempt(now)
+        // Nothing of it has been read yet.
+        self.attempt(Replay::Whole, now)
     }
 
-    fn attempt(&mut self, now: Time) -> Step {
-        match self.stumbles.then(|| self.stumble(now)).flatten() {
+    fn attempt(&mut self, replay: Replay, now: Time) -> Step {
+        match self.stumbles.then(|| self.stumble(replay, now)).flatten() {
             Some(step) => step,
             None => self.try_endpoint(now),
         }
@@ -343,40 +344,40 @@ impl Exchange {
     }
 
     /// Decides what is done at a tick. During an attempt this ends it: the driver drops what it was doing.
-    pub fn woke(&mut self, now: Time) -> Step {
+    pub fn woke(&mut self, replay: Replay, now: Time) -> Step {
         match self.phase {
             Phase::Delaying(_) => self.depart(now),
             _ if self.deadline().is_some_and(|deadline| now >= deadline) => {
                 self.score(Score::Timeout, now);
                 self.reply(Verdict::Timeout)
             }
-            Phase::BackingOff(_) => self.attempt(now),
-            Phase::Stalling { until, .. } if now >= until => self.recover(now),
+            Phase::BackingOff(_) => self.attempt(replay, now),
+            Phase::Stalling { until, .. } if now >= until => self.recover(replay, now),
             Phase::Stalling { .. } => {
                 self.attempts += 1;
                 let failure = Failure::PerTryTimeout;
-                self.after(Outcome::Failed { failure, reused: false, written: true }, true, now)
+                self.after(Outcome::Failed { failure, reused: false, written: true }, replay, now)
             }
             Phase::Trying | Phase::Responding | Phase::Over => {
                 let failure = Failure::PerTryTimeout;
-                self.after(Outcome::Failed { failure, reused: false, written: true }, true, now)
+                self.after(Outcome::Failed { failure, reused: false, written: true }, replay, now)
             }
         }
     }
 
-    /// Decides what is done after an attempt. `replayable` tells whether all of the request that has been read can be sent again.
-    pub fn after(&mut self, outcome: Outcome, replayable: bool, now: Time) -> Step {
+    /// Decides what is done after an attempt.
+    pub fn after(&mut self, outcome: Outcome, replay: Replay, now: Time) -> Step {
         match outcome {
-            Outcome::Response(head) => self.after_response(head, replayable, now),
+            Outcome::Response(head) => self.after_response(head, replay, now),
             Outcome::Failed { failure, reused, written } => {
-                if replayable && self.was_stale(failure, reused, written) {
+                if replay == Replay::Whole && self.was_stale(failure, reused, written) {
                     return self.replay(now);
                 }
                 if let Some(score) = score_of(failure) {
                     self.score(score, now);
                 }
                 let wanted = self.retry_policy().is_some_and(|policy| policy.wants_after_failure(failure, written));
-                match self.retry(wanted, replayable, now) {
+                match self.retry(wanted, replay, now) {
                     Some(step) => step,
                     None => self.reply(Verdict::Failed(failure)),
                 }
@@ -384,7 +385,7 @@ impl Exchange {
         }
     }
 
-    fn after_response(&mut self, head: ResponseHead, replayable: bool, now: Time) -> Step {
+    fn after_response(&mut self, head: ResponseHead, replay: Replay, now: Time) -> Step {
         let status = match head.grpc_status {
             Some(grpc) if self.grpc => grpc_to_http(grpc.into()),
             _ => head.status,
@@ -394,7 +395,7 @@ impl Exchange {
             self.score(Score::Status(status), now);
         }
         self.status = status;
-        if let Some(step) = self.retry(wanted, replayable, now) {
+        if let Some(step) = self.retry(wanted, replay, now) {
             return step;
         }
         if self.retries.made > 0 && !wanted {
@@ -431,12 +432,12 @@ impl Exchange {
     }
 
     /// Schedules another attempt if one is wanted and allowed.
-    fn retry(&mut self, wanted: bool, replayable: bool, now: Time) -> Option<Step> {
+    fn retry(&mut self, wanted: bool, replay: Replay, now: Time) -> Option<Step> {
         if !wanted {
             return None;
         }
         self.retry_slot = None;
-        if !replayable {
+        if replay == Replay::Gone {
             self.retries.end = Some(RetryEnd::NotReplayable);
             return None;
         }

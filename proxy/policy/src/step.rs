@@ -35,6 +35,16 @@ pub struct Attempt {
     pub fresh: bool,
 }
 
+/// Whether the request can be sent again, whole. Whoever drives an exchange says so with everything that may lead to another
+/// attempt: none is made of a body whose beginning is gone.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Replay {
+    /// All of it that has been read is kept, or nothing has been read yet.
+    Whole,
+    /// A part of it has been let go, or its caller broke off.
+    Gone,
+}
+
 /// What happened to an attempt.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Outcome {

@@ -66,7 +66,7 @@ async fn serve(lane: Rc<Lane>, entrance: Entrance, caller: Caller, mut arrival: 
     let source = request::Caller { remote: caller.remote, local: caller.local };
     let (exchange, mut step) = lane.begin(entrance, &head, source, dice, began);
     ledger.hints = hints;
-    ledger.upload = incoming.map(|incoming| Upload::new(incoming, keep(&lane, &exchange)));
+    ledger.upload = incoming.map(|incoming| Upload::new(incoming, keep(&lane, &exchange), &lane.shared.replay));
     ledger.exchange = Some(exchange);
     if ledger.upload.is_none() {
         ledger.exchange_mut().received(began);
@@ -77,7 +77,7 @@ async fn serve(lane: Rc<Lane>, entrance: Entrance, caller: Caller, mut arrival: 
         step = match step {
             Step::Wait(until) => {
                 lane.clock.until(until).await;
-                ledger.exchange_mut().woke(lane.clock.now())
+                ledger.woke(lane.clock.now())
             }
             Step::Try(attempt) => {
                 let attempting = attempting.get_or_insert_with(|| Attempting::depart(&mut head, &ledger));

@@ -30,6 +30,7 @@ use crate::log::LogLevel;
 use crate::outbox;
 use crate::store::{Audience, Store};
 use crate::telemetry::Telemetry;
+use crate::upstream::kept::Memory;
 use crate::upstream::shared::SharedPools;
 
 /// How long the start waits for DNS. What is not known by then is learnt while serving.
@@ -55,6 +56,8 @@ pub(crate) struct Shared {
     pub(crate) names: dns::Names,
     /// The connections of clusters with `maxConnections`.
     pub(crate) pools: Arc<SharedPools>,
+    /// What requests may keep to be sent again.
+    pub(crate) replay: Arc<Memory>,
 }
 
 impl Shared {
@@ -134,6 +137,7 @@ where
     let (names, questions) = dns::Names::new(clock);
     let shared = Arc::new(Shared {
         drain: Drain::new(settings.workers),
+        replay: Memory::new(settings.replay_memory),
         settings,
         clock,
         live: store.live(),

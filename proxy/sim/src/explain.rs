@@ -24,7 +24,7 @@ use leeboard_policy::request::{Caller, Entrance, Head};
 use leeboard_policy::retry::ResponseHead;
 use leeboard_policy::route::{Action as Does, Route};
 use leeboard_policy::snapshot::Snapshot;
-use leeboard_policy::step::{Outcome, Reply, Step};
+use leeboard_policy::step::{Outcome, Replay, Reply, Step};
 use leeboard_policy::time::{Span, Time};
 
 pub use self::listening::{Came, Chosen, ChosenBy, Drawn, Found, MirrorTold, OriginTold, Tried};
@@ -330,8 +330,8 @@ fn response_headers(live: &Live, question: &Question, head: &Message, now: Time)
     let ok = ResponseHead { status: 200, grpc_status: None, rate_limited: false };
     for _ in 0..timeline::MOST {
         step = match step {
-            Step::Wait(until) => exchange.woke(until),
-            Step::Try(_) => exchange.after(Outcome::Response(ok), true, now),
+            Step::Wait(until) => exchange.woke(Replay::Whole, until),
+            Step::Try(_) => exchange.after(Outcome::Response(ok), Replay::Whole, now),
             Step::Forward | Step::Reply(_) => break,
         };
     }

@@ -7,7 +7,7 @@ use leeboard_policy::exchange::Exchange;
 use leeboard_policy::limits::{Limit, Slot};
 use leeboard_policy::request::{Caller, Entrance};
 use leeboard_policy::rewrite::normalise;
-use leeboard_policy::step::{Attempt, End, Outcome, Reply, Step};
+use leeboard_policy::step::{Attempt, End, Outcome, Replay, Reply, Step};
 use leeboard_policy::time::{Span, Time};
 use leeboard_policy::verdict::Failure;
 
@@ -210,7 +210,7 @@ impl<'w> Play<'w> {
             actor.seen.status = head.status;
             actor.seen.grpc_status = head.grpc_status;
         }
-        actor.exchange.after(outcome, true, self.world.now())
+        actor.exchange.after(outcome, Replay::Whole, self.world.now())
     }
 
     /// What is due with an exchange now: an outcome, or a tick of its own.
@@ -224,7 +224,7 @@ impl<'w> Play<'w> {
                 self.queue.retain(|waiting| *waiting != number);
                 let reason = actor.exchange.next_tick().map_or("", |(_, reason)| reason);
                 self.world.note(Some(number), Event::Wakes(reason));
-                actor.exchange.woke(now)
+                actor.exchange.woke(Replay::Whole, now)
             }
         };
         self.perform(actor, step);

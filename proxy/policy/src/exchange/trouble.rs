@@ -6,7 +6,7 @@
 use super::{Exchange, Phase};
 use crate::fault::{self, Abortion, Trouble};
 use crate::route::{Fault, FaultScope};
-use crate::step::Step;
+use crate::step::{Replay, Step};
 use crate::time::Time;
 use crate::verdict::Flags;
 
@@ -18,7 +18,7 @@ impl Exchange {
     }
 
     /// What an attempt meets instead of an endpoint; `None` lets it go on.
-    pub(super) fn stumble(&mut self, now: Time) -> Option<Step> {
+    pub(super) fn stumble(&mut self, replay: Replay, now: Time) -> Option<Step> {
         let fault = self.forwarding()?.fault.as_deref()?;
         let trouble = fault::draw(fault, self.dice, self.attempts + 1);
         match trouble.delay {
@@ -28,24 +28,24 @@ impl Exchange {
                 self.abortion = trouble.abortion;
                 Some(self.wait(Phase::Stalling { since: now, until: now + delay }))
             }
-            None => trouble.abortion.map(|abortion| self.abort_attempt(abortion, now)),
+            None => trouble.abortion.map(|abortion| self.abort_attempt(abortion, replay, now)),
         }
     }
 
     /// After a delay within an attempt: its abort, or the attempt itself.
-    pub(super) fn recover(&mut self, now: Time) -> Step {
+    pub(super) fn recover(&mut self, replay: Replay, now: Time) -> Step {
         match self.abortion.take() {
-            Some(abortion) => self.abort_attempt(abortion, now),
+            Some(abortion) => self.abort_attempt(abortion, replay, now),
             None => self.try_endpoint(now),
         }
     }
 
-    fn abort_attempt(&mut self, abortion: Abortion, now: Time) -> Step {
+    fn abort_attempt(&mut self, abortion: Abortion, replay: Replay, now: Time) -> Step {
         self.attempts += 1;
         self.faults.aborts += 1;
         self.flags = self.flags.with(Flags::FAULT_INJECTED);
         let wanted = self.retry_policy().is_some_and(|policy| policy.wants_after(abortion.response()));
-        match self.retry(wanted, true, now) {
+        match self.retry(wanted, replay, now) {
             Some(step) => step,
             None => self.reply(abortion.verdict()),
         }

@@ -72,9 +72,12 @@ pub(crate) struct RunArgs {
     /// How the program's own log is written.
     #[arg(long, env = "LEEBOARD_LOG_FORMAT", value_enum, default_value_t = Format::Text)]
     log_format: Format,
-    /// The most of a request's body that is kept to send it again.
-    #[arg(long, env = "LEEBOARD_REPLAY_BUFFER", value_name = "BYTES", default_value = "64KiB", value_parser = values::bytes)]
+    /// The most of a request's body that is kept to send it again; a longer one is sent once.
+    #[arg(long, env = "LEEBOARD_REPLAY_BUFFER", value_name = "BYTES", default_value = "1MiB", value_parser = values::bytes)]
     replay_buffer: usize,
+    /// The most that all requests together keep to be sent again; what does not fit is sent once.
+    #[arg(long, env = "LEEBOARD_REPLAY_MEMORY", value_name = "BYTES", default_value = "32MiB", value_parser = values::bytes)]
+    replay_memory: usize,
     /// The most bytes that a request's head may have; more is answered with 431.
     #[arg(long, env = "LEEBOARD_MAX_HEADER_BYTES", value_name = "BYTES", default_value = "60KiB", value_parser = values::bytes)]
     max_header_bytes: usize,
@@ -148,6 +151,8 @@ pub(crate) struct Settings {
     pub(crate) log_format: Format,
     /// The most bytes of a request's body that are kept to send it again.
     pub(crate) replay_buffer: usize,
+    /// The most bytes that all requests together keep for that.
+    pub(crate) replay_memory: usize,
     /// The most bytes in a request's head.
     pub(crate) max_header_bytes: usize,
     /// The most headers in a request.
@@ -190,6 +195,7 @@ impl RunArgs {
             log_level: self.log_level,
             log_format: self.log_format,
             replay_buffer: self.replay_buffer,
+            replay_memory: self.replay_memory,
             max_header_bytes: self.max_header_bytes,
             max_headers: self.max_headers,
             header_timeout: Some(self.header_timeout).filter(|span| span.0 > 0),
@@ -251,7 +257,8 @@ mod tests {
         assert_eq!(s.metrics, Some("0.0.0.0:15090".parse().unwrap()));
         assert!(s.inbound.is_empty());
         assert_eq!((s.workers, &*s.workload.namespace, s.access_log), (2, "default", None));
-        assert_eq!((s.replay_buffer, s.max_header_bytes, s.max_headers), (65_536, 61_440, 100));
+        assert_eq!((s.replay_buffer, s.replay_memory), (1 << 20, 32 << 20));
+        assert_eq!((s.max_header_bytes, s.max_headers), (61_440, 100));
         assert_eq!((s.drain_time, s.min_drain_time), (Span::from_secs(45), Span::from_secs(5)));
         assert_eq!(s.header_timeout, Some(Span::from_secs(10)));
         assert_eq!(s.config_grace, leeboard_istio::grace::DEFAULT);

@@ -11,7 +11,7 @@ use leeboard_policy::endpoints::Endpoint;
 use leeboard_policy::live::{Live, LiveCluster};
 use leeboard_policy::request::{Head, Tunnel};
 use leeboard_policy::snapshot::split_authority;
-use leeboard_policy::step::{Attempt, Outcome, Step};
+use leeboard_policy::step::{Attempt, Outcome, Replay, Step};
 use leeboard_policy::time::{Span, Time};
 use leeboard_policy::verdict::Failure;
 
@@ -77,6 +77,7 @@ impl Attempting {
         if attempt.fresh {
             ledger.lane.telemetry.stale_replay(&self.cluster(ledger.exchange().live()).name);
         }
+        let Some(body) = body(ledger) else { return Ok(bodiless(ledger)) };
         let http2 = self.speaks_http2(head, ledger);
         let (mut lease, now) = match self.connection(&attempt, head, http2, ledger).await {
             Ok(connected) => connected,
@@ -94,7 +95,6 @@ impl Attempting {
             expected: ledger.exchange().expected(now),
             grpc: ledger.exchange().is_grpc(),
         };
-        let body = ledger.upload.as_ref().map_or(UpBody::Empty, |upload| UpBody::Upload(upload.reader()));
         let hints = ledger.hints.take();
         let sent = under_timers(pin!(lease.send(&departure, body, hints.as_ref())), ledger).await;
         ledger.hints = hints;
@@ -217,9 +217,9 @@ impl Attempting {
 
     fn after_response(&mut self, response: Arrived, mut lease: Lease, ledger: &mut Ledger) -> Step {
         let now = ledger.lane.clock.now();
-        let replayable = replayable(ledger);
+        let replay = ledger.replay();
         let exchange = ledger.exchange_mut();
-        let step = exchange.after(Outcome::Response(response_head(&response)), replayable, now);
+        let step = exchange.after(Outcome::Response(response_head(&response)), replay, now);
         let service_time = now - exchange.received_at().unwrap_or(now);
         let tunnel = lease.is_bare() || response.status == SWITCHING;
         match step {
@@ -245,23 +245,31 @@ fn after_failure(unanswered: NotAnswered, lease: &Lease, ledger: &mut Ledger) ->
 
 fn failed(failure: Failure, written: bool, lease: &Lease, ledger: &mut Ledger) -> Step {
     let now = ledger.lane.clock.now();
-    let replayable = replayable(ledger);
-    ledger.exchange_mut().after(Outcome::Failed { failure, reused: lease.reused, written }, replayable, now)
+    let replay = ledger.replay();
+    ledger.exchange_mut().after(Outcome::Failed { failure, reused: lease.reused, written }, replay, now)
 }
 
 fn unconnected(error: ConnectError, ledger: &mut Ledger) -> Step {
     ledger.transport_failure = Some(error.words);
     let now = ledger.lane.clock.now();
-    let replayable = replayable(ledger);
-    ledger.exchange_mut().after(
-        Outcome::Failed { failure: error.failure, reused: false, written: false },
-        replayable,
-        now,
-    )
+    let replay = ledger.replay();
+    let failed = Outcome::Failed { failure: error.failure, reused: false, written: false };
+    ledger.exchange_mut().after(failed, replay, now)
 }
 
-fn replayable(ledger: &Ledger) -> bool {
-    ledger.upload.as_ref().is_none_or(Upload::replayable)
+/// The request's body, from its beginning; `None` when that is gone.
+fn body(ledger: &Ledger) -> Option<UpBody> {
+    match &ledger.upload {
+        None => Some(UpBody::Empty),
+        Some(upload) => upload.reader().map(UpBody::Upload),
+    }
+}
+
+/// The policy makes no attempt of what it knows to be gone. Whatever else should come to this is not sent either.
+fn bodiless(ledger: &mut Ledger) -> Step {
+    let now = ledger.lane.clock.now();
+    let failed = Outcome::Failed { failure: Failure::Terminated, reused: false, written: false };
+    ledger.exchange_mut().after(failed, Replay::Gone, now)
 }
 
 fn note_received(ledger: &mut Ledger) {
@@ -285,7 +293,7 @@ async fn under_timers<T>(mut work: Pin<&mut impl Future<Output = T>>, ledger: &m
         let Some((at, _)) = ledger.exchange().next_tick() else { return Poll::Pending };
         std::task::ready!(ledger.poll_until(at, cx));
         let now = ledger.lane.clock.now().max(at);
-        Poll::Ready(Err(ledger.exchange_mut().woke(now)))
+        Poll::Ready(Err(ledger.woke(now)))
     })
     .await
 }

@@ -18,8 +18,9 @@ use crate::clock::duration;
 use crate::lane::Lane;
 use crate::telemetry::MirrorOutcome;
 use crate::telemetry::record::Reporter;
+use crate::upstream::copy::CopyReader;
 use crate::upstream::pool::Ask;
-use crate::upstream::upload::{CopyReader, UpBody, Upload};
+use crate::upstream::upload::{UpBody, Upload};
 
 /// How much of a body a mirror may lag behind by before it is given up.
 const LAG: usize = 1024 * 1024;

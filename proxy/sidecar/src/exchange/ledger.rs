@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use leeboard_policy::cluster::Workload;
 use leeboard_policy::exchange::Exchange;
-use leeboard_policy::step::{End, Faults};
+use leeboard_policy::step::{End, Faults, Replay, Step};
 use leeboard_policy::time::{Span, Time};
 use leeboard_policy::verdict::Flags;
 
@@ -134,6 +134,17 @@ impl Ledger {
         self.exchange.as_mut().expect("an admitted request has an exchange")
     }
 
+    /// Whether the request can be sent again.
+    pub(crate) fn replay(&self) -> Replay {
+        self.upload.as_ref().map_or(Replay::Whole, Upload::replay)
+    }
+
+    /// Tells the exchange that it is time for its next tick.
+    pub(crate) fn woke(&mut self, now: Time) -> Step {
+        let replay = self.replay();
+        self.exchange_mut().woke(replay, now)
+    }
+
     /// Waits until a moment, which may be another each time.
     pub(crate) fn poll_until(&mut self, at: Time, cx: &mut Context<'_>) -> Poll<()> {
         let lane = &self.lane;
@@ -198,6 +209,9 @@ impl Ledger {
             (0..faults.aborts).for_each(|_| telemetry.fault(&route.name, FaultKind::Abort));
         }
         if let Some(cluster) = exchange.cluster() {
+            if let Some(outgrown) = self.upload.as_ref().and_then(Upload::outgrown) {
+                telemetry.outgrown(&cluster.name, outgrown);
+            }
             telemetry.retries(&cluster.name, exchange.retries());
         }
     }

@@ -43,6 +43,11 @@ pub(crate) static STALE_REPLAYS: Metric = counter(
     &["cluster"],
     "Requests sent again since their reused connection had died unseen",
 );
+pub(crate) static REPLAY_ABANDONED: Metric = counter(
+    "leeboard_replay_abandoned_total",
+    &["cluster", "limit"],
+    "Requests that could not be sent again any more, since their bodies outgrew what one request or the process may keep",
+);
 pub(crate) static BAD_REQUESTS: Metric =
     counter("leeboard_bad_requests_total", &["reason"], "Requests that no exchange began for");
 pub(crate) static DOWNSTREAM_OPENED: Metric =

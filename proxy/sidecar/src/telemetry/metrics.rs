@@ -63,6 +63,7 @@ pub(crate) enum Event {
     Mirror,
     Fault,
     StaleReplay,
+    ReplayAbandoned,
     BadRequest,
     DownstreamOpened,
     DownstreamActive,
@@ -76,11 +77,12 @@ pub(crate) enum Event {
 }
 
 impl Event {
-    const ALL: [Event; 14] = [
+    const ALL: [Event; 15] = [
         Event::Retry,
         Event::Mirror,
         Event::Fault,
         Event::StaleReplay,
+        Event::ReplayAbandoned,
         Event::BadRequest,
         Event::DownstreamOpened,
         Event::DownstreamActive,
@@ -99,6 +101,7 @@ impl Event {
             Event::Mirror => &families::MIRRORS,
             Event::Fault => &families::FAULTS,
             Event::StaleReplay => &families::STALE_REPLAYS,
+            Event::ReplayAbandoned => &families::REPLAY_ABANDONED,
             Event::BadRequest => &families::BAD_REQUESTS,
             Event::DownstreamOpened => &families::DOWNSTREAM_OPENED,
             Event::DownstreamActive => &families::DOWNSTREAM_ACTIVE,

@@ -14,6 +14,7 @@ use super::metrics::{Event, KEEP_SECONDS, Metrics, Requests};
 use super::record::{Destination, Record, Reporter};
 use super::series::{Count, Share};
 use super::{FaultKind, MirrorOutcome, seconds};
+use crate::upstream::upload::Outgrown;
 
 /// Handles that a worker keeps at a time. Beyond it all are let go and found anew.
 const HANDLES: usize = 16 * 1024;
@@ -162,6 +163,15 @@ impl WorkerTelemetry {
     /// Counts a request that was sent again since its reused connection had died unseen.
     pub(crate) fn stale_replay(&self, cluster: &Arc<str>) {
         self.count(Event::StaleReplay, cluster, "", 1);
+    }
+
+    /// Counts a request whose body was not kept to its end.
+    pub(crate) fn outgrown(&self, cluster: &Arc<str>, outgrown: Outgrown) {
+        let limit = match outgrown {
+            Outgrown::Request => "request",
+            Outgrown::Process => "process",
+        };
+        self.count(Event::ReplayAbandoned, cluster, limit, 1);
     }
 
     /// Counts a request that could not be read; `reason` as `x-leeboard-reason` has it.
@@ -351,6 +361,7 @@ mod tests {
         worker.mirror(&cluster, MirrorOutcome::Dropped);
         worker.fault(&"canary".into(), FaultKind::Abort);
         worker.stale_replay(&cluster);
+        worker.outgrown(&cluster, Outgrown::Process);
         worker.bad_request("missing-host");
         worker.connection_failed(&cluster, &endpoint, "connect-refused");
         let pool = worker.pool(&cluster, &endpoint);
@@ -372,6 +383,7 @@ mod tests {
                 "leeboard_mirrors_total{cluster=\"B\",outcome=\"dropped\"} 1",
                 "leeboard_faults_total{route=\"canary\",kind=\"abort\"} 1",
                 "leeboard_stale_replays_total{cluster=\"B\"} 1",
+                "leeboard_replay_abandoned_total{cluster=\"B\",limit=\"process\"} 1",
                 "leeboard_bad_requests_total{reason=\"missing-host\"} 1",
                 "leeboard_downstream_connections_total{listener=\"outbound\"} 2",
                 "leeboard_downstream_connections_active{listener=\"outbound\"} 1",

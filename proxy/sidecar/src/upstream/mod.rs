@@ -1,8 +1,10 @@
 //! The way to endpoints: connections, pools and bodies.
 
 pub(crate) mod connect;
+pub(crate) mod copy;
 pub(crate) mod http1;
 pub(crate) mod http2;
+pub(crate) mod kept;
 pub(crate) mod pool;
 pub(crate) mod shared;
 pub(crate) mod shelf;

@@ -1,6 +1,5 @@
 //! A request's body on its way up: streamed, kept for replay while it is short, copied to mirrors, one frame at a time.
 
-use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,8 +8,10 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
-use tokio::sync::Notify;
+use leeboard_policy::step::Replay;
 
+use super::copy::{CopyQueue, CopyReader};
+use super::kept::{Blocks, Claim, Memory};
 use crate::exchange::arrival::Inflow;
 
 /// What a request to an endpoint carries.
@@ -70,7 +71,7 @@ impl Body for UpBody {
         let length = match self {
             UpBody::Empty => Some(0),
             UpBody::Upload(reader) => reader.upload.0.length,
-            UpBody::Copy(reader) => reader.length,
+            UpBody::Copy(reader) => reader.length(),
         };
         length.map_or_else(SizeHint::default, SizeHint::with_exact)
     }
@@ -99,14 +100,14 @@ struct Shared {
 #[derive(Debug)]
 struct State {
     incoming: Inflow,
-    /// What has been read so far, as long as all of it fits.
-    kept: Vec<Bytes>,
-    kept_bytes: usize,
+    kept: Kept,
     trailers: Option<HeaderMap>,
-    /// Whether the beginning has been let go.
-    overflowed: bool,
+    /// Why not all of it is kept.
+    outgrown: Option<Outgrown>,
     /// Which reader is the present attempt's.
     turn: u32,
+    /// Whether it has still to be given some of what was kept before its turn.
+    behind: bool,
     copies: Vec<Arc<CopyQueue>>,
     /// The reader that waits for more.
     reading: Option<Waker>,
@@ -114,17 +115,37 @@ struct State {
     waiting: Option<Waker>,
 }
 
+/// What is there of what has been read.
+#[derive(Debug)]
+enum Kept {
+    /// All of it: another attempt can be made.
+    Prefix(Blocks, Claim),
+    /// What the present attempt has not been given yet: it is the last.
+    Rest(Blocks, Claim),
+    /// Nothing.
+    Gone,
+}
+
+/// Why a body was not kept to its end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Outgrown {
+    /// The request's own buffer was full.
+    Request,
+    /// All requests together keep as much as they may.
+    Process,
+}
+
 impl Upload {
-    /// A body of which up to `limit` bytes are kept.
-    pub(crate) fn new(incoming: Inflow, limit: usize) -> Self {
+    /// A body of which up to `limit` bytes are kept, as long as there is `memory`.
+    pub(crate) fn new(incoming: Inflow, limit: usize, memory: &Arc<Memory>) -> Self {
         let length = incoming.length();
         let state = State {
             incoming,
-            kept: Vec::new(),
-            kept_bytes: 0,
+            kept: Kept::Prefix(Blocks::default(), Claim::of(memory)),
             trailers: None,
-            overflowed: limit == 0,
+            outgrown: None,
             turn: 0,
+            behind: false,
             copies: Vec::new(),
             reading: None,
             waiting: None,
@@ -140,17 +161,26 @@ impl Upload {
         }))
     }
 
-    /// The body for another attempt, from its beginning. Earlier readers are abandoned.
-    pub(crate) fn reader(&self) -> Reader {
+    /// The body for an attempt, from its beginning; `None` when that is gone. Earlier readers are abandoned.
+    pub(crate) fn reader(&self) -> Option<Reader> {
         let mut state = self.0.lock();
+        let Kept::Prefix(blocks, _) = &mut state.kept else { return None };
+        let end = blocks.seal();
         state.next_turn();
+        state.behind = end > 0;
         self.0.handed_on.store(false, Relaxed);
-        Reader { upload: self.clone(), turn: state.turn, next: 0, trailers_sent: false }
+        Some(Reader { upload: self.clone(), turn: state.turn, next: 0, end, trailers_sent: false })
     }
 
-    /// Whether a reader would still see the whole body.
-    pub(crate) fn replayable(&self) -> bool {
-        !self.0.lock().overflowed && !self.failed()
+    /// Whether another attempt can be given the whole body.
+    pub(crate) fn replay(&self) -> Replay {
+        let whole = matches!(self.0.lock().kept, Kept::Prefix(..)) && !self.failed();
+        if whole { Replay::Whole } else { Replay::Gone }
+    }
+
+    /// Why not all of it was kept, if that was wanted.
+    pub(crate) fn outgrown(&self) -> Option<Outgrown> {
+        self.0.lock().outgrown
     }
 
     /// Bytes that the caller has sent so far.
@@ -193,15 +223,18 @@ impl Upload {
 
     /// A copy of the body for a mirror. Call before anything is read.
     pub(crate) fn copy(&self, most: usize) -> CopyReader {
-        let queue = Arc::new(CopyQueue { state: Mutex::default(), most, given_up: Notify::new() });
+        let queue = CopyQueue::new(most);
         self.0.lock().copies.push(queue.clone());
-        CopyReader { queue, length: self.0.length }
+        CopyReader::new(queue, self.0.length)
     }
 
-    /// Lets go of what was kept: no attempt will follow.
+    /// Lets go of what was kept: no attempt will follow. What the present one has still to be given stays until it is.
     pub(crate) fn settle(&self) {
         let mut state = self.0.lock();
-        state.overflowed = true;
+        state.kept = match std::mem::replace(&mut state.kept, Kept::Gone) {
+            Kept::Prefix(blocks, claim) | Kept::Rest(blocks, claim) if state.behind => Kept::Rest(blocks, claim),
+            _ => Kept::Gone,
+        };
     }
 }
 
@@ -227,7 +260,9 @@ impl Drop for Shared {
 pub(crate) struct Reader {
     upload: Upload,
     turn: u32,
+    /// How many blocks it has handed on, and how many had been kept before its turn.
     next: usize,
+    end: usize,
     trailers_sent: bool,
 }
 
@@ -238,11 +273,13 @@ impl Reader {
         if state.turn != self.turn {
             return Poll::Ready(Some(Err(UploadError::Abandoned)));
         }
-        if let Some(bytes) = state.kept.get(self.next) {
+        if self.next < self.end {
+            let Some(data) = state.kept.get(self.next) else {
+                return Poll::Ready(Some(Err(UploadError::Abandoned)));
+            };
             self.next += 1;
-            let frame = Frame::data(bytes.clone());
-            self.note_end(&shared, &state);
-            return Poll::Ready(Some(Ok(frame)));
+            self.caught_up(&shared, &mut state);
+            return Poll::Ready(Some(Ok(Frame::data(data))));
         }
         if shared.complete.load(Relaxed) {
             shared.handed_on.store(true, Relaxed);
@@ -273,13 +310,11 @@ impl Reader {
         match frame.into_data() {
             Ok(data) => {
                 shared.received.fetch_add(data.len() as u64, Relaxed);
-                state.copies.retain(|copy| copy.push(data.clone()));
-                if state.keep(&data, shared.limit) {
-                    self.next += 1;
-                }
+                state.copies.retain(|copy| copy.push(&data));
+                state.keep(&data, shared);
                 if state.incoming.is_end_stream() {
                     state.finish(shared, None);
-                    self.note_end(shared, state);
+                    self.caught_up(shared, state);
                 }
                 Frame::data(data)
             }
@@ -297,10 +332,27 @@ impl Reader {
 }
 
 impl Reader {
-    /// A body of known length is not asked for anything after its last byte.
-    fn note_end(&self, shared: &Shared, state: &State) {
-        if shared.complete.load(Relaxed) && state.trailers.is_none() && self.next >= state.kept.len() {
+    /// Notes that it has been given all that was kept, and perhaps all there is: a body of known length is not asked for
+    /// anything after its last byte.
+    fn caught_up(&self, shared: &Shared, state: &mut State) {
+        if self.next >= self.end {
+            state.behind = false;
+            if matches!(state.kept, Kept::Rest(..)) {
+                state.kept = Kept::Gone;
+            }
+        }
+        if shared.complete.load(Relaxed) && state.trailers.is_none() && self.next >= self.end {
             shared.handed_on.store(true, Relaxed);
+        }
+    }
+}
+
+impl Kept {
+    /// A block that was kept before the present attempt.
+    fn get(&self, index: usize) -> Option<Bytes> {
+        match self {
+            Kept::Prefix(blocks, _) | Kept::Rest(blocks, _) => blocks.get(index).cloned(),
+            Kept::Gone => None,
         }
     }
 }
@@ -314,18 +366,20 @@ impl State {
         }
     }
 
-    /// Keeps a frame for replay, or lets all go when that would be too much. Tells whether the frame was kept.
-    fn keep(&mut self, data: &Bytes, limit: usize) -> bool {
-        if !self.overflowed && self.kept_bytes + data.len() > limit {
-            self.overflowed = true;
-            self.kept = Vec::new();
-        }
-        if self.overflowed {
-            return false;
-        }
-        self.kept_bytes += data.len();
-        self.kept.push(data.clone());
-        true
+    /// Keeps a frame for replay, or lets all go when that would be too much.
+    fn keep(&mut self, data: &Bytes, shared: &Shared) {
+        let Kept::Prefix(blocks, claim) = &mut self.kept else { return };
+        let kept = blocks.bytes() + data.len();
+        let more = shared.length.map(|length| length.saturating_sub(kept as u64));
+        let outgrown = if kept > shared.limit {
+            Outgrown::Request
+        } else if !blocks.push(data, more, |bytes| claim.take(bytes)) {
+            Outgrown::Process
+        } else {
+            return;
+        };
+        self.outgrown = Some(outgrown);
+        self.kept = Kept::Gone;
     }
 
     fn finish(&mut self, shared: &Shared, trailers: Option<HeaderMap>) {
@@ -339,101 +393,5 @@ impl State {
         if let Some(waker) = self.waiting.take() {
             waker.wake();
         }
-    }
-}
-
-/// What a mirror has not read yet. It is bounded: a mirror that falls behind is given up, and never slows the primary.
-#[derive(Debug)]
-struct CopyQueue {
-    state: Mutex<CopyState>,
-    most: usize,
-    given_up: Notify,
-}
-
-#[derive(Debug, Default)]
-struct CopyState {
-    waiting: VecDeque<Frame<Bytes>>,
-    bytes: usize,
-    ended: Option<bool>,
-    waker: Option<Waker>,
-}
-
-impl CopyQueue {
-    /// False once the mirror has fallen behind and is given up.
-    fn push(&self, data: Bytes) -> bool {
-        let mut state = self.lock();
-        if state.bytes + data.len() > self.most {
-            self.give_up(&mut state);
-            return false;
-        }
-        state.bytes += data.len();
-        state.waiting.push_back(Frame::data(data));
-        state.wake();
-        true
-    }
-
-    fn finish(&self, trailers: Option<HeaderMap>) {
-        let mut state = self.lock();
-        state.waiting.extend(trailers.map(Frame::trailers));
-        state.end(true);
-    }
-
-    fn abandon(&self) {
-        self.give_up(&mut self.lock());
-    }
-
-    /// The mirror's connection may not ask for more, so what waits for it goes now.
-    fn give_up(&self, state: &mut CopyState) {
-        state.waiting = VecDeque::new();
-        state.end(false);
-        self.given_up.notify_one();
-    }
-
-    fn lock(&self) -> MutexGuard<'_, CopyState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl CopyState {
-    fn end(&mut self, whole: bool) {
-        self.ended.get_or_insert(whole);
-        self.wake();
-    }
-
-    fn wake(&mut self) {
-        if let Some(waker) = self.waker.take() {
-            waker.wake();
-        }
-    }
-}
-
-/// A mirror's view of an upload.
-#[derive(Debug)]
-pub(crate) struct CopyReader {
-    queue: Arc<CopyQueue>,
-    length: Option<u64>,
-}
-
-impl CopyReader {
-    /// Waits until the copy is given up: the mirror has fallen behind, or the caller broke off.
-    pub(crate) fn given_up(&self) -> impl Future<Output = ()> + use<> {
-        let queue = self.queue.clone();
-        async move { queue.given_up.notified().await }
-    }
-
-    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
-        let mut state = self.queue.lock();
-        if state.ended == Some(false) {
-            return Poll::Ready(Some(Err(UploadError::Abandoned)));
-        }
-        if let Some(frame) = state.waiting.pop_front() {
-            state.bytes -= frame.data_ref().map_or(0, Bytes::len);
-            return Poll::Ready(Some(Ok(frame)));
-        }
-        if state.ended == Some(true) {
-            return Poll::Ready(None);
-        }
-        state.waker = Some(cx.waker().clone());
-        Poll::Pending
     }
 }

@@ -21,6 +21,7 @@ mod mirrors;
 mod multiplexed;
 mod patience;
 mod program;
+mod replays;
 mod retries;
 mod routes;
 mod soak;

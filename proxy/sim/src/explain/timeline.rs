@@ -5,7 +5,7 @@
 
 use leeboard_policy::exchange::Exchange;
 use leeboard_policy::retry::{ResponseHead, RetryPolicy};
-use leeboard_policy::step::{Attempt, Outcome, Step};
+use leeboard_policy::step::{Attempt, Outcome, Replay, Step};
 use leeboard_policy::time::{Span, Time};
 use leeboard_policy::verdict::Failure;
 
@@ -66,7 +66,7 @@ pub(super) fn run(exchange: &mut Exchange, first: Step, now: Time) -> Played {
             Step::Wait(until) => {
                 played.timeline.push(waits(exchange, &clock, until));
                 clock.now = until;
-                Some(exchange.woke(until))
+                Some(exchange.woke(Replay::Whole, until))
             }
             Step::Try(attempt) => {
                 let (stretch, step) = hangs(exchange, &mut clock, &attempt);
@@ -144,11 +144,11 @@ fn hangs(exchange: &mut Exchange, clock: &mut Clock, attempt: &Attempt) -> (Stre
     let step = match (wanted.filter(|_| retries_left), tick) {
         (Some((outcome, words)), _) => {
             stretch.ends = format!("if {words}");
-            Some(exchange.after(outcome, true, now))
+            Some(exchange.after(outcome, Replay::Whole, now))
         }
         (None, Some((at, _))) => {
             clock.now = at;
-            Some(exchange.woke(at))
+            Some(exchange.woke(Replay::Whole, at))
         }
         (None, None) => None,
     };
