@@ -34,21 +34,20 @@ impl Blocks {
             self.seal();
             self.sealed.push_back(data.clone());
         } else {
-            let spare = self.tail.capacity() - self.tail.len();
-            if data.len() > spare {
+            let (fits, rest) = data.split_at(data.len().min(self.tail.capacity() - self.tail.len()));
+            let block = (!rest.is_empty()).then(|| {
                 let expected = more.map_or(self.bytes, |more| usize::try_from(more).unwrap_or(BLOCK_MOST));
                 let least = if more.is_some() { 0 } else { BLOCK };
-                let block = (data.len() + expected).clamp(least, BLOCK_MOST).max(data.len());
-                if !room(block) {
-                    return false;
-                }
-                let (fits, rest) = data.split_at(spare);
-                self.tail.extend_from_slice(fits);
+                (rest.len() + expected).clamp(least, BLOCK_MOST).max(rest.len())
+            });
+            if block.is_some_and(|block| !room(block)) {
+                return false;
+            }
+            self.tail.extend_from_slice(fits);
+            if let Some(block) = block {
                 self.seal();
                 self.tail = BytesMut::with_capacity(block);
                 self.tail.extend_from_slice(rest);
-            } else {
-                self.tail.extend_from_slice(data);
             }
         }
         self.bytes += data.len();
