@@ -57,17 +57,20 @@ impl Fields {
         Self { text, list, seen: Names::default() }
     }
 
-    /// The fields that a parser has found in the text of a head, which is copied as a whole.
+    /// The fields that a parser has found in the text of a head, which is copied as a whole; and whether each line of the head
+    /// ends in CRLF, for parsers take LF alone as well.
     ///
     /// # Panics
     /// When a field is not in the text.
-    pub(crate) fn of_head(head: &[u8], list: &[httparse::Header<'_>]) -> Self {
+    pub(crate) fn of_head(head: &[u8], list: &[httparse::Header<'_>]) -> (Self, bool) {
         let offset = |part: &[u8]| part.as_ptr().addr().wrapping_sub(head.as_ptr().addr());
         let first = list.first().map_or(head.len(), |field| offset(field.name.as_bytes()));
         let text = &head[first..];
         // Some are always added on the way.
         let mut fields = Self::with_capacity(list.len() + 6, text.len() + 384);
         fields.text.extend_from_slice(text);
+        let mut clean = first == 0 || head[..first].ends_with(END);
+        let mut line_at = 0;
         for field in list {
             // A value that is empty may be anywhere.
             let (name_at, value_at) = (offset(field.name.as_bytes()) - first, offset(field.value).wrapping_sub(first));
@@ -75,18 +78,28 @@ impl Fields {
             let value_at = if field.value.is_empty() { name_end + COLON.len() } else { value_at };
             let value_end = value_at + field.value.len();
             assert!(value_end <= text.len(), "a field is in its head");
+            let plain = text[name_end..].starts_with(COLON)
+                && value_at == name_end + COLON.len()
+                && text[value_end..].starts_with(END);
+            clean &= line_at == name_at;
+            line_at = if plain {
+                value_end + END.len()
+            } else {
+                let behind = if field.value.is_empty() { name_end + 1 } else { value_end };
+                let spaces = text[behind..].iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+                behind + spaces + if text[behind + spaces..].starts_with(END) { END.len() } else { 0 }
+            };
             fields.index(Field {
                 known: Name::of(field.name.as_bytes()),
-                plain: text[name_end..].starts_with(COLON)
-                    && value_at == name_end + COLON.len()
-                    && text[value_end..].starts_with(END),
+                plain,
                 name_at: name_at as u32,
                 name_end: name_end as u32,
                 value_at: value_at as u32,
                 value_end: value_end as u32,
             });
         }
-        fields
+        clean &= if list.is_empty() { head == END || head.ends_with(b"\r\n\r\n") } else { text[line_at..] == *END };
+        (fields, clean)
     }
 
     /// Adds a field that is known to be well-formed.
@@ -327,7 +340,7 @@ mod tests {
             let head = head.as_bytes();
             let mut parsed = httparse::Request::new(&mut room);
             let used = parsed.parse(head).expect("a head").unwrap();
-            Fields::of_head(&head[..used], parsed.headers)
+            Fields::of_head(&head[..used], parsed.headers).0
         };
         #[rustfmt::skip]
         let table = [

@@ -10,12 +10,11 @@ use leeboard_sim::explain::Question;
 
 use crate::exchange::arrival::Arrival;
 use crate::exchange::head::RequestHead;
-use crate::http1::read;
+use crate::http1::read::{self, Rules};
 use crate::tunnel;
 
-/// The most bytes and fields of a head, as `leeboard run` has them by default.
-const MOST_BYTES: usize = 60 * 1024;
-const MOST_FIELDS: usize = 100;
+/// What a head may be, as `leeboard run` has it by default.
+const RULES: Rules = Rules::strict(60 * 1024, 100);
 
 /// A request in words.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -51,7 +50,7 @@ impl Inquiry {
             let answer = Verdict::Bad(bad).answer(false);
             format!("the proxy refuses this request: {} ({})", answer.status, answer.reason)
         };
-        let (read, rest) = read::request(text.as_bytes(), MOST_BYTES, MOST_FIELDS)
+        let (read, rest) = read::request(text.as_bytes(), &RULES)
             .map_err(|_| "the method, the URL or a header cannot be sent".to_owned())?;
         if rest != text.len() {
             return Err("a header has more than one line".to_owned());

@@ -193,7 +193,7 @@ impl Lane {
         self.nowhere.clone()
     }
 
-    /// Tidies up for as long as the worker lives: connections, heads that never end, series, the log's buffer.
+    /// Tidies up for as long as the worker lives: connections, series, the log's buffer.
     pub(crate) async fn tidy(self: Rc<Self>) {
         let mut ticks = tokio::time::interval(SWEEP);
         let mut swept: Option<Arc<Live>> = None;
@@ -207,7 +207,7 @@ impl Lane {
                 swept = Some(live);
             }
             self.pool.sweep(now, &wanted);
-            self.talks.hurry(now, self.shared.settings.header_timeout);
+            self.talks.tidy();
             let wall = self.clock.wall();
             self.telemetry.tick(wall);
             self.date.set(date_at(wall));

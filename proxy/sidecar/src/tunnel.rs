@@ -22,16 +22,21 @@ use crate::upstream::socket::Metered;
 /// How much of either direction is held at a time: a side that does not read stops the other after so much.
 const BUFFER: usize = 8 * 1024;
 
+/// Whether a request means its connection to leave HTTP. What follows it may then be no HTTP, whatever the answer is.
+pub(crate) fn is_wanted(method: &Method, version: Version, fields: &Fields) -> bool {
+    method == Method::CONNECT || wanted_upgrade(method, version, fields).is_some()
+}
+
 /// The protocols that a caller wants to switch to. Envoy: an upgrade is one only when `Connection` says so too.
 /// `h2c` is declined by silence, as RFC 9110 §7.8 allows.
-pub(crate) fn wanted_upgrade(arrival: &Arrival) -> Option<String> {
-    if arrival.version != Version::HTTP_11 || arrival.method == Method::CONNECT || !arrival.fields.has(Name::Upgrade) {
+pub(crate) fn wanted_upgrade(method: &Method, version: Version, fields: &Fields) -> Option<String> {
+    if version != Version::HTTP_11 || method == Method::CONNECT || !fields.has(Name::Upgrade) {
         return None;
     }
-    if !tokens(&arrival.fields, Name::Connection).any(|name| name.eq_ignore_ascii_case("upgrade")) {
+    if !tokens(fields, Name::Connection).any(|name| name.eq_ignore_ascii_case("upgrade")) {
         return None;
     }
-    let wanted = tokens(&arrival.fields, Name::Upgrade).filter(|protocol| !protocol.eq_ignore_ascii_case("h2c"));
+    let wanted = tokens(fields, Name::Upgrade).filter(|protocol| !protocol.eq_ignore_ascii_case("h2c"));
     let wanted = wanted.collect::<Vec<_>>().join(", ");
     (!wanted.is_empty()).then_some(wanted)
 }
@@ -163,7 +168,7 @@ mod tests {
         let mut fields = Fields::default();
         headers.iter().for_each(|(name, value)| fields.push(name.as_bytes(), value.as_bytes()));
         let target = Target::Uri(target.parse().expect("the test's target is one"));
-        Arrival { method, target, version, fields, bad: None, body: None, hints: None }
+        Arrival { method, target, version, fields, bad: None, body: None, hints: None, expects: false }
     }
 
     #[test]
@@ -180,7 +185,8 @@ mod tests {
             (Version::HTTP_10, &[(connection, "upgrade"), (upgrade, "websocket")], None),
         ];
         for (version, headers, expected) in table {
-            let wanted = wanted_upgrade(&arrival(Method::GET, "/", *version, headers));
+            let asked = arrival(Method::GET, "/", *version, headers);
+            let wanted = wanted_upgrade(&asked.method, *version, &asked.fields);
             assert_eq!(wanted.as_deref(), *expected, "{headers:?}");
         }
     }

@@ -5,12 +5,14 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
 use leeboard_istio::resources::MeshConfig;
 use leeboard_policy::cluster::Workload;
 use leeboard_policy::time::Span;
 
 use super::values::{self, InboundPort, Labels, Listen};
+use crate::http1::read::Rules;
 use crate::telemetry::access_log;
 use crate::telemetry::log_sink::Sink;
 
@@ -84,6 +86,16 @@ pub(crate) struct RunArgs {
     /// The most headers that a request may have; more are answered with 431.
     #[arg(long, env = "LEEBOARD_MAX_HEADERS", value_name = "N", default_value = "100")]
     max_headers: usize,
+    /// The most bytes that the head of an endpoint's response may have; more is no response, which is answered with 502.
+    #[arg(long, env = "LEEBOARD_MAX_RESPONSE_HEADER_BYTES", value_name = "BYTES", default_value = "60KiB", value_parser = values::bytes)]
+    max_response_header_bytes: usize,
+    /// Takes messages that give a Content-Length beside `Transfer-Encoding: chunked`, and passes over the length. Envoy:
+    /// allow_chunked_length.
+    #[arg(long, env = "LEEBOARD_ALLOW_CHUNKED_LENGTH", value_parser = BoolishValueParser::new())]
+    allow_chunked_length: bool,
+    /// Takes HTTP/1 heads whose lines end in LF alone, as Envoy does; others could see other lines in them.
+    #[arg(long, env = "LEEBOARD_ALLOW_BARE_LF", value_parser = BoolishValueParser::new())]
+    allow_bare_lf: bool,
     /// How long a request's head may take to arrive; slower is answered with 408. 0 is no limit.
     #[arg(long, env = "LEEBOARD_HEADER_TIMEOUT", value_name = "TIME", default_value = "10s", value_parser = values::span)]
     header_timeout: Span,
@@ -157,6 +169,12 @@ pub(crate) struct Settings {
     pub(crate) max_header_bytes: usize,
     /// The most headers in a request.
     pub(crate) max_headers: usize,
+    /// The most bytes in a response's head.
+    pub(crate) max_response_header_bytes: usize,
+    /// Whether a length beside chunks is passed over.
+    pub(crate) allow_chunked_length: bool,
+    /// Whether lines of HTTP/1 heads may end in LF alone.
+    pub(crate) allow_bare_lf: bool,
     /// How long a request's head may take; `None` is no limit.
     pub(crate) header_timeout: Option<Span>,
     /// From SIGTERM to the end at the latest.
@@ -198,6 +216,9 @@ impl RunArgs {
             replay_memory: self.replay_memory,
             max_header_bytes: self.max_header_bytes,
             max_headers: self.max_headers,
+            max_response_header_bytes: self.max_response_header_bytes,
+            allow_chunked_length: self.allow_chunked_length,
+            allow_bare_lf: self.allow_bare_lf,
             header_timeout: Some(self.header_timeout).filter(|span| span.0 > 0),
             drain_time: self.drain_time,
             min_drain_time: self.min_drain_time.min(self.drain_time),
@@ -207,6 +228,21 @@ impl RunArgs {
 }
 
 impl Settings {
+    /// What heads of callers may be.
+    pub(crate) fn caller_heads(&self) -> Rules {
+        Rules {
+            bytes: self.max_header_bytes,
+            fields: self.max_headers,
+            chunked_length: self.allow_chunked_length,
+            bare_lf: self.allow_bare_lf,
+        }
+    }
+
+    /// What heads of endpoints may be.
+    pub(crate) fn endpoint_heads(&self) -> Rules {
+        Rules { bytes: self.max_response_header_bytes, ..self.caller_heads() }
+    }
+
     /// Where the access log goes and how it is written: as the command line says, else as the mesh does.
     pub(crate) fn log_of_requests(&self, mesh: Option<&MeshConfig>) -> (Sink, access_log::Format) {
         let file = mesh.and_then(|mesh| mesh.access_log_file.as_deref());

@@ -9,6 +9,7 @@ use http_body::Frame;
 use leeboard_policy::verdict::BadRequest;
 
 use crate::fields::{Fields, Name};
+use crate::hops::fit_to_pass;
 use crate::http1::hints::Hints;
 use crate::http1::incoming::{BrokenOff, CallerBody};
 use crate::http1::read::{self, Target};
@@ -25,6 +26,8 @@ pub(crate) struct Arrival {
     pub(crate) bad: Option<BadRequest>,
     pub(crate) body: Option<Inflow>,
     pub(crate) hints: Option<Hints>,
+    /// Whether its caller waits to be told to send the body, and can be told by the endpoint.
+    pub(crate) expects: bool,
 }
 
 impl Arrival {
@@ -41,13 +44,16 @@ impl Arrival {
             bad: None,
             body: (!incoming.is_end_stream()).then_some(Inflow::Stream(incoming)),
             hints: None,
+            expects: false,
         }
     }
 
     /// A request on an HTTP/1 connection.
     pub(crate) fn of_head(request: read::Request, body: Option<CallerBody>, hints: Option<Hints>) -> Self {
         let read::Request { method, target, version, fields, length, .. } = request;
-        Self { method, target, version, fields, bad: length.err(), body: body.map(Inflow::Wire), hints }
+        let (body, bad) = (body.map(Inflow::Wire), length.err());
+        let expects = body.is_some() && hints.is_some() && expects_leave(&fields);
+        Self { method, target, version, fields, bad, body, hints, expects }
     }
 
     /// Something that is no request.
@@ -60,8 +66,14 @@ impl Arrival {
             bad: Some(bad),
             body: None,
             hints: None,
+            expects: false,
         }
     }
+}
+
+/// Whether a caller waits to be told to send its body. RFC 9110 §10.1.1.
+pub(crate) fn expects_leave(fields: &Fields) -> bool {
+    fields.get(Name::Expect).is_some_and(|expected| expected.eq_ignore_ascii_case(b"100-continue"))
 }
 
 /// HTTP/2 may cut a cookie into crumbs, which HTTP/1 and the policy know as one field. RFC 9113 §8.2.3.
@@ -106,13 +118,21 @@ impl Inflow {
     pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CallerBroke>>> {
         match self {
             Inflow::Stream(incoming) => {
-                let frame = ready!(incoming.poll_frame(cx));
+                let frame = fit_to_pass(ready!(incoming.poll_frame(cx)));
                 Poll::Ready(frame.map(|frame| frame.map_err(CallerBroke::Stream)))
             }
             Inflow::Wire(body) => {
-                let frame = ready!(body.poll_frame(cx));
+                let frame = fit_to_pass(ready!(body.poll_frame(cx)));
                 Poll::Ready(frame.map(|frame| frame.map_err(CallerBroke::Wire)))
             }
+        }
+    }
+
+    /// Tells a caller that waits to be told to go on.
+    pub(crate) fn give_leave(&self) {
+        match self {
+            Inflow::Stream(_) => {}
+            Inflow::Wire(body) => body.give_leave(),
         }
     }
 

@@ -20,7 +20,7 @@ use super::copies;
 use super::departure::Departure;
 use super::head::RequestHead;
 use super::ledger::Ledger;
-use crate::fields::Fields;
+use crate::fields::{Fields, Name};
 use crate::lane::Lane;
 use crate::tunnel::Far;
 use crate::upstream::connect::ConnectError;
@@ -94,14 +94,19 @@ impl Attempting {
             number: attempt.number,
             expected: ledger.exchange().expected(now),
             grpc: ledger.exchange().is_grpc(),
+            expects: head.expects && !http2 && head.fields.has(Name::Expect),
         };
+        if let Some(upload) = ledger.upload.as_ref().filter(|_| head.expects && !departure.expects) {
+            upload.give_leave();
+        }
         let hints = ledger.hints.take();
         let sent = under_timers(pin!(lease.send(&departure, body, hints.as_ref())), ledger).await;
         ledger.hints = hints;
         note_received(ledger);
         match sent {
             Err(step) => Ok(step),
-            Ok(Ok(response)) if response.status == SWITCHING && head.upgrade.is_none() => {
+            // Nobody has asked for it, or not to the end.
+            Ok(Ok(response)) if response.status == SWITCHING && (head.upgrade.is_none() || !handed_on(ledger)) => {
                 Ok(failed(Failure::Protocol, true, &lease, ledger))
             }
             Ok(Ok(response)) => Ok(self.after_response(response, lease, ledger)),
@@ -189,6 +194,7 @@ impl Attempting {
             passing: attempt.endpoint.is_none(),
             now,
             worker: lane.telemetry.worker(),
+            heads: lane.shared.settings.endpoint_heads(),
         }
     }
 
@@ -228,7 +234,7 @@ impl Attempting {
                 self.answered = Some(Answered { response, lease, far, service_time });
             }
             // A connection on which the request is still being sent cannot take another.
-            _ if tunnel || !ledger.upload.as_ref().is_none_or(Upload::handed_on) => {}
+            _ if tunnel || !handed_on(ledger) => {}
             _ => lease.drain(&ledger.lane),
         }
         step
@@ -270,6 +276,11 @@ fn bodiless(ledger: &mut Ledger) -> Step {
     let now = ledger.lane.clock.now();
     let failed = Outcome::Failed { failure: Failure::Terminated, reused: false, written: false };
     ledger.exchange_mut().after(failed, Replay::Gone, now)
+}
+
+/// Whether all of the request is with the endpoint.
+fn handed_on(ledger: &Ledger) -> bool {
+    ledger.upload.as_ref().is_none_or(Upload::handed_on)
 }
 
 fn note_received(ledger: &mut Ledger) {

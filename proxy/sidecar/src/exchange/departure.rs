@@ -8,6 +8,7 @@ use super::head::RequestHead;
 use crate::fields::{Name, Names};
 use crate::hops::without_hops;
 use crate::http1::write;
+use crate::upstream::http1::Manner;
 
 /// One attempt's request.
 #[derive(Clone, Copy, Debug)]
@@ -20,21 +21,38 @@ pub(crate) struct Departure<'r> {
     pub(crate) expected: Option<Span>,
     /// Whether gRPC's own header says it as well.
     pub(crate) grpc: bool,
+    /// Whether the endpoint decides that the caller may send its body.
+    pub(crate) expects: bool,
 }
 
 impl Departure<'_> {
     /// Whether the head says itself how long the body is.
-    pub(crate) fn says_length(&self) -> bool {
+    fn says_length(&self) -> bool {
         self.head.fields.has(Name::ContentLength)
     }
 
-    /// Whether the answer has no body whatever its head says.
-    pub(crate) fn is_head(&self) -> bool {
-        self.head.method == Method::HEAD
+    /// RFC 9110 §8.6: only where a body has no meaning its absence needs no word. Envoy: the same methods.
+    fn names_no_body(&self) -> bool {
+        let bodiless = [Method::GET, Method::HEAD, Method::DELETE, Method::CONNECT, Method::TRACE];
+        !bodiless.contains(&self.head.method)
     }
 
-    /// What this attempt says in other words than the caller, or than the attempt before.
+    /// How lengths are told over HTTP/1.
+    pub(crate) fn manner(&self) -> Manner {
+        Manner {
+            names_length: self.says_length(),
+            names_no_body: self.names_no_body(),
+            to_head: self.head.method == Method::HEAD,
+        }
+    }
+
+    /// What this attempt says in other words than the caller, or than the attempt before, or not at all.
     fn own(&self) -> Names {
+        let said = self.said_otherwise();
+        if self.expects { said } else { said.and(Name::Expect) }
+    }
+
+    fn said_otherwise(&self) -> Names {
         match (self.expected, self.grpc) {
             (None, _) => const { Names::of(&[Name::AttemptCount]) },
             (Some(_), false) => const { Names::of(&[Name::AttemptCount, Name::ExpectedTimeout]) },
@@ -94,9 +112,7 @@ impl Departure<'_> {
         let grpc = milliseconds.filter(|_| self.grpc).and_then(|milliseconds| {
             HeaderValue::try_from(format!("{milliseconds}m")).ok().map(|value| (Name::GrpcTimeout, value))
         });
-        // RFC 9110 §8.6: only where a body has no meaning its absence needs no word.
-        let meaningless = matches!(self.head.method, Method::GET | Method::HEAD | Method::DELETE | Method::CONNECT);
-        let length = length.filter(|length| (*length > 0 || !meaningless) && !self.says_length());
+        let length = length.filter(|length| (*length > 0 || self.names_no_body()) && !self.says_length());
         let length = length.map(|length| (Name::ContentLength, length.into()));
         let number = if self.number == 1 { HeaderValue::from_static("1") } else { self.number.into() };
         [Some((Name::AttemptCount, number)), expected, grpc, length]

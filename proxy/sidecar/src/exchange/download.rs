@@ -11,6 +11,7 @@ use leeboard_policy::verdict::Failure;
 
 use super::answer::grpc_status_of;
 use super::ledger::Ledger;
+use crate::hops::fit_to_pass;
 use crate::tunnel::Tunnel;
 use crate::upstream::pool::Lease;
 use crate::upstream::upload::Upload;
@@ -77,7 +78,7 @@ impl Download {
                 return self.break_off(Broken::TimedOut, cx);
             }
         }
-        match std::task::ready!(frame) {
+        match fit_to_pass(std::task::ready!(frame)) {
             None => {
                 self.end(End::Complete { grpc_status: None });
                 Poll::Ready(None)

@@ -36,11 +36,12 @@ pub(crate) struct RequestHead {
     pub(crate) peer: Option<String>,
     /// The protocols that the caller wants to switch to.
     pub(crate) upgrade: Option<String>,
+    /// Whether the caller waits to be told to send its body, and can be told by the endpoint.
+    pub(crate) expects: bool,
     pub(crate) version: Version,
 }
 
-/// What goes no further: what belongs to the caller's connection; Host, which is kept apart; `Expect`, for the caller has its
-/// `100 Continue` from this connection; and Envoy's knobs and marks, which a caller outside the proxy must not set. Envoy:
+/// What goes no further: what belongs to the caller's connection; Host, which is kept apart; and Envoy's knobs and marks, which a caller outside the proxy must not set. Envoy:
 /// removed from requests that are not internal.
 const NO_FURTHER: Names = Names::of(&[
     Name::Connection,
@@ -50,7 +51,6 @@ const NO_FURTHER: Names = Names::of(&[
     Name::Upgrade,
     Name::Te,
     Name::Host,
-    Name::Expect,
     Name::Peer,
     Name::RetryOn,
     Name::RetryGrpcOn,
@@ -67,6 +67,13 @@ const NO_FURTHER: Names = Names::of(&[
     Name::Internal,
     Name::ForceTrace,
     Name::OriginalPath,
+    Name::OriginalUrl,
+    Name::IpTags,
+    // There is no certificate to speak of where there is no TLS. Envoy: SANITIZE, and of peers without one always.
+    Name::ClientCert,
+    // Istio's own word for `x-leeboard-peer`, which ends with the workload's proxy as well.
+    Name::PeerMetadata,
+    Name::PeerMetadataId,
 ]);
 
 impl RequestHead {
@@ -76,8 +83,8 @@ impl RequestHead {
             return Err(bad);
         }
         let authority = check(&arrival)?;
-        let upgrade = tunnel::wanted_upgrade(&arrival);
-        let Arrival { method, target, mut fields, version, .. } = arrival;
+        let upgrade = tunnel::wanted_upgrade(&arrival.method, arrival.version, &arrival.fields);
+        let Arrival { method, target, mut fields, version, expects, .. } = arrival;
         let path = if method == Method::CONNECT { PathAndQuery::from_static("/") } else { path(target)? };
         let peer = fields.text(Name::Peer).map(str::to_owned);
         let host_name = match fields.iter().find(|(known, ..)| *known == Name::Host) {
@@ -95,6 +102,7 @@ impl RequestHead {
             fields,
             peer,
             upgrade,
+            expects,
             version,
         })
     }
@@ -315,7 +323,8 @@ mod tests {
     fn arrival(target: &str, headers: &[(&str, &str)]) -> Arrival {
         let lines: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
         let head = format!("GET {target} HTTP/1.1\r\n{lines}\r\n");
-        let (request, _) = crate::http1::read::request(head.as_bytes(), 4096, 50).expect("the test's request is one");
+        let rules = crate::http1::read::Rules::strict(4096, 50);
+        let (request, _) = crate::http1::read::request(head.as_bytes(), &rules).expect("the test's request is one");
         Arrival::of_head(request, None, None)
     }
 

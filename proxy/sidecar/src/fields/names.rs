@@ -39,7 +39,8 @@ names! {
     Timeout "x-envoy-upstream-rq-timeout-ms" PerTryTimeout "x-envoy-upstream-rq-per-try-timeout-ms"
     TimeoutAnswer "x-envoy-upstream-rq-timeout-alt-response" StreamDuration "x-envoy-upstream-stream-duration-ms"
     Hedge "x-envoy-hedge-on-per-try-timeout" AltStat "x-envoy-upstream-alt-stat-name" Internal "x-envoy-internal"
-    ForceTrace "x-envoy-force-trace"
+    ForceTrace "x-envoy-force-trace" IpTags "x-envoy-ip-tags" OriginalUrl "x-envoy-original-url"
+    ClientCert "x-forwarded-client-cert" PeerMetadata "x-envoy-peer-metadata" PeerMetadataId "x-envoy-peer-metadata-id"
 }
 
 /// A set of [`Name`]s.
@@ -60,6 +61,11 @@ impl Names {
     /// Adds a name, but for [`Name::Other`].
     pub(super) fn add(&mut self, name: Name) {
         self.0 |= if name == Name::Other { 0 } else { 1 << name as u8 };
+    }
+
+    /// The set with one name more.
+    pub(crate) const fn and(self, name: Name) -> Self {
+        Self(self.0 | 1 << name as u8)
     }
 
     /// Takes these names away.
@@ -101,7 +107,7 @@ const PLACES: usize = 256;
 /// The place of a name that is not empty, whatever its case. Each known name has one to itself.
 const fn place(name: &[u8]) -> usize {
     /// Found by trying.
-    const SPREAD: u32 = 0xc448_ec91;
+    const SPREAD: u32 = 0x1012_f037;
     let length = name.len();
     let letters = u32::from_le_bytes([name[0], name[length / 2], name[length * 3 / 4], name[length - 1]]) | 0x2020_2020;
     let mixed = letters.wrapping_add((length as u32).wrapping_mul(0x0100_0193)).wrapping_mul(SPREAD);

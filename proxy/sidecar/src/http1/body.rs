@@ -2,7 +2,6 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 use http_body::Frame;
-use memchr::memchr;
 
 use super::read::{self, Unread};
 
@@ -33,108 +32,210 @@ pub(crate) struct Malformed;
 
 /// The longest line that begins a chunk: its size, and extensions that nobody reads.
 const SIZE_LINE: usize = 4 * 1024;
+/// How many more bytes than the body itself all that stands behind its chunks' sizes may have. As in hyper, but for bodies
+/// that never end.
+const EXTENSIONS: u64 = 16 * 1024;
+/// The most digits of a chunk's size: more would be no length of anything.
+const SIZE_DIGITS: usize = 15;
 /// The most bytes of trailers.
 const TRAILERS: usize = 16 * 1024;
+/// Up to this size bytes are copied, so that the buffer that they came in stays, and is not held for their sake.
+const COPIED: usize = 1024;
+/// Chunks that have come together are one piece of the body, up to this size.
+const TOGETHER: usize = 16 * 1024;
 
 /// A body under way.
 #[derive(Debug)]
-pub(crate) enum Decoder {
-    /// So many bytes are to come.
+pub(crate) struct Decoder {
+    step: Step,
+    /// How many bytes have stood behind chunks' sizes, less those of the chunks.
+    extensions: u64,
+}
+
+/// What is to come.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    /// So many bytes.
     Exactly(u64),
-    /// Up to the connection's end.
+    /// Whatever does, up to the connection's end.
     UntilClose,
-    /// A chunk's size is to come.
+    /// A chunk's size.
     Size,
-    /// So many bytes of a chunk are to come.
+    /// So many bytes of a chunk.
     Chunk(u64),
-    /// The line end behind a chunk is to come.
+    /// The line end behind a chunk.
     ChunkEnd,
-    /// Trailers are to come, or the empty line without any.
+    /// Trailers, or the empty line without any.
     Trailers,
-    /// Nothing is to come.
+    /// Nothing.
     Done,
 }
 
 impl From<Length> for Decoder {
     fn from(length: Length) -> Self {
-        match length {
-            Length::Exactly(0) => Decoder::Done,
-            Length::Exactly(length) => Decoder::Exactly(length),
-            Length::Chunked => Decoder::Size,
-            Length::UntilClose => Decoder::UntilClose,
-        }
+        let step = match length {
+            Length::Exactly(0) => Step::Done,
+            Length::Exactly(length) => Step::Exactly(length),
+            Length::Chunked => Step::Size,
+            Length::UntilClose => Step::UntilClose,
+        };
+        Self { step, extensions: 0 }
     }
 }
 
 impl Decoder {
+    /// One of which all has been taken.
+    pub(crate) const fn done() -> Self {
+        Self { step: Step::Done, extensions: 0 }
+    }
+
     /// Whether all of the body has been taken.
     pub(crate) fn is_done(&self) -> bool {
-        matches!(self, Decoder::Done)
+        matches!(self.step, Step::Done)
     }
 
     /// The bytes that are still to come, where that is known.
     pub(crate) fn left(&self) -> Option<u64> {
-        match self {
-            Decoder::Exactly(left) => Some(*left),
-            Decoder::Done => Some(0),
+        match self.step {
+            Step::Exactly(left) => Some(left),
+            Step::Done => Some(0),
             _ => None,
         }
     }
 
     /// The connection has ended. True when that is the body's end as well.
     pub(crate) fn closed(&mut self) -> bool {
-        if matches!(self, Decoder::UntilClose) {
-            *self = Decoder::Done;
+        if matches!(self.step, Step::UntilClose) {
+            self.step = Step::Done;
         }
         self.is_done()
     }
 
     /// Takes the next frame out of what has been read; `None` when more must be read first, or the body is over.
     pub(crate) fn take(&mut self, read: &mut BytesMut) -> Result<Option<Frame<Bytes>>, Malformed> {
+        if read.is_empty() || self.is_done() {
+            return Ok(None);
+        }
+        let left = match self.step {
+            Step::UntilClose => return Ok(Some(Frame::data(whole(read)))),
+            Step::Exactly(left) => left,
+            _ => return self.chunks(read),
+        };
+        let (data, left) = some(read, left);
+        self.step = if left == 0 { Step::Done } else { Step::Exactly(left) };
+        Ok(Some(Frame::data(data)))
+    }
+
+    /// Takes what has come of a body in chunks: a part of a large chunk as it is, small ones together.
+    fn chunks(&mut self, read: &mut BytesMut) -> Result<Option<Frame<Bytes>>, Malformed> {
+        let (mut at, mut together) = (0, Vec::new());
         loop {
-            match self {
-                Decoder::Done => return Ok(None),
-                _ if read.is_empty() => return Ok(None),
-                Decoder::UntilClose => return Ok(Some(Frame::data(whole(read)))),
-                Decoder::Exactly(left) => {
-                    let data = some(read, left);
-                    if *left == 0 {
-                        *self = Decoder::Done;
+            let rest = &read[at..];
+            match self.step {
+                Step::Chunk(left) if rest.len() > COPIED && left > COPIED as u64 => {
+                    if together.is_empty() {
+                        read.advance(at);
+                        let (data, left) = some(read, left);
+                        self.chunk_goes_on(left, data.len());
+                        return Ok(Some(Frame::data(data)));
                     }
-                    return Ok(Some(Frame::data(data)));
+                    break;
                 }
-                Decoder::Chunk(left) => {
-                    let data = some(read, left);
-                    if *left == 0 {
-                        *self = Decoder::ChunkEnd;
+                Step::Chunk(_) if rest.is_empty() || together.len() >= TOGETHER => break,
+                Step::Chunk(left) => {
+                    let count = at_most(left, rest.len());
+                    if together.is_empty() {
+                        together.reserve_exact(count);
                     }
-                    return Ok(Some(Frame::data(data)));
+                    together.extend_from_slice(&rest[..count]);
+                    at += count;
+                    self.chunk_goes_on(left - count as u64, count);
                 }
-                Decoder::Size => match size(read)? {
-                    None => return Ok(None),
-                    Some(0) => *self = Decoder::Trailers,
-                    Some(size) => *self = Decoder::Chunk(size),
-                },
-                Decoder::ChunkEnd => match &read[..] {
+                Step::ChunkEnd => match rest {
                     [b'\r', b'\n', ..] => {
-                        read.advance(2);
-                        *self = Decoder::Size;
+                        at += 2;
+                        self.step = Step::Size;
                     }
-                    [b'\r'] => return Ok(None),
+                    [] | [b'\r'] => break,
+                    // What came before it is still good.
+                    _ if !together.is_empty() => break,
                     _ => return Err(Malformed),
                 },
-                Decoder::Trailers => {
+                Step::Size => match self.size(rest) {
+                    Ok(Some(used)) => at += used,
+                    Ok(None) => break,
+                    Err(_) if !together.is_empty() => break,
+                    Err(malformed) => return Err(malformed),
+                },
+                Step::Trailers if rest.starts_with(b"\r\n") => {
+                    at += 2;
+                    self.step = Step::Done;
+                    break;
+                }
+                Step::Trailers if !together.is_empty() => break,
+                Step::Trailers => {
+                    read.advance(at);
                     let Some(trailers) = trailers(read)? else { return Ok(None) };
-                    *self = Decoder::Done;
+                    self.step = Step::Done;
                     return Ok((!trailers.is_empty()).then(|| Frame::trailers(trailers)));
                 }
+                Step::Exactly(_) | Step::UntilClose | Step::Done => break,
             }
         }
+        if at == read.len() {
+            read.clear();
+        } else {
+            read.advance(at);
+        }
+        Ok((!together.is_empty()).then(|| Frame::data(together.into())))
+    }
+
+    fn chunk_goes_on(&mut self, left: u64, taken: usize) {
+        self.extensions = self.extensions.saturating_sub(taken as u64);
+        self.step = if left == 0 { Step::ChunkEnd } else { Step::Chunk(left) };
+    }
+
+    /// Reads the line that begins a chunk, once it is here, and tells how long it was. RFC 9112 §7.1.
+    fn size(&mut self, rest: &[u8]) -> Result<Option<usize>, Malformed> {
+        let mut size = 0_u64;
+        let mut digits = 0;
+        for byte in rest {
+            let Some(digit) = (*byte as char).to_digit(16) else { break };
+            size = size << 4 | u64::from(digit);
+            digits += 1;
+            if digits > SIZE_DIGITS {
+                return Err(Malformed);
+            }
+        }
+        let behind = extensions(&rest[digits..])?;
+        let line = digits + behind;
+        if line > SIZE_LINE || (digits == 0 && line < rest.len()) {
+            return Err(Malformed);
+        }
+        match rest[line..] {
+            [b'\r', b'\n', ..] => {}
+            [] | [b'\r'] => return Ok(None),
+            _ => return Err(Malformed),
+        }
+        self.extensions += behind as u64;
+        if self.extensions > EXTENSIONS {
+            return Err(Malformed);
+        }
+        self.step = if size == 0 { Step::Trailers } else { Step::Chunk(size) };
+        Ok(Some(line + 2))
     }
 }
 
-/// Up to this size bytes are copied, so that the buffer stays.
-const COPIED: usize = 1024;
+/// How many bytes stand between a chunk's size and its line's end, as far as they have come: spaces, and behind a semicolon
+/// anything but what could end the line for someone else.
+fn extensions(bytes: &[u8]) -> Result<usize, Malformed> {
+    let spaces = bytes.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+    if bytes.get(spaces) != Some(&b';') {
+        return Ok(spaces);
+    }
+    let plain = |byte: &&u8| !byte.is_ascii_control() || **byte == b'\t';
+    Ok(bytes.iter().take(SIZE_LINE + 1).take_while(plain).count())
+}
 
 /// All of it.
 fn whole(read: &mut BytesMut) -> Bytes {
@@ -146,40 +247,34 @@ fn whole(read: &mut BytesMut) -> Bytes {
     copy
 }
 
-fn some(read: &mut BytesMut, left: &mut u64) -> Bytes {
-    let count = usize::try_from(*left).unwrap_or(usize::MAX).min(read.len());
-    *left -= count as u64;
-    if count == read.len() { whole(read) } else { read.split_to(count).freeze() }
+/// As much as has come, and how much is left.
+fn some(read: &mut BytesMut, left: u64) -> (Bytes, u64) {
+    let count = at_most(left, read.len());
+    let data = if count == read.len() {
+        whole(read)
+    } else if count > COPIED {
+        read.split_to(count).freeze()
+    } else {
+        let copy = Bytes::copy_from_slice(&read[..count]);
+        read.advance(count);
+        copy
+    };
+    (data, left - count as u64)
 }
 
-/// The size of the chunk whose first line has been read.
-fn size(read: &mut BytesMut) -> Result<Option<u64>, Malformed> {
-    let Some(end) = memchr(b'\n', read) else {
-        return if read.len() > SIZE_LINE { Err(Malformed) } else { Ok(None) };
-    };
-    let line = read[..end].strip_suffix(b"\r").filter(|line| line.len() <= SIZE_LINE).ok_or(Malformed)?;
-    let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
-    let rest = line[digits..].trim_ascii_start();
-    // A bare CR could end the line for someone else.
-    let extensions = rest.first().is_none_or(|byte| *byte == b';') && !rest.contains(&b'\r');
-    if digits == 0 || digits > 15 || !extensions {
-        return Err(Malformed);
-    }
-    let value = |byte: &u8| u64::from((*byte as char).to_digit(16).unwrap_or(0));
-    let size = line[..digits].iter().fold(0, |sum, digit| sum << 4 | value(digit));
-    read.advance(end + 1);
-    Ok(Some(size))
+fn at_most(left: u64, length: usize) -> usize {
+    usize::try_from(left).unwrap_or(usize::MAX).min(length)
 }
 
 /// The trailers, once they are all here.
 fn trailers(read: &mut BytesMut) -> Result<Option<http::HeaderMap>, Malformed> {
     match read::trailers(read) {
-        Ok((map, used)) => {
+        Ok((map, used)) if used <= TRAILERS => {
             read.advance(used);
             Ok(Some(map))
         }
         Err(Unread::Partial) if read.len() <= TRAILERS => Ok(None),
-        Err(_) => Err(Malformed),
+        _ => Err(Malformed),
     }
 }
 
@@ -226,6 +321,12 @@ mod tests {
             (Length::Chunked, "3;a\rb\r\nabc\r\n0\r\n\r\n", None),
             (Length::Chunked, "0x3\r\nabc\r\n0\r\n\r\n", None),
             (Length::Chunked, "-3\r\nabc\r\n", None),
+            (Length::Chunked, "3\r\r\nabc\r\n0\r\n\r\n", None),
+            (Length::Chunked, "3\x0c\r\nabc\r\n0\r\n\r\n", None),
+            (Length::Chunked, "3 3\r\nabc\r\n0\r\n\r\n", None),
+            (Length::Chunked, "3;\x01\r\nabc\r\n0\r\n\r\n", None),
+            (Length::Chunked, "3\t;\ta=\"b\"\r\nabc\r\n0\r\n\r\n", Some(("abc", 0, "", true))),
+            (Length::Chunked, "0\r\nX: 1\n\r\n", None),
             (Length::Chunked, "\r\nabc\r\n", None),
             (Length::Chunked, "fffffffffffffffff\r\nabc\r\n", None),
             (Length::Chunked, "0\r\nbad trailer\r\n\r\n", None),
@@ -242,9 +343,26 @@ mod tests {
     }
 
     #[test]
+    fn small_chunks_that_came_together_are_one_piece() {
+        for (chunks, pieces) in [(1, vec![1]), (1000, vec![1000]), (20_000, vec![TOGETHER, 20_000 - TOGETHER])] {
+            let mut read = BytesMut::from(&*("1\r\nx\r\n".repeat(chunks) + "0\r\n\r\nGET"));
+            let mut decoder = Decoder::from(Length::Chunked);
+            let mut taken = Vec::new();
+            while let Some(frame) = decoder.take(&mut read).expect("chunks") {
+                taken.push(frame.into_data().expect("data").len());
+            }
+            assert_eq!((taken, decoder.is_done(), &read[..]), (pieces, true, &b"GET"[..]), "{chunks} chunks");
+        }
+    }
+
+    #[test]
     fn lines_and_trailers_without_end_are_refused() {
         let long = "1;".to_owned() + &"x".repeat(SIZE_LINE) + "\r\na\r\n";
         assert_eq!(decode(Length::Chunked, long.as_bytes(), 512), Err(Malformed));
+        let beside = format!("1;{}\r\na\r\n", "x".repeat(SIZE_LINE - 2)).repeat(5) + "0\r\n\r\n";
+        assert_eq!(decode(Length::Chunked, beside.as_bytes(), 512), Err(Malformed));
+        let honest = format!("400;{}\r\n{}\r\n", "x".repeat(800), "d".repeat(1024)).repeat(50) + "0\r\n\r\n";
+        assert!(decode(Length::Chunked, honest.as_bytes(), 512).is_ok_and(|(data, ..)| data.len() == 51_200));
         let many = "0\r\n".to_owned() + &"x: y\r\n".repeat(TRAILERS / 6 + 600);
         assert_eq!(decode(Length::Chunked, many.as_bytes(), 512), Err(Malformed));
     }

@@ -1,7 +1,7 @@
-//! Interim answers, such as 103 Early Hints: passed on to a caller of HTTP/1.1 as they come, ahead of the answer. RFC 9110
+//! Interim answers, such as 103 Early Hints and 100 Continue: passed on to a caller of HTTP/1.1 as they come, ahead of the answer. RFC 9110
 //! §15.2. A caller of HTTP/2 is sent none.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io::ErrorKind;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -24,12 +24,24 @@ struct Way {
     stream: Arc<TcpStream>,
     /// What the kernel has not taken yet, for whoever writes the answer.
     left: RefCell<Vec<u8>>,
+    /// Whether the caller has been told to send its body.
+    gave_leave: Cell<bool>,
 }
 
 impl Hints {
     /// A caller's connection on which nothing is being written.
     pub(crate) fn new(stream: Arc<TcpStream>) -> Self {
-        Self(Rc::new(Way { stream, left: RefCell::default() }))
+        Self(Rc::new(Way { stream, left: RefCell::default(), gave_leave: Cell::new(false) }))
+    }
+
+    /// Another request of the caller's begins.
+    pub(crate) fn begin(&self) {
+        self.0.gave_leave.set(false);
+    }
+
+    /// Whether the caller has been told to send its body.
+    pub(crate) fn gave_leave(&self) -> bool {
+        self.0.gave_leave.get()
     }
 
     /// Passes an interim answer on.
@@ -38,6 +50,9 @@ impl Hints {
         let mut left = self.0.left.borrow_mut();
         if left.len() + fields.size() > WAITING {
             return;
+        }
+        if status == 100 {
+            self.0.gave_leave.set(true);
         }
         write::status_line(&mut left, status);
         fields.write(&mut left, Names::default());

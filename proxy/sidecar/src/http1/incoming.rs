@@ -26,9 +26,13 @@ struct State {
     stream: Arc<TcpStream>,
     read: BytesMut,
     room: usize,
+    /// How much has been read since others had their turn.
+    taken: usize,
     decoder: Decoder,
     /// The caller waits for leave to send it.
     expects: bool,
+    /// It is given leave when somebody wants to read, for the endpoint cannot give it.
+    gives_leave: bool,
     /// Nobody may read from it any more.
     over: bool,
 }
@@ -57,7 +61,8 @@ const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 impl CallerBody {
     /// A body of which `read` has been read already.
     pub(crate) fn new(stream: Arc<TcpStream>, read: BytesMut, length: Length, expects: bool) -> Self {
-        let state = State { stream, read, room: READ, decoder: length.into(), expects, over: false };
+        let decoder = length.into();
+        let state = State { stream, read, room: READ, taken: 0, decoder, expects, gives_leave: false, over: false };
         Self { state: Arc::new(Mutex::new(state)), length: length.exact() }
     }
 
@@ -69,6 +74,39 @@ impl CallerBody {
     /// Whether all of it has been taken.
     pub(crate) fn is_end_stream(&self) -> bool {
         self.lock().decoder.is_done()
+    }
+
+    /// How much of it is to come, where that is known.
+    pub(crate) fn left(&self) -> Option<u64> {
+        self.lock().decoder.left()
+    }
+
+    /// Whether its caller has sent nothing of it and waits to be told to. It may then send the body or leave it out.
+    pub(crate) fn is_awaiting_leave(&self) -> bool {
+        let state = self.lock();
+        state.expects && state.read.is_empty()
+    }
+
+    /// Gives leave as soon as somebody wants to read: whoever it is for cannot.
+    pub(crate) fn give_leave(&self) {
+        self.lock().gives_leave = true;
+    }
+
+    /// Takes what comes for nothing, as far as the allowance goes. Ready at the body's end, true if it has come to that.
+    pub(crate) fn poll_skip(&self, cx: &mut Context<'_>, allowance: &mut u64) -> Poll<bool> {
+        loop {
+            match std::task::ready!(self.poll_frame(cx)) {
+                None => return Poll::Ready(true),
+                Some(Err(_)) => return Poll::Ready(false),
+                Some(Ok(frame)) => {
+                    let taken = frame.data_ref().map_or(0, |data| data.len() as u64);
+                    match allowance.checked_sub(taken) {
+                        Some(left) => *allowance = left,
+                        None => return Poll::Ready(false),
+                    }
+                }
+            }
+        }
     }
 
     /// The next frame.
@@ -109,7 +147,7 @@ impl CallerBody {
 
 impl State {
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BrokenOff>> {
-        if std::mem::take(&mut self.expects) && self.read.is_empty() {
+        if self.gives_leave && std::mem::take(&mut self.expects) && self.read.is_empty() {
             match self.stream.try_write(CONTINUE) {
                 Ok(count) if count == CONTINUE.len() => {}
                 // The caller has not read what came before. RFC 9110 §10.1.1: it goes on by itself after a while.
@@ -117,9 +155,14 @@ impl State {
                 _ => return Poll::Ready(Err(BrokenOff::Gone)),
             }
         }
-        match std::task::ready!(poll_read(&*self.stream, cx, &mut self.read, &mut self.room)) {
+        let read = poll_read_in_turn(&*self.stream, cx, &mut self.read, &mut self.room, &mut self.taken);
+        match std::task::ready!(read) {
             Ok(0) | Err(_) => Poll::Ready(Err(BrokenOff::Gone)),
-            Ok(_) => Poll::Ready(Ok(())),
+            Ok(_) => {
+                // RFC 9110 §10.1.1: who has waited for a while goes on by itself.
+                self.expects = false;
+                Poll::Ready(Ok(()))
+            }
         }
     }
 }
@@ -197,6 +240,31 @@ pub(crate) fn poll_read(
             }
         }
     }
+}
+
+/// How much is read from one socket before others have their turn.
+const AT_ONCE: usize = 256 * 1024;
+
+/// Reads once, but has others have their turn first when much has been read since they had. A socket that always has more
+/// would keep its thread otherwise.
+pub(crate) fn poll_read_in_turn(
+    stream: &impl Readable,
+    cx: &mut Context<'_>,
+    read: &mut BytesMut,
+    room: &mut usize,
+    taken: &mut usize,
+) -> Poll<io::Result<usize>> {
+    if *taken >= AT_ONCE {
+        *taken = 0;
+        // The runtime wakes the task again when it has looked at all sockets.
+        return std::pin::pin!(tokio::task::yield_now()).poll(cx).map(|()| Err(io::ErrorKind::WouldBlock.into()));
+    }
+    let done = poll_read(stream, cx, read, room);
+    match &done {
+        Poll::Ready(Ok(count)) => *taken += count,
+        _ => *taken = 0,
+    }
+    done
 }
 
 #[cfg(test)]

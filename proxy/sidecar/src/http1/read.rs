@@ -1,18 +1,98 @@
 //! Heads, from bytes.
 
+use bytes::{Buf, BytesMut};
 use http::uri::PathAndQuery;
 use http::{Method, Uri, Version};
 use leeboard_policy::verdict::BadRequest;
+use memchr::memchr_iter;
 
 use super::body::Length;
-use crate::fields::{Fields, Name};
+use crate::fields::{Fields, Name, Names};
 
-/// The most bytes of a response's head. Envoy: 60 KiB by default; what is allowed to callers may be more.
-const RESPONSE_HEAD: usize = 256 * 1024;
 /// Envoy: the most header fields of a response. Requests have a limit of their own.
 const RESPONSE_FIELDS: usize = 1_000;
 /// How many fields are read without asking for memory.
 const FEW: usize = 64;
+
+/// How much one side's heads may have, and what is forgiven it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Rules {
+    /// The most bytes of a head.
+    pub(crate) bytes: usize,
+    /// The most fields of a request's head.
+    pub(crate) fields: usize,
+    /// A length beside chunks is passed over. Envoy: `allow_chunked_length`.
+    pub(crate) chunked_length: bool,
+    /// Lines of heads may end in LF alone.
+    pub(crate) bare_lf: bool,
+}
+
+impl Rules {
+    /// With these limits and nothing forgiven.
+    pub(crate) const fn strict(bytes: usize, fields: usize) -> Self {
+        Self { bytes, fields, chunked_length: false, bare_lf: false }
+    }
+}
+
+/// A head that comes in pieces. It is read from its beginning only when its end may be here or it has doubled, so that the
+/// work grows with its bytes and not with its pieces.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Pieces {
+    seen: usize,
+    again: usize,
+}
+
+impl Pieces {
+    /// The next request's head, once it is here. RFC 9112 §2.2: empty lines before it are passed over.
+    pub(crate) fn request(&mut self, read: &mut BytesMut, rules: &Rules) -> Result<Option<Request>, Unread> {
+        while read.starts_with(b"\r\n") {
+            read.advance(2);
+            *self = Self::default();
+        }
+        if !self.worth_a_look(read, rules) {
+            return Ok(None);
+        }
+        self.taken(request(read, rules), read)
+    }
+
+    /// The next response's head, once it is here.
+    pub(crate) fn response(
+        &mut self,
+        read: &mut BytesMut,
+        to_head: bool,
+        rules: &Rules,
+    ) -> Result<Option<Response>, Unread> {
+        if !self.worth_a_look(read, rules) {
+            return Ok(None);
+        }
+        self.taken(response(read, to_head, rules), read)
+    }
+
+    fn taken<T>(&mut self, head: Result<(T, usize), Unread>, read: &mut BytesMut) -> Result<Option<T>, Unread> {
+        match head {
+            Ok((head, used)) => {
+                read.advance(used);
+                *self = Self::default();
+                Ok(Some(head))
+            }
+            Err(Unread::Partial) => Ok(None),
+            Err(refused) => Err(refused),
+        }
+    }
+
+    /// Whether what is here is to be looked at.
+    fn worth_a_look(&mut self, read: &[u8], rules: &Rules) -> bool {
+        let new = self.seen.saturating_sub(2).min(read.len());
+        let ends = |at: usize| matches!(read[..new + at], [.., b'\n'] | [.., b'\n', b'\r']);
+        let worth = read.len() > self.seen
+            && (read.len() >= self.again.min(rules.bytes + 1) || memchr_iter(b'\n', &read[new..]).any(ends));
+        self.seen = read.len();
+        if worth {
+            self.again = read.len() * 2;
+        }
+        worth
+    }
+}
 
 /// What a request asks for.
 #[derive(Clone, Debug)]
@@ -57,8 +137,8 @@ pub(crate) enum Unread {
 }
 
 /// Reads a request's head from the beginning of `bytes`, and tells how long it was.
-pub(crate) fn request(bytes: &[u8], most_bytes: usize, most_fields: usize) -> Result<(Request, usize), Unread> {
-    let found = fields_of(most_fields, |room| {
+pub(crate) fn request(bytes: &[u8], rules: &Rules) -> Result<(Request, usize), Unread> {
+    let found = fields_of(rules.fields, |room| {
         let mut head = httparse::Request::new(&mut []);
         let status = head.parse_with_uninit_headers(bytes, room);
         let used = complete(status)?;
@@ -69,22 +149,21 @@ pub(crate) fn request(bytes: &[u8], most_bytes: usize, most_fields: usize) -> Re
             [b'/', ..] => PathAndQuery::try_from(target).ok().map(Target::Path),
             _ => Uri::try_from(target).ok().map(Target::Uri),
         };
-        Ok((used, Fields::of_head(&bytes[..used], head.headers), method, target.ok_or(Unread::Malformed)?, version))
+        let fields = fields_in(&bytes[..used], head.headers, rules)?;
+        Ok((used, (fields, method, target.ok_or(Unread::Malformed)?, version)))
     });
-    let (used, fields, method, target, version) = match found {
-        Err(Unread::Partial) if bytes.len() > most_bytes => return Err(Unread::TooLarge),
-        found => found?,
-    };
-    if used > most_bytes {
-        return Err(Unread::TooLarge);
-    }
-    let length = request_length(&fields, version, &method);
+    let (used, (fields, method, target, version)) = within(found, bytes, rules)?;
+    let length = request_length(&fields, version, &method, rules);
     let keeps = keeps(&fields, version);
-    Ok((Request { method, target, version, fields, length, keeps }, used))
+    let mut request = Request { method, target, version, fields, length, keeps };
+    if request.length == Ok(Length::Chunked) {
+        request.fields.drop_all(const { Names::of(&[Name::ContentLength]) });
+    }
+    Ok((request, used))
 }
 
 /// Reads a response's head from the beginning of `bytes`, and tells how long it was. `to_head` says that HEAD was asked.
-pub(crate) fn response(bytes: &[u8], to_head: bool) -> Result<(Response, usize), Unread> {
+pub(crate) fn response(bytes: &[u8], to_head: bool, rules: &Rules) -> Result<(Response, usize), Unread> {
     let found = fields_of(RESPONSE_FIELDS, |room| {
         let mut head = httparse::Response::new(&mut []);
         let status = httparse::ParserConfig::default()
@@ -93,24 +172,15 @@ pub(crate) fn response(bytes: &[u8], to_head: bool) -> Result<(Response, usize),
         let used = complete(status)?;
         let status = head.code.filter(|code| (100..1000).contains(code)).ok_or(Unread::Malformed)?;
         let version = if head.version == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 };
-        Ok((used, Fields::of_head(&bytes[..used], head.headers), status, version))
+        Ok((used, (fields_in(&bytes[..used], head.headers, rules)?, status, version)))
     });
-    let (used, mut fields, status, version) = match found {
-        Err(Unread::Partial) if bytes.len() > RESPONSE_HEAD => return Err(Unread::TooLarge),
-        found => found?,
-    };
-    let length = match response_length(&fields, status, to_head) {
-        Some(length) => length,
-        None => return Err(Unread::Malformed),
-    };
-    if status == 204 || fields.has(Name::TransferEncoding) || fields.all(Name::ContentLength).nth(1).is_some() {
-        let said = fields.get(Name::ContentLength).map(<[u8]>::to_vec);
-        fields.drop_all(crate::fields::Names::of(&[Name::ContentLength]));
-        if let (Some(said), Length::Exactly(_)) = (said, length)
-            && status != 204
-        {
-            fields.put(Name::ContentLength, &said);
-        }
+    let (used, (mut fields, status, version)) = within(found, bytes, rules)?;
+    let Some(length) = response_length(&fields, status, version, to_head, rules) else { return Err(Unread::Malformed) };
+    if fields.has(Name::TransferEncoding) || status < 200 || status == 204 {
+        fields.drop_all(const { Names::of(&[Name::ContentLength]) });
+    } else if fields.all(Name::ContentLength).nth(1).is_some() {
+        let said = fields.get(Name::ContentLength).map(<[u8]>::to_vec).unwrap_or_default();
+        fields.replace(Name::ContentLength, &said);
     }
     let keeps = length != Length::UntilClose && keeps(&fields, version);
     Ok((Response { status, fields, length, keeps }, used))
@@ -120,11 +190,29 @@ pub(crate) fn response(bytes: &[u8], to_head: bool) -> Result<(Response, usize),
 pub(crate) fn trailers(bytes: &[u8]) -> Result<(http::HeaderMap, usize), Unread> {
     let mut room = [httparse::EMPTY_HEADER; FEW];
     match httparse::parse_headers(bytes, &mut room) {
-        Ok(httparse::Status::Complete((used, list))) => {
-            Ok((Fields::of_head(&bytes[..used], list).to_map(Default::default(), []), used))
-        }
+        Ok(httparse::Status::Complete((used, list))) => match Fields::of_head(&bytes[..used], list) {
+            (fields, true) => Ok((fields.to_map(Default::default(), []), used)),
+            (_, false) => Err(Unread::Malformed),
+        },
         Ok(httparse::Status::Partial) => Err(Unread::Partial),
         Err(_) => Err(Unread::Malformed),
+    }
+}
+
+/// The fields of a head, each line of which ends as it must.
+fn fields_in(head: &[u8], list: &[httparse::Header<'_>], rules: &Rules) -> Result<Fields, Unread> {
+    match Fields::of_head(head, list) {
+        (fields, clean) if rules.bare_lf || (clean && !matches!(head[0], b'\r' | b'\n')) => Ok(fields),
+        _ => Err(Unread::Malformed),
+    }
+}
+
+/// What has been found, if it is no more than is allowed.
+fn within<T>(found: Result<(usize, T), Unread>, bytes: &[u8], rules: &Rules) -> Result<(usize, T), Unread> {
+    match found {
+        Err(Unread::Partial) if bytes.len() > rules.bytes => Err(Unread::TooLarge),
+        Ok((used, _)) if used > rules.bytes => Err(Unread::TooLarge),
+        found => found,
     }
 }
 
@@ -153,50 +241,62 @@ fn complete(status: httparse::Result<usize>) -> Result<usize, Unread> {
 }
 
 /// RFC 9112 §6.3, with no mercy for what can be read in two ways.
-fn request_length(fields: &Fields, version: Version, method: &Method) -> Result<Length, BadRequest> {
+fn request_length(fields: &Fields, version: Version, method: &Method, rules: &Rules) -> Result<Length, BadRequest> {
     let mut codings = fields.all(Name::TransferEncoding);
     let length = match (codings.next(), fields.get(Name::ContentLength)) {
         (None, None) => Length::Exactly(0),
         (None, Some(_)) if fields.all(Name::ContentLength).nth(1).is_some() => return Err(BadRequest::AmbiguousLength),
         (None, Some(said)) => Length::Exactly(number(said).ok_or(BadRequest::AmbiguousLength)?),
-        (Some(coding), None) => {
+        (Some(_), Some(_)) if !rules.chunked_length => return Err(BadRequest::AmbiguousLength),
+        (Some(coding), _) => {
             let last = codings.last().unwrap_or(coding);
             if version == Version::HTTP_10 || !ends_in_chunked(last) {
                 return Err(BadRequest::AmbiguousLength);
             }
-            let alone = coding.trim_ascii().eq_ignore_ascii_case(b"chunked");
-            if !alone || fields.all(Name::TransferEncoding).nth(1).is_some() {
+            if !is_chunked_alone(fields) {
                 return Err(BadRequest::UnknownCoding);
             }
             Length::Chunked
         }
-        (Some(_), Some(_)) => return Err(BadRequest::AmbiguousLength),
     };
     // What follows a CONNECT is not HTTP.
     Ok(if method == Method::CONNECT { Length::Exactly(0) } else { length })
 }
 
-/// `None` is a response whose end cannot be told. RFC 9112 §6.3.
-fn response_length(fields: &Fields, status: u16, to_head: bool) -> Option<Length> {
-    if to_head || status < 200 || status == 204 || status == 304 {
-        return Some(Length::Exactly(0));
-    }
-    if let Some(coding) = fields.all(Name::TransferEncoding).last() {
-        return Some(if ends_in_chunked(coding) { Length::Chunked } else { Length::UntilClose });
-    }
+/// `None` is a response whose end cannot be told, or could be told otherwise by someone else. RFC 9112 §6.3.
+fn response_length(fields: &Fields, status: u16, version: Version, to_head: bool, rules: &Rules) -> Option<Length> {
+    let coded = fields.has(Name::TransferEncoding);
     let mut said = fields.all(Name::ContentLength).map(number);
-    let Some(first) = said.next() else { return Some(Length::UntilClose) };
-    if said.all(|another| another == first) { first.map(Length::Exactly) } else { None }
+    let length = match (coded, said.next()) {
+        // Envoy: a response that has no body says nothing of one.
+        (true, _) | (false, Some(Some(1..))) if status < 200 || status == 204 => return None,
+        (true, Some(_)) if !rules.chunked_length => return None,
+        (true, _) if version == Version::HTTP_10 || !is_chunked_alone(fields) => return None,
+        (true, _) => Length::Chunked,
+        (false, None) => Length::UntilClose,
+        (false, Some(first)) if said.all(|another| another == first) => Length::Exactly(first?),
+        (false, Some(_)) => return None,
+    };
+    let bodiless = to_head || status < 200 || status == 204 || status == 304;
+    Some(if bodiless { Length::Exactly(0) } else { length })
+}
+
+/// Whether the one coding is `chunked`.
+fn is_chunked_alone(fields: &Fields) -> bool {
+    let mut codings = fields.all(Name::TransferEncoding);
+    codings.next().is_some_and(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"chunked"))
+        && codings.next().is_none()
 }
 
 fn ends_in_chunked(coding: &[u8]) -> bool {
     coding.rsplit(|byte| *byte == b',').next().is_some_and(|last| last.trim_ascii().eq_ignore_ascii_case(b"chunked"))
 }
 
-/// Digits and nothing else.
+/// Digits and nothing else, and no more than everybody can count.
 fn number(text: &[u8]) -> Option<u64> {
     let digits = !text.is_empty() && text.len() < 20 && text.iter().all(u8::is_ascii_digit);
-    digits.then(|| text.iter().fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0')))
+    let number = digits.then(|| text.iter().fold(0_u64, |sum, digit| sum * 10 + u64::from(digit - b'0')));
+    number.filter(|number| i64::try_from(*number).is_ok())
 }
 
 fn keeps(fields: &Fields, version: Version) -> bool {
@@ -212,7 +312,7 @@ mod tests {
     use super::*;
 
     fn head(lines: &str) -> Result<(Request, usize), Unread> {
-        request(format!("{lines}\r\n\r\nrest").as_bytes(), 1024, 8)
+        request(format!("{lines}\r\n\r\nrest").as_bytes(), &Rules::strict(1024, 8))
     }
 
     #[test]
@@ -257,8 +357,8 @@ mod tests {
         for (lines, expected) in table {
             assert_eq!(head(lines).err(), Some(expected), "{lines}");
         }
-        assert_eq!(request(b"GET / HTTP/1.1\r\nHo", 1024, 8).err(), Some(Unread::Partial));
-        assert_eq!(request(&[b'x'; 1025], 1024, 8).err(), Some(Unread::TooLarge));
+        assert_eq!(request(b"GET / HTTP/1.1\r\nHo", &Rules::strict(1024, 8)).err(), Some(Unread::Partial));
+        assert_eq!(request(&[b'x'; 1025], &Rules::strict(1024, 8)).err(), Some(Unread::TooLarge));
     }
 
     #[test]
@@ -274,19 +374,58 @@ mod tests {
             ("HTTP/1.1 200 OK", false, Some((Length::UntilClose, false))),
             ("HTTP/1.1 204 No Content", false, Some((Length::Exactly(0), true))),
             ("HTTP/1.1 304 Not Modified\r\nContent-Length: 5", false, Some((Length::Exactly(0), true))),
-            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 5", false, Some((Length::Chunked, true))),
-            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip", false, Some((Length::UntilClose, false))),
+            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked", false, Some((Length::Chunked, true))),
+            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked", true, Some((Length::Exactly(0), true))),
+            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 5", false, None),
+            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip", false, None),
+            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked", true, None),
+            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked", false, None),
+            ("HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked", false, None),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 9223372036854775808", false, None),
+            ("HTTP/1.1 204 No Content\r\nContent-Length: 0", false, Some((Length::Exactly(0), true))),
+            ("HTTP/1.1 204 No Content\r\nContent-Length: 5", false, None),
+            ("HTTP/1.1 101 Switching\r\nTransfer-Encoding: chunked", false, None),
+            ("HTTP/1.1 200 OK\nContent-Length: 5", false, None),
             ("HTTP/1.0 200 OK\r\nContent-Length: 5", false, Some((Length::Exactly(5), false))),
             ("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 5", false, Some((Length::Exactly(5), false))),
             ("HTTP/1.1 999 Odd\r\nContent-Length: 0", false, Some((Length::Exactly(0), true))),
             ("SMTP 220 hello", false, None),
         ];
         for (lines, to_head, expected) in table {
-            let read = response(format!("{lines}\r\n\r\n").as_bytes(), *to_head);
+            let read = response(format!("{lines}\r\n\r\n").as_bytes(), *to_head, &Rules::strict(1024, 8));
             let said = read.as_ref().ok().map(|(response, _)| (response.length, response.keeps));
             assert_eq!(said, *expected, "{lines}");
             let lengths = read.map_or(0, |(response, _)| response.fields.all(Name::ContentLength).count());
             assert!(lengths <= usize::from(!lines.contains("chunked")), "{lines}");
         }
+    }
+
+    #[test]
+    fn what_is_forgiven_is_forgiven_only_when_asked_for() {
+        let chunked = "POST / HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let lines = "POST / HTTP/1.1\nX: 1\r\n\n";
+        let strict = Rules::strict(1024, 8);
+        assert_eq!(
+            request(chunked.as_bytes(), &strict).map(|(r, _)| r.length).ok(),
+            Some(Err(BadRequest::AmbiguousLength))
+        );
+        assert_eq!(request(lines.as_bytes(), &strict).err(), Some(Unread::Malformed));
+        let mild = Rules { chunked_length: true, bare_lf: true, ..strict };
+        let (request, _) = super::request(chunked.as_bytes(), &mild).expect("a request");
+        assert_eq!((request.length, request.fields.has(Name::ContentLength)), (Ok(Length::Chunked), false));
+        assert!(super::request(lines.as_bytes(), &mild).is_ok());
+    }
+
+    #[test]
+    fn a_head_in_pieces_is_looked_at_seldom() {
+        let head = format!("GET / HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(4_000));
+        let rules = Rules::strict(8_192, 8);
+        let (mut pieces, mut looks) = (Pieces::default(), 0);
+        for end in 1..=head.len() {
+            let worth = pieces.worth_a_look(&head.as_bytes()[..end], &rules);
+            looks += u32::from(worth);
+            assert!(worth || end < head.len(), "its end is looked at");
+        }
+        assert!(looks < 16, "{looks} looks");
     }
 }

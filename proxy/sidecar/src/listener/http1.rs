@@ -1,5 +1,7 @@
 //! An HTTP/1 connection of a caller, from head to head: read one, have it served, write the answer.
 
+mod rest;
+
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
@@ -15,19 +17,21 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tower::Service;
 
+use self::rest::Rest;
 use super::Conversation;
 use super::rim::{Rim, rim};
-use super::talk::{Cue, Downstream};
+use super::talk::Downstream;
 use crate::exchange::Answer;
-use crate::exchange::arrival::Arrival;
+use crate::exchange::arrival::{Arrival, expects_leave};
 use crate::exchange::download::{Broken, DownBody};
 use crate::fields::{Fields, Name, Names};
 use crate::http1::body::Length;
 use crate::http1::hints::Hints;
 use crate::http1::incoming::{CallerBody, let_go, poll_read};
-use crate::http1::read::{self, Unread};
+use crate::http1::read::{self, Pieces, Unread};
 use crate::http1::{READ, write};
 use crate::outbox::{self, Posted, Reader};
+use crate::tunnel;
 
 /// What an HTTP/2 connection begins with. RFC 9113 §3.4.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -41,9 +45,14 @@ pub(super) struct Reading {
     stream: Arc<TcpStream>,
     read: BytesMut,
     room: usize,
-    /// How much of what was read has been looked at in vain.
-    seen: usize,
+    /// How far the next head has been looked at.
+    pieces: Pieces,
+    /// How many requests have been served that had come behind another.
+    together: u32,
 }
+
+/// How many requests that have come together are served before others have their turn.
+const IN_A_ROW: u32 = 16;
 
 /// What came instead of a head.
 enum Instead {
@@ -66,7 +75,7 @@ struct Asked {
 impl Reading {
     /// A socket from which nothing has been read.
     pub(super) fn new(stream: Arc<TcpStream>) -> Self {
-        Self { stream, read: BytesMut::new(), room: READ, seen: 0 }
+        Self { stream, read: BytesMut::new(), room: READ, pieces: Pieces::default(), together: 0 }
     }
 
     /// What has been read and not used.
@@ -82,12 +91,12 @@ impl Reading {
                 return Some(false);
             }
             if seen == PREFACE.len() {
-                conversation.talk.heard(None);
+                conversation.talk.head_over();
                 return Some(true);
             }
             match self.more(conversation, true).await {
                 Ok(()) => {}
-                // What is there is a head that never ends.
+                // What is there is a head that never ends, which is told where heads are read.
                 Err(Instead::Late) => return Some(false),
                 Err(_) if self.read.is_empty() => return None,
                 Err(_) => return Some(false),
@@ -97,51 +106,67 @@ impl Reading {
 
     /// Reads the next head.
     async fn head(&mut self, conversation: &Conversation) -> Result<read::Request, Instead> {
-        let settings = &conversation.lane.shared.settings;
+        let rules = conversation.lane.shared.settings.caller_heads();
         loop {
-            // RFC 9112 §2.2: empty lines before a request are passed over.
-            while self.seen == 0 && self.read.starts_with(b"\r\n") {
-                self.read.advance(2);
-            }
-            if self.read.len() > self.seen {
-                match read::request(&self.read, settings.max_header_bytes, settings.max_headers) {
-                    Ok((request, used)) => {
-                        self.read.advance(used);
-                        self.seen = 0;
-                        let_go(&mut self.read);
-                        conversation.talk.heard(None);
-                        return Ok(request);
-                    }
-                    Err(Unread::Partial) => self.seen = self.read.len(),
-                    Err(Unread::Malformed) => return Err(Instead::Bad(BadRequest::Malformed)),
-                    Err(Unread::TooLarge) => return Err(Instead::Bad(BadRequest::HeadTooLarge)),
+            match self.pieces.request(&mut self.read, &rules) {
+                Ok(Some(request)) => {
+                    let_go(&mut self.read);
+                    conversation.talk.head_over();
+                    return Ok(request);
                 }
+                Ok(None) => {}
+                Err(Unread::TooLarge) => return Err(Instead::Bad(BadRequest::HeadTooLarge)),
+                Err(_) => return Err(Instead::Bad(BadRequest::Malformed)),
             }
             self.more(conversation, false).await?;
+        }
+    }
+
+    /// Has others have their turn when many heads have come together.
+    async fn give_way(&mut self) {
+        self.together = if self.read.is_empty() { 0 } else { self.together + 1 };
+        if self.together == IN_A_ROW {
+            self.together = 0;
+            tokio::task::yield_now().await;
         }
     }
 
     /// Reads once, unless there is a cue to stop.
     async fn more(&mut self, conversation: &Conversation, first: bool) -> Result<(), Instead> {
         let (lane, talk) = (&conversation.lane, &conversation.talk);
-        if !self.read.is_empty() && !talk.mid_head() {
-            talk.heard(Some(lane.clock.now()));
+        let mut deadline = None;
+        if !self.read.is_empty() {
+            let now = lane.clock.now();
+            let since = talk.mid_head_since(now);
+            deadline = lane.shared.settings.header_timeout.map(|allowed| since + allowed);
+            // Bytes that always come in time for a look keep the alarm from being looked at.
+            if deadline.is_some_and(|deadline| now >= deadline) {
+                return Err(Instead::Late);
+            }
         }
+        let mut alarm = deadline.map(|deadline| (lane.alarms.take(&lane.clock, deadline), deadline));
         let read = poll_fn(|cx| {
             if let Poll::Ready(read) = poll_read(&*self.stream, cx, &mut self.read, &mut self.room) {
                 return Poll::Ready(Ok(read));
             }
+            if let Some((alarm, deadline)) = &mut alarm
+                && alarm.poll_until(&lane.clock, *deadline, cx).is_ready()
+            {
+                return Poll::Ready(Err(Instead::Late));
+            }
             match ready!(talk.poll_cue(cx)) {
                 // Who has just connected, or has already sent more than the runtime has heard of, believes to be served.
-                Cue::Close if first || unread(&self.stream) => Poll::Pending,
-                cue => Poll::Ready(Err(cue)),
+                () if first || unread(&self.stream) => Poll::Pending,
+                () => Poll::Ready(Err(Instead::End)),
             }
         });
-        match read.await {
-            Ok(Ok(count)) if count > 0 => Ok(()),
-            Ok(_) => Err(Instead::End),
-            Err(Cue::Late) => Err(Instead::Late),
-            Err(Cue::Close) => Err(Instead::End),
+        let read = read.await;
+        if let Some((alarm, _)) = alarm {
+            lane.alarms.put(alarm);
+        }
+        match read? {
+            Ok(count) if count > 0 => Ok(()),
+            _ => Err(Instead::End),
         }
     }
 
@@ -172,7 +197,7 @@ impl Conversation {
         let heard_all = loop {
             match reading.head(self).await {
                 Ok(request) => match self.turn(&mut reading, &mut writing, &mut rim, request).await {
-                    Next::Head => {}
+                    Next::Head => reading.give_way().await,
                     Next::End { heard_all } => break heard_all,
                     Next::Tunnel => return,
                 },
@@ -206,16 +231,19 @@ impl Conversation {
         if writing.posted.is_some() && writing.flush().await.is_err() {
             return Next::End { heard_all: true };
         }
+        // What is behind a tunnel that was not opened may be what was meant to go through it.
+        let followed_by_http =
+            request.length.is_ok() && !tunnel::is_wanted(&request.method, request.version, &request.fields);
         let asked = Asked {
             to_head: request.method == Method::HEAD,
             old: request.version == Version::HTTP_10,
-            keeps: request.keeps && request.length.is_ok(),
+            keeps: request.keeps && followed_by_http,
         };
-        let readable = request.length.is_ok();
         let body = request.length.ok().filter(|length| *length != Length::Exactly(0)).map(|length| {
-            let expects = !asked.old && request.fields.get(Name::Expect).is_some_and(is_continue);
+            let expects = !asked.old && expects_leave(&request.fields);
             CallerBody::new(reading.stream.clone(), reading.take(), length, expects)
         });
+        writing.hints.begin();
         let hints = (!asked.old).then(|| writing.hints.clone());
         let Ok(mut answer) = rim.call(Arrival::of_head(request, body.clone(), hints)).await;
         writing.out.append(&mut writing.hints.take());
@@ -223,25 +251,32 @@ impl Conversation {
             let Some(tunnel) = tunnel.take() else { return Next::End { heard_all: true } };
             writing.head(answer.status, &answer.fields, None);
             writing.out.extend_from_slice(b"\r\n");
+            // A tunnel is opened only once all of a body has been passed on.
+            let early = body.map_or_else(|| Some(reading.take()), |body| body.take_back());
             if writing.flush().await.is_ok() {
                 let near = Downstream::new(reading.stream.clone(), BytesMut::new());
-                let early = body.map_or_else(|| Some(reading.take()), |body| body.take_back());
                 Box::pin(tunnel.carry(near, early.unwrap_or_default().freeze())).await;
             }
             return Next::Tunnel;
         }
-        let unheard = body.as_ref().is_some_and(|body| !body.is_end_stream());
-        let asked = Asked { keeps: asked.keeps && !(unheard && answer.body.is_end_stream()), ..asked };
+        let rest = match &body {
+            Some(body) if asked.keeps && (writing.hints.gave_leave() || !body.is_awaiting_leave()) => {
+                Rest::of(body, matches!(answer.body, DownBody::Own(..))).await
+            }
+            // A caller that was not told to send its body need not send what it has announced.
+            Some(_) => Rest::Much,
+            _ => Rest::None,
+        };
+        let asked = Asked { keeps: asked.keeps && rest != Rest::Much, ..asked };
         let kept = writing.answer(answer, asked, self).await;
         let heard_all = match body {
-            None => readable,
-            Some(body) => match body.take_back() {
-                Some(rest) => {
-                    reading.read = rest;
-                    true
+            None => followed_by_http,
+            Some(body) => {
+                if rest == Rest::Little && kept == Ok(true) {
+                    rest::skip(&body).await;
                 }
-                None => false,
-            },
+                body.take_back().map(|behind| reading.read = behind).is_some() && followed_by_http
+            }
         };
         match kept {
             Ok(true) if heard_all => Next::Head,
@@ -265,10 +300,6 @@ enum Next {
     End { heard_all: bool },
     /// What is no HTTP is over too.
     Tunnel,
-}
-
-fn is_continue(expected: &[u8]) -> bool {
-    expected.eq_ignore_ascii_case(b"100-continue")
 }
 
 /// Envoy: a request whose head takes too long is answered with 408, and the connection is closed.

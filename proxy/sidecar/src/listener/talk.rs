@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::{Buf, BytesMut};
-use leeboard_policy::time::{Span, Time};
+use leeboard_policy::time::Time;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -21,34 +21,22 @@ pub(crate) struct Talk {
     side: Side,
     /// When the first byte of a head came that is not complete yet.
     head_since: Cell<Option<Time>>,
-    late: Cell<bool>,
     closing: Cell<bool>,
-    /// Whom to wake when either of these is set.
+    /// Whom to wake when that is set.
     waiting: RefCell<Option<Waker>>,
 }
 
-/// Why a talk is broken off while a head is awaited.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Cue {
-    /// A head has taken too long.
-    Late,
-    /// The connection is to end before its next request.
-    Close,
-}
-
 impl Talk {
-    /// Notes that a part of a head is here, and the rest is awaited; or that none is.
-    pub(super) fn heard(&self, since: Option<Time>) {
-        match since {
-            Some(now) if self.head_since.get().is_none() => self.head_since.set(Some(now)),
-            Some(_) => {}
-            None => self.head_since.set(None),
-        }
+    /// A part of a head is here, and the rest is awaited: since when.
+    pub(super) fn mid_head_since(&self, now: Time) -> Time {
+        let since = self.head_since.get().unwrap_or(now);
+        self.head_since.set(Some(since));
+        since
     }
 
-    /// Whether a part of a head is here.
-    pub(super) fn mid_head(&self) -> bool {
-        self.head_since.get().is_some()
+    /// The head is complete.
+    pub(super) fn head_over(&self) {
+        self.head_since.set(None);
     }
 
     /// Whether this is to be the last request.
@@ -56,13 +44,10 @@ impl Talk {
         self.closing.get()
     }
 
-    /// Waits to be told that the wait is over.
-    pub(super) fn poll_cue(&self, cx: &mut Context<'_>) -> Poll<Cue> {
-        if self.late.get() {
-            return Poll::Ready(Cue::Late);
-        }
-        if self.closing.get() && !self.mid_head() {
-            return Poll::Ready(Cue::Close);
+    /// Waits to be told that the connection is to end before its next request.
+    pub(super) fn poll_cue(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.closing.get() && self.head_since.get().is_none() {
+            return Poll::Ready(());
         }
         let mut waiting = self.waiting.borrow_mut();
         if !waiting.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
@@ -71,15 +56,15 @@ impl Talk {
         Poll::Pending
     }
 
-    fn tell(&self, cue: &Cell<bool>) {
-        cue.set(true);
+    fn tell_to_close(&self) {
+        self.closing.set(true);
         if let Some(waker) = &*self.waiting.borrow() {
             waker.wake_by_ref();
         }
     }
 }
 
-/// All talks of a worker, for one look at a time instead of a timer for each.
+/// All talks of a worker.
 #[derive(Default)]
 pub(crate) struct Talks {
     list: RefCell<Vec<Weak<Talk>>>,
@@ -93,7 +78,6 @@ impl Talks {
         let talk = Rc::new(Talk {
             side,
             head_since: Cell::new(None),
-            late: Cell::new(false),
             closing: Cell::new(closing),
             waiting: RefCell::new(None),
         });
@@ -101,16 +85,10 @@ impl Talks {
         talk
     }
 
-    /// Ends those whose head has taken longer than allowed; `None` allows any time.
-    pub(crate) fn hurry(&self, now: Time, allowed: Option<Span>) {
-        self.list.borrow_mut().retain(|talk| {
-            let Some(talk) = talk.upgrade() else { return false };
-            if allowed.is_some_and(|allowed| talk.head_since.get().is_some_and(|since| now - since > allowed)) {
-                talk.tell(&talk.late);
-            }
-            true
-        });
+    /// Forgets those that are over.
+    pub(crate) fn tidy(&self) {
         let mut list = self.list.borrow_mut();
+        list.retain(|talk| talk.strong_count() > 0);
         if list.capacity() > 64 && list.capacity() / 4 > list.len() {
             list.shrink_to(64);
         }
@@ -121,7 +99,7 @@ impl Talks {
         self.stance.set(Some(stance));
         let list = self.list.borrow();
         for talk in list.iter().filter_map(Weak::upgrade).filter(|talk| stance.of(talk.side) == Manner::Closing) {
-            talk.tell(&talk.closing);
+            talk.tell_to_close();
         }
     }
 }

@@ -13,6 +13,7 @@ use super::http1::One;
 use super::http2;
 use super::socket::{Meter, Metered, Stream};
 use crate::clock::duration;
+use crate::http1::read::Rules;
 
 /// Why there is no connection, and what the system said.
 #[derive(Debug)]
@@ -39,11 +40,12 @@ pub(crate) async fn connect(
     settings: &Settings,
     http2: bool,
     bare: bool,
+    heads: Rules,
 ) -> Result<(Sender, Arc<Meter>), ConnectError> {
     let making = async {
         let socket = Metered::new(open(address, settings).await.map_err(refused)?);
         let meter = socket.meter();
-        let sender = if bare { Sender::Bare(socket) } else { handshake(socket, settings, http2).await? };
+        let sender = if bare { Sender::Bare(socket) } else { handshake(socket, settings, http2, heads).await? };
         Ok((sender, meter))
     };
     match tokio::time::timeout(duration(settings.connect_timeout), making).await {
@@ -86,9 +88,9 @@ fn refused(error: std::io::Error) -> ConnectError {
 }
 
 /// HTTP/1 begins with its first request.
-async fn handshake(socket: Metered, settings: &Settings, http2: bool) -> Result<Sender, ConnectError> {
+async fn handshake(socket: Metered, settings: &Settings, http2: bool, heads: Rules) -> Result<Sender, ConnectError> {
     if !http2 {
-        return Ok(Sender::One(Box::new(One::new(socket))));
+        return Ok(Sender::One(Box::new(One::new(socket, heads))));
     }
     let (sender, allowed) = http2::handshake(socket, settings).await.map_err(broken)?;
     Ok(Sender::Many(sender, allowed))

@@ -13,8 +13,8 @@ use super::socket::Metered;
 use super::upload::UpBody;
 use crate::http1::READ;
 use crate::http1::body::{Decoder, Length};
-use crate::http1::incoming::{let_go, poll_read};
-use crate::http1::read::{self, Response, Unread};
+use crate::http1::incoming::{let_go, poll_read, poll_read_in_turn};
+use crate::http1::read::{Pieces, Response, Rules};
 use crate::http1::write;
 use crate::outbox::{self, Posted, Reader};
 
@@ -25,8 +25,13 @@ const KEPT: usize = 2 * 1024;
 #[derive(Debug)]
 pub(crate) struct One {
     socket: Metered,
+    heads: Rules,
+    /// How far the next head has been looked at.
+    pieces: Pieces,
     read: BytesMut,
     room: usize,
+    /// How much has been read since others had their turn.
+    taken: usize,
     /// What is to be written: the head or a chunk's beginning, then a piece of the body, then a line end.
     out: Vec<u8>,
     written: usize,
@@ -36,8 +41,24 @@ pub(crate) struct One {
     body: UpBody,
     decoder: Decoder,
     to_head: bool,
+    /// How many heads have come before that of the response.
+    interim: u8,
     keeps: bool,
 }
+
+/// What a request's length is to be told by, and its response's.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Manner {
+    /// The head says itself how long the body is.
+    pub(crate) names_length: bool,
+    /// Where there is no body, that is said too.
+    pub(crate) names_no_body: bool,
+    /// The response has no body whatever its head says.
+    pub(crate) to_head: bool,
+}
+
+/// The most heads that may come before that of the response.
+const MOST_INTERIM: u8 = 64;
 
 /// How far a request has gone up.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -56,25 +77,29 @@ enum Sending {
 
 impl One {
     /// A connection that has carried nothing.
-    pub(crate) fn new(socket: Metered) -> Self {
+    pub(crate) fn new(socket: Metered, heads: Rules) -> Self {
         Self {
             socket,
+            heads,
+            pieces: Pieces::default(),
             read: BytesMut::new(),
             room: READ,
+            taken: 0,
             out: Vec::new(),
             written: 0,
             piece: Bytes::new(),
             line_end: false,
             sending: Sending::Done,
             body: UpBody::Empty,
-            decoder: Decoder::Done,
+            decoder: Decoder::done(),
             to_head: false,
+            interim: 0,
             keeps: true,
         }
     }
 
-    /// Begins a request. `head` writes its head, all but what says how long its body is; `said` tells that it says that too.
-    pub(crate) fn begin(&mut self, body: UpBody, said: bool, to_head: bool, head: impl FnOnce(&mut Vec<u8>)) {
+    /// Begins a request. `head` writes its head, all but what says how long its body is.
+    pub(crate) fn begin(&mut self, body: UpBody, manner: Manner, head: impl FnOnce(&mut Vec<u8>)) {
         if self.out.capacity() == 0 {
             self.out = outbox::buffer();
         }
@@ -82,7 +107,7 @@ impl One {
         self.written = 0;
         head(&mut self.out);
         let length = match (body.is_end_stream(), body.size_hint().exact()) {
-            (true, _) => None,
+            (true, _) => manner.names_no_body.then_some(Length::Exactly(0)),
             (false, Some(length)) => Some(Length::Exactly(length)),
             (false, None) => Some(Length::Chunked),
         };
@@ -92,13 +117,15 @@ impl One {
             Some(Length::Chunked | Length::UntilClose) => Sending::Chunks,
         };
         if let Some(length) = length {
-            write::length(&mut self.out, length, said);
+            write::length(&mut self.out, length, manner.names_length);
         }
         self.out.extend_from_slice(b"\r\n");
         self.body = body;
-        self.to_head = to_head;
+        self.to_head = manner.to_head;
+        self.pieces = Pieces::default();
+        self.interim = 0;
         self.keeps = false;
-        self.decoder = Decoder::Done;
+        self.decoder = Decoder::done();
     }
 
     /// Sends a request that is only a head together with others, if that can be. What is returned is held until the answer comes.
@@ -123,7 +150,7 @@ impl One {
         self.sending = Sending::Broken;
     }
 
-    /// The head of the response. `interim` is given those that come before it, except leave to go on, which is for this end.
+    /// The head of the response. `interim` is given those that come before it.
     pub(crate) fn poll_head(
         &mut self,
         cx: &mut Context<'_>,
@@ -133,26 +160,23 @@ impl One {
             return Poll::Ready(Err(Failure::Terminated));
         }
         loop {
-            if !self.read.is_empty() {
-                match read::response(&self.read, self.to_head) {
-                    Ok((response, used)) => {
-                        self.read.advance(used);
-                        match response.status {
-                            100 => continue,
-                            102..200 => {
-                                interim(response);
-                                continue;
-                            }
-                            _ => {}
-                        }
-                        self.keeps = response.keeps && response.status != 101;
-                        self.decoder = response.length.into();
-                        self.forget_empty();
-                        return Poll::Ready(Ok(response));
+            match self.pieces.response(&mut self.read, self.to_head, &self.heads) {
+                Ok(Some(response)) if response.status < 200 && response.status != 101 => {
+                    self.interim += 1;
+                    if self.interim > MOST_INTERIM {
+                        return Poll::Ready(Err(Failure::Protocol));
                     }
-                    Err(Unread::Partial) => {}
-                    Err(Unread::Malformed | Unread::TooLarge) => return Poll::Ready(Err(Failure::Protocol)),
+                    interim(response);
+                    continue;
                 }
+                Ok(Some(response)) => {
+                    self.keeps = response.keeps && response.status != 101;
+                    self.decoder = response.length.into();
+                    self.forget_empty();
+                    return Poll::Ready(Ok(response));
+                }
+                Ok(None) => {}
+                Err(_) => return Poll::Ready(Err(Failure::Protocol)),
             }
             match std::task::ready!(poll_read(self.socket.stream(), cx, &mut self.read, &mut self.room)) {
                 Ok(0) | Err(_) => return Poll::Ready(Err(Failure::Terminated)),
@@ -176,7 +200,8 @@ impl One {
                 Ok(None) => {}
                 Err(_) => return Poll::Ready(Some(Err(self.broken(Failure::Protocol)))),
             }
-            match std::task::ready!(poll_read(self.socket.stream(), cx, &mut self.read, &mut self.room)) {
+            let stream = self.socket.stream();
+            match std::task::ready!(poll_read_in_turn(stream, cx, &mut self.read, &mut self.room, &mut self.taken)) {
                 Ok(0) if self.decoder.closed() => return Poll::Ready(None),
                 Ok(0) | Err(_) => return Poll::Ready(Some(Err(self.broken(Failure::Terminated)))),
                 Ok(_) => {}

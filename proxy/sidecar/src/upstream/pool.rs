@@ -31,7 +31,7 @@ use super::upload::UpBody;
 use crate::exchange::departure::Departure;
 use crate::fields::Fields;
 use crate::http1::hints::Hints;
-use crate::http1::read::Response;
+use crate::http1::read::{Response, Rules};
 use crate::lane::Lane;
 use crate::telemetry::WorkerTelemetry;
 use crate::telemetry::worker::PoolCounters;
@@ -52,6 +52,8 @@ pub(crate) struct Ask<'a> {
     pub(crate) fresh: bool,
     /// The endpoint is in no list: it is where the caller was going anyway.
     pub(crate) passing: bool,
+    /// What the endpoint's heads may be.
+    pub(crate) heads: Rules,
     /// Now.
     pub(crate) now: Time,
     /// Which worker asks.
@@ -201,7 +203,7 @@ pub(super) async fn make(
     place: Option<Slot>,
     counters: &dyn Fn() -> PoolCounters,
 ) -> Result<(Connection, Option<Arc<Many>>), ConnectError> {
-    let (sender, meter) = connect(ask.endpoint.address(), ask.settings, ask.http2, ask.bare).await?;
+    let (sender, meter) = connect(ask.endpoint.address(), ask.settings, ask.http2, ask.bare, ask.heads).await?;
     let held = Held { _place: place, _counted: counters().opened() };
     let old_at = ask.settings.max_age.map(|age| ask.now + age);
     let alone = |wire, held| Connection {
@@ -314,10 +316,11 @@ impl Lease {
         connection.served += 1;
         match &mut connection.wire {
             Wire::One(one) => {
-                one.begin(body, request.says_length(), request.is_head(), |out| request.write(out));
+                one.begin(body, request.manner(), |out| request.write(out));
                 let mut posted = one.post();
                 let mut interim = |response: Response| {
-                    if let Some(hints) = hints {
+                    // Leave to go on is for those who have asked for it.
+                    if let Some(hints) = hints.filter(|_| response.status != 100 || request.expects) {
                         hints.pass_on(response.status, response.fields);
                     }
                 };

@@ -172,6 +172,11 @@ impl Upload {
         Some(Reader { upload: self.clone(), turn: state.turn, next: 0, end, trailers_sent: false })
     }
 
+    /// Tells a caller that waits to be told to go on, for the endpoint cannot.
+    pub(crate) fn give_leave(&self) {
+        self.0.lock().incoming.give_leave();
+    }
+
     /// Whether another attempt can be given the whole body.
     pub(crate) fn replay(&self) -> Replay {
         let whole = matches!(self.0.lock().kept, Kept::Prefix(..)) && !self.failed();

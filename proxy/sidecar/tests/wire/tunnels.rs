@@ -96,8 +96,8 @@ async fn an_upgrade_carries_bytes_both_ways_until_both_sides_have_ended() {
 async fn an_answer_other_than_101_is_an_ordinary_response() {
     let endpoint = Endpoint::start(|asked| say(if asked.number == 1 { 426 } else { 200 }, "no")).await;
     let leeboard = Leeboard::start(&shop(&endpoint)).await;
-    let mut wire = leeboard.dial().await;
     for (fields, status) in [(WEBSOCKET, 426), ("", 200)] {
+        let mut wire = leeboard.dial().await;
         wire.send(get("/", fields)).await.unwrap();
         let answer = soon("an answer", wire.response()).await.unwrap();
         assert_eq!((answer.status(), answer.text().as_str()), (status, "no"));
