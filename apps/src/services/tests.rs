@@ -341,3 +341,23 @@ async fn a_server_told_to_stop_finishes_the_request_in_hand() {
     assert_eq!(asking.await.unwrap().unwrap().status(), StatusCode::OK);
     server.await.unwrap();
 }
+
+#[tokio::test]
+async fn whoever_keeps_something_is_told_where_in_a_cluster() {
+    for service in Service::ALL {
+        let nowhere = |name: &str| (name == "DATABASE_URL").then(|| "nowhere:".to_owned());
+        let keeps = router(service, &Settings::read(service, nowhere).unwrap()).await.is_err();
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../manifests");
+        let manifest = std::fs::read_to_string(format!("{folder}/{}.yaml", service.name())).unwrap();
+        let deployments: Vec<&str> =
+            manifest.split("\n---\n").filter(|part| part.contains("kind: Deployment")).collect();
+        assert!(!deployments.is_empty(), "{}", service.name());
+        let compose = std::fs::read_to_string(format!("{folder}/compose.yaml")).unwrap();
+        let command = format!("command: [leeboard-apps, {}]", service.name());
+        let containers: Vec<&str> = compose.split("<<: *app\n").filter(|part| part.contains(&command)).collect();
+        assert!(!containers.is_empty(), "{}", service.name());
+        for place in deployments.into_iter().chain(containers) {
+            assert_eq!(place.contains("DATABASE_URL"), keeps, "{}: {place}", service.name());
+        }
+    }
+}
