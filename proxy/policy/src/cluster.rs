@@ -4,7 +4,7 @@ use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 
 use crate::dice::Share;
 use crate::origin::Origin;
@@ -109,6 +109,16 @@ pub enum Address {
     Socket(SocketAddr),
     /// A Unix socket's path; a leading `@` names an abstract one.
     Unix(Arc<str>),
+}
+
+impl Address {
+    /// Its IP address, if it has one.
+    pub fn ip(&self) -> Option<IpAddr> {
+        match self {
+            Address::Socket(address) => Some(address.ip()),
+            Address::Unix(_) => None,
+        }
+    }
 }
 
 impl fmt::Display for Address {

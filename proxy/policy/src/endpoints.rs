@@ -80,6 +80,16 @@ impl Endpoint {
         self.state.standing.load(Acquire) & EJECTED != 0
     }
 
+    /// Whether it could not be connected to, and no answer about its name has named it since.
+    pub fn doubted(&self) -> bool {
+        self.state.doubted_at.load(Relaxed) != 0
+    }
+
+    /// Says that a connection to it was made that was begun at a moment.
+    pub fn reached(&self, at: Time) {
+        self.state.trust(at);
+    }
+
     /// How many times it has been set aside so far.
     pub fn ejections(&self) -> u32 {
         self.state.ejections.load(Relaxed)
@@ -98,6 +108,8 @@ pub struct EndpointState {
     active: AtomicU32,
     standing: AtomicU8,
     ejections: AtomicU32,
+    /// Since when it is doubted, in nanoseconds of [`crate::time::Time`]; 0 when it is not.
+    doubted_at: AtomicU64,
     /// When the present ejection began, in nanoseconds of [`crate::time::Time`].
     pub(crate) ejected_at: AtomicU64,
     /// How many base times the present, or the next but one, ejection lasts.
@@ -115,6 +127,7 @@ impl EndpointState {
             active: AtomicU32::new(0),
             standing: AtomicU8::new(0),
             ejections: AtomicU32::new(0),
+            doubted_at: AtomicU64::new(0),
             ejected_at: AtomicU64::new(0),
             multiplier: AtomicU32::new(0),
             consecutive_5xx: AtomicU32::new(0),
@@ -132,6 +145,7 @@ impl EndpointState {
             active: count(&self.active),
             standing: AtomicU8::new(self.standing.load(Acquire)),
             ejections: count(&self.ejections),
+            doubted_at: AtomicU64::new(self.doubted_at.load(Relaxed)),
             ejected_at: AtomicU64::new(self.ejected_at.load(Relaxed)),
             multiplier: count(&self.multiplier),
             consecutive_5xx: count(&self.consecutive_5xx),
@@ -155,6 +169,20 @@ impl EndpointState {
     /// Exchanges that began before may still use it, but it neither falls nor returns any more.
     pub(crate) fn retire(&self) -> bool {
         self.standing.fetch_or(RETIRED, AcqRel) == EJECTED
+    }
+
+    /// Notes that it could not be connected to.
+    pub(crate) fn doubt(&self, now: Time) {
+        self.doubted_at.store(now.0.max(1), Relaxed);
+    }
+
+    /// Notes that it was found to be there at a moment; a doubt that came up later stays.
+    pub(crate) fn trust(&self, at: Time) {
+        let doubted_at = self.doubted_at.load(Relaxed);
+        if doubted_at != 0 && doubted_at <= at.0 {
+            // A doubt that comes up meanwhile stays.
+            let _ = self.doubted_at.compare_exchange(doubted_at, 0, Relaxed, Relaxed);
+        }
     }
 
     pub(crate) fn may_be_ejected(&self) -> bool {

@@ -4,6 +4,7 @@
 
 mod answers;
 mod reasons;
+mod replay;
 mod search;
 mod trouble;
 mod view;
@@ -90,7 +91,8 @@ enum Phase {
 #[derive(Debug)]
 struct Running {
     connected: Option<Time>,
-    stale_before: bool,
+    /// Whether the request was sent again unasked in this attempt, which is done once.
+    replayed: bool,
     /// Whether the endpoint's part in this attempt has been judged.
     scored: bool,
     /// The endpoint, busy with it; `None` while that is not known.
@@ -265,7 +267,7 @@ impl Exchange {
         self.attempts += 1;
         self.running = Some(Running {
             connected: None,
-            stale_before: false,
+            replayed: false,
             scored: false,
             active: endpoint.clone().map(Endpoint::enter),
             _slot: slot,
@@ -370,8 +372,8 @@ impl Exchange {
         match outcome {
             Outcome::Response(head) => self.after_response(head, replay, now),
             Outcome::Failed { failure, reused, written } => {
-                if replay == Replay::Whole && self.was_stale(failure, reused, written) {
-                    return self.replay(now);
+                if replay == Replay::Whole && self.was_harmless(failure, reused, written) {
+                    return self.replay(failure, now);
                 }
                 if let Some(score) = score_of(failure) {
                     self.score(score, now);
@@ -409,26 +411,6 @@ impl Exchange {
             self.timeout = None;
         }
         Step::Forward
-    }
-
-    /// A used connection may end just as a request is written to it. RFC 9110 §9.2.2 and RFC 9113 §8.7 say when the
-    /// request may be sent again without being asked to: nothing was written, the peer says it did nothing, or the
-    /// method is idempotent.
-    fn was_stale(&self, failure: Failure, reused: bool, written: bool) -> bool {
-        let once = self.running.as_ref().is_some_and(|running| !running.stale_before);
-        let harmless = match failure {
-            Failure::RefusedStream => true,
-            Failure::Terminated => reused && (!written || self.idempotent),
-            _ => false,
-        };
-        once && harmless
-    }
-
-    fn replay(&mut self, now: Time) -> Step {
-        let Some(running) = &mut self.running else { return self.reply(Verdict::Failed(Failure::Terminated)) };
-        running.stale_before = true;
-        running.connected = None;
-        Step::Try(Attempt { endpoint: running.endpoint().cloned(), number: self.attempts, at: now, fresh: true })
     }
 
     /// Schedules another attempt if one is wanted and allowed.

@@ -8,7 +8,7 @@ use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::AcqRel, Ordering::Acquire, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::AcqRel, Ordering::Acquire, Ordering::Relaxed};
 
 use crate::allowance::Allowance;
 pub use crate::balance::Pick;
@@ -88,6 +88,11 @@ impl Live {
         &self.clusters
     }
 
+    /// Says that these addresses were named in answer to a question asked at a moment: what was doubted before is trusted.
+    pub fn trust(&self, named: &[IpAddr], asked: Time) {
+        self.clusters.iter().for_each(|cluster| cluster.trust(named, asked));
+    }
+
     /// When [`Live::sweep`] has something to do; `None` when no cluster detects outliers.
     pub fn next_sweep(&self) -> Option<Time> {
         self.clusters.iter().filter_map(|cluster| cluster.sweep_due()).min()
@@ -112,6 +117,8 @@ pub struct LiveCluster {
     limits: Limits,
     outlier: Option<Outlier>,
     panic_percent: u32,
+    /// Whether its endpoints are the addresses of names.
+    named: bool,
     endpoints: Vec<Arc<Endpoint>>,
     layout: Layout,
     warmup: Option<Warmup>,
@@ -153,6 +160,8 @@ struct ClusterState {
     cursors: Cursors,
     /// How many endpoints are ejected.
     out: AtomicU32,
+    /// Whether some endpoint may be doubted, which spares a look at each.
+    doubts: AtomicBool,
     /// When the latest sweep was due, in nanoseconds of [`Time`].
     swept: AtomicU64,
     /// How many requests began of late, where a retry budget asks for that.
@@ -190,6 +199,7 @@ impl LiveCluster {
             limits: cluster.limits,
             outlier: cluster.outlier.clone(),
             panic_percent: cluster.panic_percent,
+            named: matches!(cluster.discovery, Discovery::Dns(_) | Discovery::DnsFirst(_)),
             layout: Layout::new(cluster, here, &endpoints, previous.map(|p| &p.layout)),
             warmup: cluster.warmup,
             warm: cluster.warmup.map_or(Time(0), |warmup| warmup.ends(&endpoints)),
@@ -242,19 +252,48 @@ impl LiveCluster {
 
     /// An endpoint for an attempt; `None` when none is healthy. Envoy: `no_healthy_upstream`.
     pub fn pick(&self, ask: &Pick<'_>) -> Option<Arc<Endpoint>> {
-        let all_in = self.ejected() == 0;
+        let (all_in, doubts) = (self.ejected() == 0, self.state.doubts.load(Relaxed));
         let warmup = self.warmup.as_ref().filter(|_| ask.now < self.warm);
         match &self.layout {
             Layout::Flat(weights, algorithm) => {
                 let health = if all_in { Health::AllIn } else { Health::Above(self.panic_percent) };
                 let cursor = self.state.cursors.at(0);
-                Field { endpoints: &self.endpoints, weights, algorithm, cursor, health, warmup }.pick(ask)
+                Field { endpoints: &self.endpoints, weights, algorithm, cursor, health, doubts, warmup }.pick(ask)
             }
             Layout::Tiers(tiers) => {
                 let (cursors, panic_percent) = (&self.state.cursors, self.panic_percent);
-                tiers.pick(ask, View { cursors, panic_percent, all_in, warmup })
+                tiers.pick(ask, View { cursors, panic_percent, all_in, doubts, warmup })
             }
         }
+    }
+
+    /// Whether its endpoints are the addresses of names, so that another answer may bring others.
+    pub fn is_named(&self) -> bool {
+        self.named
+    }
+
+    /// Says that an endpoint could not be connected to. Until an answer about its name names it again, it is picked only when
+    /// there is no other. An endpoint that is written down is left to the outlier rules: nothing would name it again.
+    ///
+    /// Better than Envoy: which believes an answer for as long as it lasts, whatever comes of it.
+    pub fn doubt(&self, endpoint: &Endpoint, now: Time) {
+        if self.named {
+            endpoint.state.doubt(now);
+            self.state.doubts.store(true, Relaxed);
+        }
+    }
+
+    /// Says that these addresses were named in answer to a question asked at a moment.
+    fn trust(&self, named: &[IpAddr], asked: Time) {
+        if !self.named || !self.state.doubts.load(Relaxed) {
+            return;
+        }
+        for endpoint in &self.endpoints {
+            if endpoint.address().ip().is_some_and(|ip| named.contains(&ip)) {
+                endpoint.state.trust(asked);
+            }
+        }
+        self.state.doubts.store(self.endpoints.iter().any(|endpoint| endpoint.doubted()), Relaxed);
     }
 
     /// Scores an attempt when it has ended.

@@ -168,7 +168,7 @@ impl RetryPolicy {
         let any_reset = RetryOn::RESET.with(RetryOn::SERVER_ERROR).with(RetryOn::GATEWAY_ERROR);
         match failure {
             Failure::Overflow => false,
-            Failure::ConnectRefused | Failure::ConnectTimeout | Failure::Dns => {
+            Failure::ConnectRefused | Failure::ConnectTimeout | Failure::Dns | Failure::Unprocessed => {
                 self.on.any(any_reset.with(RetryOn::CONNECT_FAILURE).with(RetryOn::RESET_BEFORE_REQUEST))
             }
             Failure::RefusedStream => self.on.any(any_reset.with(RetryOn::REFUSED_STREAM)),
@@ -231,6 +231,7 @@ mod tests {
         #[rustfmt::skip]
         let table: &[(&str, Failure, bool, bool)] = &[
             ("connect-failure", ConnectRefused, false, true), ("connect-failure", ConnectTimeout, false, true),
+            ("connect-failure", Unprocessed, true, true), ("reset-before-request", Unprocessed, true, true),
             ("connect-failure", Terminated, true, false), ("connect-failure", Terminated, false, false),
             ("reset-before-request", ConnectRefused, false, true), ("reset-before-request", Terminated, false, true),
             ("reset-before-request", Terminated, true, false), ("reset-before-request", RefusedStream, true, false),

@@ -109,6 +109,8 @@ pub enum Failure {
     RemoteReset,
     /// The endpoint said that it did not process the stream.
     RefusedStream,
+    /// The proxy beside the endpoint says that its application did not get the request: it could not be connected to.
+    Unprocessed,
     /// The endpoint's answer is no HTTP.
     Protocol,
     /// A limit of the cluster was reached.
@@ -121,7 +123,7 @@ impl Failure {
     /// Envoy's words for it.
     pub fn reason(self) -> &'static str {
         match self {
-            Failure::ConnectRefused => "remote connection failure",
+            Failure::ConnectRefused | Failure::Unprocessed => "remote connection failure",
             Failure::ConnectTimeout => "connection timeout",
             Failure::Dns => "dns resolution failure",
             Failure::Terminated => "connection termination",
@@ -133,14 +135,14 @@ impl Failure {
         }
     }
 
-    /// The connection was never made.
+    /// The connection was never made, all the way to the application.
     pub fn is_connect(self) -> bool {
-        matches!(self, Failure::ConnectRefused | Failure::ConnectTimeout | Failure::Dns)
+        matches!(self, Failure::ConnectRefused | Failure::ConnectTimeout | Failure::Dns | Failure::Unprocessed)
     }
 
     fn flag(self) -> Flags {
         match self {
-            Failure::ConnectRefused | Failure::ConnectTimeout => Flags::UPSTREAM_CONNECT,
+            Failure::ConnectRefused | Failure::ConnectTimeout | Failure::Unprocessed => Flags::UPSTREAM_CONNECT,
             Failure::Dns => Flags::DNS_FAILED,
             Failure::Terminated => Flags::UPSTREAM_TERMINATED,
             Failure::RemoteReset | Failure::RefusedStream => Flags::UPSTREAM_REMOTE_RESET,
@@ -158,6 +160,7 @@ impl Failure {
             Failure::Terminated => "connection-terminated",
             Failure::RemoteReset => "remote-reset",
             Failure::RefusedStream => "refused-stream",
+            Failure::Unprocessed => "unprocessed",
             Failure::Protocol => "protocol-error",
             Failure::Overflow => "overflow",
             Failure::PerTryTimeout => "per-try-timeout",

@@ -133,6 +133,8 @@ pub(crate) struct Field<'a> {
     pub(crate) algorithm: &'a Algorithm,
     pub(crate) cursor: &'a AtomicU64,
     pub(crate) health: Health,
+    /// Whether some may be doubted.
+    pub(crate) doubts: bool,
     /// Given while some endpoints are newer than others.
     pub(crate) warmup: Option<&'a Warmup>,
 }
@@ -140,7 +142,9 @@ pub(crate) struct Field<'a> {
 impl Field<'_> {
     /// An endpoint, or `None` when none is healthy. Allocates only when an endpoint is ejected, to be passed over or new.
     pub(crate) fn pick(&self, ask: &Pick<'_>) -> Option<Arc<Endpoint>> {
-        let all = matches!(self.health, Health::AllIn | Health::Everyone) && (ask.tried.is_empty() || !ask.avoid_tried);
+        let all = matches!(self.health, Health::AllIn | Health::Everyone)
+            && !self.doubts
+            && (ask.tried.is_empty() || !ask.avoid_tried);
         let chosen = if all { None } else { Some(self.candidates(ask)) };
         let chosen = chosen.filter(|chosen| chosen.len() < self.endpoints.len());
         if chosen.as_ref().map_or(self.endpoints.len(), Vec::len) == 0 {
@@ -193,7 +197,8 @@ impl Field<'_> {
         }
     }
 
-    /// Who may be chosen, as indices in order: the healthy or, in panic, all; of these the untried, if there are any.
+    /// Who may be chosen, as indices in order: the healthy or, in panic, all; of these the undoubted, if there are any; of
+    /// these the untried, if there are any.
     fn candidates(&self, ask: &Pick<'_>) -> Vec<u32> {
         let all = || (0u32..).zip(self.endpoints);
         let everyone = matches!(self.health, Health::AllIn | Health::Everyone);
@@ -202,6 +207,10 @@ impl Field<'_> {
             && panics(chosen.len(), self.endpoints.len(), percent)
         {
             chosen = all().map(|(i, _)| i).collect();
+        }
+        let undoubted = |i: &u32| !self.endpoints[*i as usize].doubted();
+        if self.doubts && chosen.iter().any(undoubted) {
+            chosen.retain(undoubted);
         }
         if ask.avoid_tried && !ask.tried.is_empty() {
             let untried = |i: &u32| !ask.tried.contains(&self.endpoints[*i as usize].id());

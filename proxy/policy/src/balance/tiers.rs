@@ -56,6 +56,8 @@ pub(crate) struct View<'a> {
     pub(crate) panic_percent: u32,
     /// Whether no endpoint is ejected.
     pub(crate) all_in: bool,
+    /// Whether some endpoint may be doubted.
+    pub(crate) doubts: bool,
     pub(crate) warmup: Option<&'a crate::cluster::Warmup>,
 }
 
@@ -67,7 +69,8 @@ impl Pool {
 
     fn pick(&self, ask: &Pick<'_>, view: View<'_>, health: Health, cursor: usize) -> Option<Arc<Endpoint>> {
         let (endpoints, weights, algorithm) = (&self.endpoints[..], &self.weights, &self.algorithm);
-        Field { endpoints, weights, algorithm, cursor: view.cursors.at(cursor), health, warmup: view.warmup }.pick(ask)
+        let (cursor, doubts, warmup) = (view.cursors.at(cursor), view.doubts, view.warmup);
+        Field { endpoints, weights, algorithm, cursor, health, doubts, warmup }.pick(ask)
     }
 
     fn healthy(&self) -> usize {

@@ -54,7 +54,9 @@ impl Exchange {
 
 pub(super) fn score_of(failure: Failure) -> Option<Score> {
     match failure {
-        Failure::ConnectRefused | Failure::ConnectTimeout | Failure::Dns => Some(Score::ConnectFailure),
+        Failure::ConnectRefused | Failure::ConnectTimeout | Failure::Dns | Failure::Unprocessed => {
+            Some(Score::ConnectFailure)
+        }
         Failure::Terminated | Failure::RemoteReset | Failure::RefusedStream | Failure::Protocol => Some(Score::Reset),
         Failure::PerTryTimeout => Some(Score::Timeout),
         Failure::Overflow => None,

@@ -73,6 +73,11 @@ impl Exchange {
         self.flags
     }
 
+    /// Whether its method may be sent twice. RFC 9110 §9.2.2.
+    pub fn is_idempotent(&self) -> bool {
+        self.idempotent
+    }
+
     /// Whether the request is gRPC's.
     pub fn is_grpc(&self) -> bool {
         self.grpc

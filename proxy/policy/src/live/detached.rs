@@ -29,6 +29,7 @@ impl LiveCluster {
             limits: self.limits,
             outlier: self.outlier.clone(),
             panic_percent: self.panic_percent,
+            named: self.named,
             layout: Layout::new(described, live.snapshot.workload(), &endpoints, Some(&self.layout)),
             warmup: self.warmup,
             warm: self.warm,
@@ -43,6 +44,7 @@ impl ClusterState {
         Self {
             cursors: self.cursors.detached(),
             out: self.out.load(Acquire).into(),
+            doubts: self.doubts.load(Relaxed).into(),
             swept: self.swept.load(Relaxed).into(),
             began: self.began.detached(),
             copies: Arc::new(self.copies.detached()),

@@ -179,6 +179,50 @@ fn names_become_endpoints() {
 }
 
 #[test]
+fn a_doubted_address_is_picked_when_there_is_no_other_until_it_is_named_again() {
+    let name = DnsSpec { name: "x".into(), port: 80, weight: 1, workload: Arc::default() };
+    let ips: Vec<IpAddr> = (1..=3).map(|n| IpAddr::from([10, 0, 0, n])).collect();
+    let resolved: Resolved = [("x".into(), ips.clone())].into();
+    for balancer in [Balancer::RoundRobin, Balancer::LeastRequest, Balancer::Random] {
+        let shop = Cluster { discovery: Discovery::Dns(vec![name.clone()]), ..cluster("shop", balancer, &[]) };
+        let live = resolve(None, vec![shop], &resolved);
+        let shop = live.cluster(ClusterId(0));
+        let picked = || {
+            let all: BTreeSet<String> =
+                (0..60).filter_map(|seed| Some(shop.pick(&any(seed))?.address().to_string())).collect();
+            all.iter().map(|address| address.as_bytes()[7] - b'0').collect::<Vec<u8>>()
+        };
+        assert_eq!(picked(), [1, 2, 3]);
+        shop.doubt(&shop.endpoints()[0], Time(5));
+        assert_eq!((picked(), shop.endpoints()[0].doubted()), (vec![2, 3], true));
+        live.trust(&ips, Time(4));
+        assert_eq!(picked(), [2, 3], "that answer was asked for before");
+        live.trust(&ips[1..], Time(6));
+        assert_eq!(picked(), [2, 3], "that answer does not name it");
+        live.trust(&ips, Time(6));
+        assert_eq!(picked(), [1, 2, 3]);
+
+        shop.endpoints().iter().for_each(|endpoint| shop.doubt(endpoint, Time(7)));
+        assert_eq!(picked(), [1, 2, 3], "there is no other");
+        shop.endpoints()[1].reached(Time(8));
+        assert_eq!(picked(), [2], "a connection was made");
+        live.trust(&ips, Time(9));
+        let tried = [shop.endpoints()[0].id()];
+        shop.doubt(&shop.endpoints()[1], Time(10));
+        let others = (0..60).filter_map(|seed| shop.pick(&Pick { tried: &tried, ..any(seed) }));
+        assert!(others.into_iter().all(|endpoint| endpoint.id() == shop.endpoints()[2].id()));
+    }
+}
+
+#[test]
+fn what_is_written_down_is_not_doubted() {
+    let live = reload(None, vec![cluster("a", Balancer::RoundRobin, &[1, 1])]);
+    let a = live.cluster(ClusterId(0));
+    a.doubt(&a.endpoints()[0], Time(5));
+    assert!(!a.endpoints()[0].doubted() && !a.is_named());
+}
+
+#[test]
 fn sweeps_keep_each_clusters_own_interval() {
     let every = |name: &str, seconds| {
         let mut cluster = watched(name, &[1]);

@@ -44,6 +44,7 @@ fn read_conduct(word: &str) -> Option<Conduct> {
         "unreachable" => Conduct::Unreachable,
         "refused" => Conduct::Fails(Failure::ConnectRefused),
         "reset" => Conduct::Fails(Failure::Terminated),
+        "unprocessed" => Conduct::Fails(Failure::Unprocessed),
         "refused-stream" => Conduct::Fails(Failure::RefusedStream),
         "garbage" => Conduct::Fails(Failure::Protocol),
         _ => {
