@@ -4,10 +4,9 @@ use std::process::ExitCode;
 use std::sync::OnceLock;
 use std::thread;
 
-use clap::Parser;
 use clap::error::ErrorKind;
 
-use crate::cli::{Cli, Verb, check, explain, help, test, version};
+use crate::cli::{Cli, Verb, check, drain, explain, help, test, version};
 use crate::run::run;
 use crate::{listener, log};
 
@@ -21,12 +20,13 @@ pub(crate) const COULD_NOT: u8 = 2;
 /// Does what the command line asks for.
 pub(crate) fn begin() -> ExitCode {
     decline_huge_pages();
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::read() {
         Ok(cli) => cli,
         Err(complaint) => return refuse(&complaint),
     };
     let code = match cli.verb {
         Verb::Version => version::print(&mut std::io::stdout().lock()).map_or(COULD_NOT, |()| DONE),
+        Verb::Drain(args) => drain::run(&args, &mut std::io::stderr().lock()),
         Verb::Check(args) => check::run(&args, &mut std::io::stdout().lock(), &mut std::io::stderr().lock()),
         Verb::Explain(args) => explain::run(*args, &mut std::io::stdout().lock(), &mut std::io::stderr().lock()),
         Verb::Test(args) => test::run(&args, &mut std::io::stdout().lock(), &mut std::io::stderr().lock()),

@@ -1,27 +1,31 @@
 //! How the proxy leaves: readiness fails first, callers are told, what is in flight finishes, and only then it ends.
 //!
-//! Envoy ends at once on SIGTERM. Here: from the signal on `/ready` fails while both sides go on serving; inbound answers
-//! carry `connection: close` (GOAWAY on HTTP/2), so that callers move on. When the minimum drain time is over and
-//! nothing has been in flight for a moment, or shortly before the deadline, the application is told to move on too; a
-//! moment later the listeners close and connections end as they become idle. A second signal ends at once.
+//! Envoy ends at once on SIGTERM. Here: from the signal on, or before it from `leeboard drain` on, `/ready` fails while both
+//! sides go on serving; inbound answers carry `connection: close` (GOAWAY on HTTP/2), so that callers move on. When they have
+//! had the time to learn of it and nothing has been in flight for a moment, or the application does not listen any more, what
+//! is in front of the application closes: whoever comes then is refused, and knows that nobody has the request. After the
+//! signal the application is told to move on too, once nothing is in flight or shortly before the deadline; a moment later all
+//! listeners close and connections end as they become idle. A second signal ends at once.
+
+pub(crate) mod application;
+mod leaving;
+mod traffic;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Duration;
 
-use leeboard_policy::time::{Span, Time};
 use tokio::sync::{Notify, watch};
 
+use self::application::Application;
+pub(crate) use self::leaving::Pace;
+use self::leaving::{Leaving, Step};
+use self::traffic::Loads;
+pub(crate) use self::traffic::{Load, Open, Traffic};
 use crate::clock::Clock;
 
 /// How often the state of a drain is looked at.
 const TICK: Duration = Duration::from_millis(50);
-/// How long nothing may have been in flight before the application counts as quiet.
-const QUIET: Span = Span::from_millis(500);
-/// The most time before the deadline at which the application is told to move on.
-const CLOSING: Span = Span::from_secs(5);
-/// The most time that it is given to do so: whoever is idle for that long hardly asks just as the connection closes.
-const PARTING: Span = Span::from_secs(1);
 
 /// Which way traffic goes, seen from the application.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -53,6 +57,9 @@ pub(crate) struct Stance {
     pub(crate) inbound: Manner,
     /// The listener that the application calls through.
     pub(crate) outbound: Manner,
+    /// The ports at which the application does not listen any more, a bit for each by its index. Those after the 64th close
+    /// with their side.
+    gone: u64,
 }
 
 impl Stance {
@@ -62,6 +69,12 @@ impl Stance {
             Side::Inbound => self.inbound,
             Side::Outbound => self.outbound,
         }
+    }
+
+    /// Whether the listener of a side, or of a port in front of the application, accepts no more connections.
+    pub(crate) fn shuts(self, side: Side, port: Option<usize>) -> bool {
+        let gone = port.is_some_and(|port| port < 64 && self.gone >> port & 1 == 1);
+        self.of(side) >= Manner::Shut || gone
     }
 }
 
@@ -84,21 +97,26 @@ pub(crate) struct Drain {
     outbound: AtomicU8,
     started: AtomicBool,
     draining: AtomicBool,
+    /// Whether the application may end, as far as its callers are concerned.
+    safe: AtomicBool,
     asked: Notify,
+    announced: Notify,
     workers: Vec<Arc<Traffic>>,
 }
 
 impl Drain {
     /// Nothing is leaving yet. Each worker counts for itself.
     pub(crate) fn new(workers: usize) -> Self {
-        let open = Stance { inbound: Manner::Open, outbound: Manner::Open };
+        let open = Stance { inbound: Manner::Open, outbound: Manner::Open, gone: 0 };
         Self {
             stance: watch::Sender::new(open),
             inbound: AtomicU8::new(Manner::Open as u8),
             outbound: AtomicU8::new(Manner::Open as u8),
             started: AtomicBool::new(false),
             draining: AtomicBool::new(false),
+            safe: AtomicBool::new(false),
             asked: Notify::new(),
+            announced: Notify::new(),
             workers: (0..workers).map(|_| Arc::default()).collect(),
         }
     }
@@ -144,6 +162,21 @@ impl Drain {
         self.asked.notify_one();
     }
 
+    /// Says that the application is about to end: its callers are parted from, and the process goes on.
+    pub(crate) fn announce(&self) {
+        self.announced.notify_one();
+    }
+
+    /// Whether the application may end: it was announced, and nobody comes to it any more.
+    pub(crate) fn is_safe(&self) -> bool {
+        self.safe.load(Ordering::Acquire)
+    }
+
+    /// What is in flight towards the application.
+    pub(crate) fn inbound(&self) -> Load {
+        Load::of(&self.workers, Side::Inbound)
+    }
+
     /// Moves a side to a manner, unless it has gone further already.
     pub(crate) fn advance(&self, side: Side, manner: Manner) {
         self.stance.send_if_modified(|stance| {
@@ -160,279 +193,86 @@ impl Drain {
         });
     }
 
-    /// Waits until the process is asked to end, drains, and returns when it may end.
-    pub(crate) async fn run(&self, clock: Clock, minimum: Span, maximum: Span) {
-        self.asked.notified().await;
+    /// Waits until the end of the process or of the application is announced, drains, and returns when the process may end.
+    pub(crate) async fn run(&self, clock: Clock, pace: Pace, application: &impl Application) {
+        let told = tokio::select! {
+            () = self.asked.notified() => true,
+            () = self.announced.notified() => false,
+        };
         self.draining.store(true, Ordering::Release);
         self.advance(Side::Inbound, Manner::Leaving);
-        let mut leaving = Leaving::new(clock.now(), minimum, maximum);
-        tracing::info!(minimum = %minimum, deadline = %maximum, "draining; the same signal again ends at once");
+        let mut leaving = Leaving::new(clock.now(), pace);
+        if told {
+            leaving.tell(clock.now());
+            tracing::info!(minimum = %pace.minimum, deadline = %pace.maximum, "draining; the same signal again ends at once");
+        } else {
+            tracing::info!(minimum = %pace.minimum, deadline = %pace.maximum, "draining what is in front of the application");
+        }
+        tokio::select! {
+            () = self.leave(clock, leaving) => {}
+            never = application::look(application, |gone| self.forsake(gone)) => match never {},
+        }
+    }
+
+    async fn leave(&self, clock: Clock, mut leaving: Leaving) {
         let mut ticks = tokio::time::interval(TICK);
         loop {
             tokio::select! {
                 _ = ticks.tick() => {}
                 () = self.asked.notified() => {
-                    tracing::info!(exchanges = self.load().exchanges, "ending at once");
-                    return;
+                    if !leaving.tell(clock.now()) {
+                        tracing::info!(exchanges = self.in_flight(), "ending at once");
+                        return;
+                    }
+                    tracing::info!("draining; the same signal again ends at once");
                 }
             }
-            match leaving.step(clock.now(), self.load()) {
+            let (now, loads) = (clock.now(), self.loads());
+            let gone = self.stance.borrow().inbound == Manner::Closing;
+            match leaving.step(now, loads, gone) {
                 Step::Serve => {}
+                Step::Shut => self.advance(Side::Inbound, Manner::Closing),
                 Step::Part => self.advance(Side::Outbound, Manner::Leaving),
                 Step::Close => {
                     self.advance(Side::Inbound, Manner::Closing);
                     self.advance(Side::Outbound, Manner::Closing);
                 }
                 Step::End => {
-                    tracing::info!(cut = self.load().exchanges, "drained");
+                    tracing::info!(cut = self.in_flight(), "drained");
                     return;
                 }
+            }
+            if leaving.is_safe(now, loads.inbound) && !self.safe.swap(true, Ordering::AcqRel) {
+                tracing::info!(cut = loads.inbound.exchanges, "nobody comes to the application any more");
             }
         }
     }
 
-    fn load(&self) -> Load {
-        let sum = |read: fn(&Traffic) -> usize| self.workers.iter().map(|traffic| read(traffic)).sum();
-        Load {
-            exchanges: sum(|t| t.exchanges.load(Ordering::Acquire)),
-            connections: sum(|t| t.connections.load(Ordering::Acquire)),
-            begun: self.workers.iter().map(|t| t.begun.load(Ordering::Acquire)).sum(),
-        }
-    }
-}
-
-/// What is going on in a worker, on both sides.
-#[derive(Debug, Default)]
-pub(crate) struct Traffic {
-    exchanges: AtomicUsize,
-    connections: AtomicUsize,
-    begun: AtomicU64,
-}
-
-impl Traffic {
-    /// An exchange has begun. Only the worker itself counts its exchanges, so that a load and a store are enough.
-    pub(crate) fn exchange_began(&self) {
-        self.begun.store(self.begun.load(Ordering::Relaxed) + 1, Ordering::Release);
-        self.exchanges.store(self.exchanges.load(Ordering::Relaxed) + 1, Ordering::Release);
-    }
-
-    /// It is over.
-    pub(crate) fn exchange_over(&self) {
-        self.exchanges.store(self.exchanges.load(Ordering::Relaxed) - 1, Ordering::Release);
-    }
-
-    /// Counts a caller's connection until the guard is dropped.
-    pub(crate) fn connection(self: &Arc<Self>) -> Open {
-        self.connections.fetch_add(1, Ordering::AcqRel);
-        Open(self.clone())
-    }
-}
-
-/// A caller's connection, which the end of the process waits for.
-#[derive(Debug)]
-#[must_use = "it counts until it is dropped"]
-pub(crate) struct Open(Arc<Traffic>);
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.connections.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
-/// What is in flight at a moment, and how many exchanges have begun so far.
-#[derive(Clone, Copy, Debug)]
-struct Load {
-    exchanges: usize,
-    connections: usize,
-    begun: u64,
-}
-
-/// What to do next on the way out.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Step {
-    Serve,
-    Part,
-    Close,
-    End,
-}
-
-/// The rules of leaving, as a function of time and load.
-#[derive(Debug)]
-struct Leaving {
-    earliest: Time,
-    closing: Time,
-    latest: Time,
-    quiet_since: Time,
-    begun: Option<u64>,
-    parting: Span,
-    parting_since: Option<Time>,
-}
-
-impl Leaving {
-    fn new(now: Time, minimum: Span, maximum: Span) -> Self {
-        let margin = Span(CLOSING.0.min(maximum.0 / 4));
-        Self {
-            earliest: now + minimum,
-            closing: now + Span(maximum.0 - margin.0),
-            latest: now + maximum,
-            quiet_since: now,
-            begun: None,
-            parting: Span(PARTING.0.min(margin.0 / 2)),
-            parting_since: None,
+    /// Notes which of the application's ports are gone. When all are, nothing is kept in front of it.
+    fn forsake(&self, gone: &[bool]) {
+        let bits = gone.iter().take(64).enumerate().fold(0, |bits, (port, gone)| bits | u64::from(*gone) << port);
+        self.stance.send_if_modified(|stance| {
+            let more = bits & !stance.gone != 0;
+            stance.gone |= bits;
+            if more {
+                tracing::info!(ports = stance.gone.count_ones(), "the application does not listen any more");
+            }
+            more
+        });
+        if !gone.is_empty() && gone.iter().all(|gone| *gone) {
+            self.advance(Side::Inbound, Manner::Closing);
         }
     }
 
-    fn step(&mut self, now: Time, load: Load) -> Step {
-        if load.exchanges > 0 || self.begun.is_some_and(|begun| begun != load.begun) {
-            self.quiet_since = now;
-        }
-        self.begun = Some(load.begun);
-        if now >= self.latest {
-            return Step::End;
-        }
-        let quiet = now - self.quiet_since >= QUIET;
-        if now >= self.closing || (now >= self.earliest && quiet) {
-            self.parting_since.get_or_insert(now);
-        }
-        match self.parting_since {
-            None => Step::Serve,
-            Some(_) if load.connections + load.exchanges == 0 => Step::End,
-            Some(since) if now - since < self.parting => Step::Part,
-            Some(_) => Step::Close,
-        }
+    fn loads(&self) -> Loads {
+        Loads { inbound: self.inbound(), outbound: Load::of(&self.workers, Side::Outbound) }
+    }
+
+    fn in_flight(&self) -> usize {
+        let loads = self.loads();
+        loads.inbound.exchanges + loads.outbound.exchanges
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Steps through (milliseconds, exchanges, connections, begun, expected) with a minimum of 2 s and a maximum of 8 s.
-    fn check(rows: &[(u64, usize, usize, u64, Step)]) {
-        let mut leaving = Leaving::new(Time(0), Span::from_secs(2), Span::from_secs(8));
-        for &(ms, exchanges, connections, begun, expected) in rows {
-            let now = Time(0) + Span::from_millis(ms);
-            assert_eq!(leaving.step(now, Load { exchanges, connections, begun }), expected, "at {ms} ms of {rows:?}");
-        }
-    }
-
-    #[test]
-    fn an_idle_process_ends_after_the_minimum() {
-        check(&[(0, 0, 0, 9, Step::Serve), (1_999, 0, 0, 9, Step::Serve), (2_000, 0, 0, 9, Step::End)]);
-    }
-
-    #[test]
-    fn idle_connections_are_closed_before_the_end() {
-        for last in [(3_050, 0, 1, 9, Step::Close), (3_050, 0, 0, 9, Step::End)] {
-            check(&[
-                (0, 0, 3, 9, Step::Serve),
-                (2_000, 0, 3, 9, Step::Part),
-                (2_999, 0, 3, 9, Step::Part),
-                (3_000, 0, 3, 9, Step::Close),
-                last,
-            ]);
-        }
-    }
-
-    #[test]
-    fn traffic_is_served_until_it_has_been_quiet_for_a_moment() {
-        check(&[
-            (0, 2, 2, 9, Step::Serve),
-            (2_000, 1, 1, 9, Step::Serve),
-            (2_950, 1, 1, 9, Step::Serve),
-            (3_000, 0, 1, 9, Step::Serve),
-            // One began and ended between two looks.
-            (3_400, 0, 1, 10, Step::Serve),
-            (3_899, 0, 1, 10, Step::Serve),
-            (3_900, 0, 1, 10, Step::Part),
-            // Parting has begun, and a late request does not undo it.
-            (3_950, 1, 1, 11, Step::Part),
-            (4_900, 1, 1, 11, Step::Close),
-            (4_950, 0, 0, 11, Step::End),
-        ]);
-    }
-
-    #[test]
-    fn endless_traffic_is_closed_before_the_deadline_and_cut_at_it() {
-        check(&[
-            (0, 5, 5, 0, Step::Serve),
-            (5_999, 5, 5, 900, Step::Serve),
-            (6_000, 5, 5, 901, Step::Part),
-            (7_000, 5, 5, 902, Step::Close),
-            (7_999, 1, 1, 902, Step::Close),
-            (8_000, 1, 1, 902, Step::End),
-        ]);
-    }
-
-    #[test]
-    fn no_drain_time_ends_at_once() {
-        let mut leaving = Leaving::new(Time(7), Span(0), Span(0));
-        assert_eq!(leaving.step(Time(7), Load { exchanges: 1, connections: 1, begun: 1 }), Step::End);
-    }
-
-    #[test]
-    fn a_side_never_goes_back() {
-        let drain = Drain::new(1);
-        let watch = drain.watch();
-        for (manner, after, close) in [
-            (Manner::Leaving, Manner::Leaving, true),
-            (Manner::Open, Manner::Leaving, true),
-            (Manner::Shut, Manner::Shut, false),
-            (Manner::Closing, Manner::Closing, true),
-            (Manner::Leaving, Manner::Closing, true),
-        ] {
-            drain.advance(Side::Inbound, manner);
-            assert_eq!(watch.borrow().of(Side::Inbound), after);
-            assert_eq!(drain.says_close(Side::Inbound), close);
-        }
-        assert_eq!(watch.borrow().of(Side::Outbound), Manner::Open);
-        assert!(!drain.says_close(Side::Outbound));
-    }
-
-    #[test]
-    fn what_is_over_counts_no_more() {
-        let drain = Drain::new(2);
-        (0..2).for_each(|worker| drain.traffic(worker).exchange_began());
-        let held = drain.traffic(1).connection();
-        let load = drain.load();
-        assert_eq!((load.exchanges, load.connections, load.begun), (2, 1, 2));
-        drop(held);
-        (0..2).for_each(|worker| drain.traffic(worker).exchange_over());
-        let load = drain.load();
-        assert_eq!((load.exchanges, load.connections, load.begun), (0, 0, 2));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_whole_drain() {
-        let (clock, drain) = (Clock::start(), Drain::new(1));
-        assert_eq!(drain.life(), Life::Starting);
-        drain.started();
-        assert_eq!(drain.life(), Life::Live);
-        let mut stance = drain.watch();
-        let held = drain.traffic(0).connection();
-        drain.ask();
-        let connection = async {
-            stance.wait_for(|s| s.inbound == Manner::Leaving).await.unwrap();
-            assert_eq!(drain.life(), Life::Draining);
-            stance.wait_for(|s| s.inbound == Manner::Leaving && s.outbound == Manner::Leaving).await.unwrap();
-            stance.wait_for(|s| s.inbound == Manner::Closing && s.outbound == Manner::Closing).await.unwrap();
-            drop(held);
-        };
-        tokio::join!(drain.run(clock, Span::from_secs(5), Span::from_secs(45)), connection);
-        let took = clock.now() - Time(0);
-        assert!((6_000..6_200).contains(&took.as_millis()), "{took}");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn asking_twice_ends_at_once() {
-        let (clock, drain) = (Clock::start(), Drain::new(1));
-        drain.traffic(0).exchange_began();
-        let again = async {
-            drain.ask();
-            drain.watch().wait_for(|s| s.inbound == Manner::Leaving).await.unwrap();
-            drain.ask();
-        };
-        tokio::join!(drain.run(clock, Span::from_secs(5), Span::from_secs(45)), again);
-        assert!((clock.now() - Time(0)).as_millis() < 1_000);
-    }
-}
+mod tests;

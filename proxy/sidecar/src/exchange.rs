@@ -16,7 +16,7 @@ use std::rc::Rc;
 use leeboard_policy::exchange::Exchange;
 use leeboard_policy::request::{self, Entrance};
 use leeboard_policy::step::{Reply, Step};
-use leeboard_policy::verdict::{BadRequest, Flags, Verdict};
+use leeboard_policy::verdict::{BadRequest, Failure, Flags, Verdict};
 
 use self::answer::{grpc_status, own, pass_on, peer_keeps, refusal};
 use self::arrival::Arrival;
@@ -135,6 +135,7 @@ fn answer(reply: &Reply, head: &RequestHead, mut ledger: Box<Ledger>) -> Answer 
     ledger.details = Some(reply.answer.details.clone());
     ledger.response_head_bytes = response.fields.size() as u64;
     mark_close(&mut response, &ledger);
+    mark_unprocessed(&mut response, reply.verdict, head, &ledger);
     Answer::of(response, DownBody::Own(Some(words), Some(ledger)))
 }
 
@@ -154,6 +155,19 @@ fn gone(mut ledger: Box<Ledger>) -> Answer {
     let mut fields = Fields::default();
     fields.put(Name::Connection, b"close");
     Answer { status: 400, fields, body: DownBody::Own(None, Some(ledger)) }
+}
+
+/// Tells the caller's Leeboard, and nobody else, that the application did not get the request and does not take connections,
+/// so that the caller need not see its end. What may be sent twice may also have been sent.
+fn mark_unprocessed(response: &mut Arrived, verdict: Verdict, head: &RequestHead, ledger: &Ledger) {
+    let refused = verdict == Verdict::Failed(Failure::ConnectRefused);
+    let harmless = !ledger.sent || ledger.exchange().is_idempotent();
+    if refused && harmless && ledger.by_leeboard && ledger.reporter == Reporter::Destination {
+        response.fields.put(Name::Unprocessed, b"connect-refused");
+        if head.version < http::Version::HTTP_2 {
+            response.fields.replace(Name::Connection, b"close");
+        }
+    }
 }
 
 /// While this side drains, every HTTP/1 answer says that its connection ends.

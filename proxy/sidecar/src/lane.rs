@@ -11,9 +11,10 @@ use arc_swap::ArcSwap;
 use arc_swap::cache::Cache;
 use leeboard_policy::cluster::{Cluster, Discovery, Workload};
 use leeboard_policy::dice::Dice;
+use leeboard_policy::endpoints::EndpointId;
 use leeboard_policy::exchange::Exchange;
 use leeboard_policy::live::{Live, LiveCluster};
-use leeboard_policy::outlier::OutlierEvent;
+use leeboard_policy::outlier::{OutlierEvent, OutlierKind};
 use leeboard_policy::request::{self, Entrance};
 use leeboard_policy::step::Step;
 use leeboard_policy::time::Time;
@@ -80,7 +81,7 @@ impl Lane {
         Rc::new(Self {
             clock: shared.clock,
             telemetry,
-            pool: Pool::new(shared.pools.clone()),
+            pool: Pool::new(shared.pools.clone(), shared.doubts.clone()),
             logs: shared.telemetry.logs(),
             live: RefCell::new(Cache::new(shared.live.clone())),
             seed: Cell::new(RandomState::new().hash_one(0)),
@@ -121,8 +122,12 @@ impl Lane {
         Dice(seed)
     }
 
-    /// Passes an ejection on to whoever counts and logs them.
+    /// Passes an ejection on to whoever counts and logs them, and parts from the endpoint. Envoy: its idle connections are
+    /// closed at once, the others when their request is over.
     pub(crate) fn outlier(&self, event: &OutlierEvent) {
+        if matches!(event.kind, OutlierKind::Ejected { .. }) {
+            self.pool.part_from(&event.cluster, EndpointId::of(&event.cluster, &event.endpoint));
+        }
         self.shared.outlier(event);
     }
 
@@ -137,11 +142,11 @@ impl Lane {
         }
     }
 
-    /// Tells the next proxy who calls. Nothing outside the mesh is told.
+    /// Tells the next proxy that one calls, and who. Nothing outside the mesh is told.
     pub(crate) fn introduce(&self, head: &mut RequestHead, to: &Cluster, reporter: Reporter) {
         head.fields.drop_all(const { Names::of(&[Name::Peer]) });
-        let inside = !to.service.external && !matches!(to.discovery, Discovery::Original);
-        if let (true, Reporter::Source, Some(introduction)) = (inside, reporter, &self.introduction) {
+        if is_inside(to) && reporter == Reporter::Source {
+            let introduction = self.introduction.as_deref().unwrap_or(peer::NOBODY);
             head.fields.put(Name::Peer, introduction.as_bytes());
         }
     }
@@ -204,9 +209,12 @@ impl Lane {
             if !swept.as_ref().is_some_and(|before| Arc::ptr_eq(before, &live)) {
                 wanted = live.clusters().iter().flat_map(|c| c.endpoints()).map(|e| e.id()).collect();
                 self.destinations.borrow_mut().clear();
-                swept = Some(live);
+                swept = Some(live.clone());
             }
-            self.pool.sweep(now, &wanted);
+            let out = live.clusters().iter().filter(|cluster| cluster.ejected() > 0);
+            let out = out.flat_map(|cluster| cluster.endpoints()).filter(|endpoint| endpoint.ejected());
+            let ejected: FxHashSet<EndpointId> = out.map(|endpoint| endpoint.id()).collect();
+            self.pool.sweep(now, &wanted, &ejected);
             self.talks.tidy();
             let wall = self.clock.wall();
             self.telemetry.tick(wall);
@@ -219,6 +227,11 @@ impl Lane {
             }
         }
     }
+}
+
+/// Whether there may be a Leeboard beside the endpoints of a cluster, so that it is told things and believed.
+pub(crate) fn is_inside(cluster: &Cluster) -> bool {
+    !cluster.service.external && !matches!(cluster.discovery, Discovery::Original)
 }
 
 /// A moment as HTTP writes it. RFC 9110 §5.6.7.

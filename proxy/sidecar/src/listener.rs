@@ -20,7 +20,7 @@ use tokio::net::{TcpListener, TcpStream};
 use self::http1::Reading;
 use self::talk::{Downstream, Talk};
 use crate::bell::Bell;
-use crate::drain::{Manner, Open, Side};
+use crate::drain::{Open, Side};
 use crate::exchange::head::Caller;
 use crate::lane::Lane;
 use crate::outbox;
@@ -70,16 +70,17 @@ async fn heed(lane: Rc<Lane>) {
 
 async fn accept(lane: Rc<Lane>, socket: TcpListener, entrance: Entrance, side: Side) {
     // The process does not end before its listeners are closed: a moment without traffic is not the end of it.
-    let _listening = lane.traffic.connection();
+    let _listening = lane.traffic.listener(side);
     let counters = lane.telemetry.listener(match side {
         Side::Outbound => "outbound",
         Side::Inbound => "inbound",
     });
     let mut stance = lane.shared.drain.watch();
+    let port = if let Entrance::Inbound(index) = entrance { Some(index) } else { None };
     loop {
         let shut = async {
             // An error means that the process is ending, which shuts this as well.
-            let _ = stance.wait_for(|stance| stance.of(side) >= Manner::Shut).await;
+            let _ = stance.wait_for(|stance| stance.shuts(side, port)).await;
         };
         tokio::select! {
             biased;
@@ -115,7 +116,7 @@ fn welcome(
     let Ok(local) = stream.local_addr() else { return };
     // Without it answers wait for acknowledgements; a socket that refuses it still works.
     let _ = stream.set_nodelay(true);
-    let open = (counters.accepted(), lane.traffic.connection());
+    let open = (counters.accepted(), lane.traffic.connection(side));
     let talk = lane.talks.begin(side);
     let caller = Caller { remote, local };
     let conversation = Conversation { lane: lane.clone(), caller, entrance, side, talk, _open: open };

@@ -3,7 +3,7 @@
 pub(crate) mod sockets;
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, SystemTime};
@@ -19,13 +19,15 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::timeout;
 
-use crate::admin::{AdminState, Controls, DrainListeners, Listening, Scope, server};
+use crate::admin::{AdminState, Controls, DrainListeners, Drained, Listening, Scope, server};
 use crate::beside::give_back;
 use crate::bootstrap::{COULD_NOT, DONE};
 use crate::cli::run::{OutboundPolicy, Settings};
 use crate::clock::Clock;
+use crate::discovery::doubts::Doubts;
 use crate::discovery::{dns, files};
-use crate::drain::{Drain, Life, Manner, Side, Traffic};
+use crate::drain::application::Ports;
+use crate::drain::{Drain, Life, Manner, Pace, Side, Traffic};
 use crate::log::LogLevel;
 use crate::outbox;
 use crate::store::{Audience, Store};
@@ -54,6 +56,8 @@ pub(crate) struct Shared {
     pub(crate) drain: Drain,
     /// The addresses of names that no configuration knows.
     pub(crate) names: dns::Names,
+    /// Where it is said that an endpoint could not be connected to.
+    pub(crate) doubts: Doubts,
     /// The connections of clusters with `maxConnections`.
     pub(crate) pools: Arc<SharedPools>,
     /// What requests may keep to be sent again.
@@ -69,6 +73,7 @@ impl Shared {
             OutlierKind::Ejected { cause, lasts, number } => {
                 let cause = cause.as_str();
                 tracing::warn!(%cluster, %endpoint, %cause, %lasts, number, "endpoint ejected");
+                self.doubts.ask(endpoint);
             }
             OutlierKind::Returned => tracing::info!(%cluster, %endpoint, "endpoint returned"),
             OutlierKind::Suppressed { cause } => {
@@ -129,12 +134,13 @@ where
     let reading = files.read().unwrap_or_default();
     let store = Store::open(reading, site(&settings), settings.config_grace, clock)?;
     let read = clock.now();
-    let resolver = dns::Resolver::new(settings.dns)?;
+    let resolver = dns::Resolver::new(settings.dns, settings.dns_max_ttl)?;
     let sockets = Sockets::open(&settings)?;
     let (sink, format) = settings.log_of_requests(store.mesh());
     let telemetry = Telemetry::start(settings.workload.clone(), &sink, format)
         .map_err(|error| format!("error: access log: {error}"))?;
     let (names, questions) = dns::Names::new(clock);
+    let (doubts, doubted) = Doubts::new(clock, names.clone());
     let shared = Arc::new(Shared {
         drain: Drain::new(settings.workers),
         replay: Memory::new(settings.replay_memory),
@@ -143,6 +149,7 @@ where
         live: store.live(),
         telemetry,
         names: names.clone(),
+        doubts,
         pools: Arc::default(),
     });
     let runtime = Builder::new_current_thread()
@@ -151,13 +158,13 @@ where
         .map_err(|error| format!("error: cannot start a runtime: {error}"))?;
     runtime
         .block_on(async {
-            let discovery = Discovery { files, store, resolver, names, questions };
+            let discovery = Discovery { files, store, resolver, names, questions, doubted };
             prepare(&shared, discovery, sockets.admin, sockets.listening, log).await?;
             let workers = start_workers(&shared, sockets.outbound, sockets.inbound, carry)?;
             give_back(clock, read).await;
             shared.drain.started();
             tracing::info!(workers = shared.settings.workers, "ready");
-            shared.drain.run(clock, shared.settings.min_drain_time, shared.settings.drain_time).await;
+            shared.drain.run(clock, pace(&shared.settings), &ports(&shared.settings)).await;
             Ok::<_, String>(workers)
         })?
         .end(&shared);
@@ -171,6 +178,7 @@ struct Discovery {
     resolver: dns::Resolver,
     names: dns::Names,
     questions: mpsc::Receiver<dns::Question>,
+    doubted: mpsc::Receiver<IpAddr>,
 }
 
 /// Starts, on the background runtime, everything but traffic; and waits, for a while, for the addresses of names.
@@ -193,10 +201,10 @@ async fn prepare(
     server::start(admin, Arc::new(state)).map_err(|error| format!("error: admin server: {error}"))?;
 
     let (clock, reload) = (shared.clock, Arc::new(Notify::new()));
-    let Discovery { files, store, resolver, names, questions } = discovery;
+    let Discovery { files, store, resolver, names, questions, doubted } = discovery;
     let (updates, updated) = mpsc::channel(UPDATES);
     let mut settled = store.settled();
-    tokio::spawn(dns::keep_fresh(resolver.clone(), clock, store.wanted(), updates.clone()));
+    tokio::spawn(dns::keep_fresh(resolver.clone(), clock, store.wanted(), doubted, updates.clone()));
     tokio::spawn(dns::answer(names, resolver, questions));
     tokio::spawn(files::watch(files, reload.clone(), updates));
     let audience = shared.clone();
@@ -207,6 +215,15 @@ async fn prepare(
         tracing::warn!("some names are not resolved yet; serving without their addresses");
     }
     Ok(())
+}
+
+fn pace(settings: &Settings) -> Pace {
+    let inbound = !settings.inbound.is_empty();
+    Pace { minimum: settings.min_drain_time, maximum: settings.drain_time, inbound }
+}
+
+fn ports(settings: &Settings) -> Ports {
+    Ports(settings.inbound.iter().map(|port| port.app).collect())
 }
 
 fn site(settings: &Settings) -> Site {
@@ -389,6 +406,15 @@ impl Controls for Process {
         if !drain.inbound_only {
             self.shared.drain.advance(Side::Outbound, manner);
         }
+    }
+
+    fn drain(&self) {
+        self.shared.drain.announce();
+    }
+
+    fn drained(&self) -> Drained {
+        let (safe, inbound) = (self.shared.drain.is_safe(), self.shared.drain.inbound());
+        Drained { safe, requests: inbound.exchanges, connections: inbound.connections }
     }
 
     fn quit(&self) {

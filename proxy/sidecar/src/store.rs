@@ -42,12 +42,14 @@ pub(crate) enum Update {
     Files(Reading),
     /// Somebody asked for a reload, and the files are as they were.
     Unchanged,
-    /// A name's addresses differ from what was said before; none when it has none.
+    /// A name's addresses differ from what was said before, or name one again that was doubted; none when it has none.
     Resolved {
         /// The name, as the configuration writes it.
         name: Arc<str>,
         /// All of its addresses.
         addresses: Vec<IpAddr>,
+        /// When they were asked for.
+        asked: Time,
     },
     /// A name was asked for the first time, and there was no answer.
     Unresolved {
@@ -203,14 +205,15 @@ impl Store {
     /// Applies updates together, in order; files are read beside, one reading after the other.
     fn apply(&mut self, updates: impl IntoIterator<Item = Update>, audience: &impl Audience) {
         let (mut moved, mut settled) = (false, false);
+        let mut named = Vec::new();
         for update in updates {
             match update {
                 Update::Files(reading) => self.next = Next { reading: Some(reading), look_again: false },
                 Update::Unchanged => self.next.look_again = true,
-                Update::Resolved { name, addresses } => {
+                Update::Resolved { name, addresses, asked } => {
                     self.warming.heard(&name);
-                    self.resolved.insert(name, addresses);
-                    moved = true;
+                    named.push((addresses.clone(), asked));
+                    moved |= self.resolved.insert(name, addresses.clone()) != Some(addresses);
                 }
                 Update::Unresolved { name } => self.warming.heard(&name),
                 Update::Settled => settled = true,
@@ -218,6 +221,9 @@ impl Store {
         }
         if !self.arrive(audience) && moved {
             self.adopt(None);
+        }
+        for (addresses, asked) in named {
+            self.live.load().trust(&addresses, asked);
         }
         self.go_on(audience);
         if settled {

@@ -171,6 +171,7 @@ fn addresses_move_endpoints_and_survive_reloads_while_they_are_wanted() {
     let say = |list: &[&str]| Update::Resolved {
         name: "far.test".into(),
         addresses: list.iter().map(|a| a.parse().unwrap()).collect(),
+        asked: Time(0),
     };
     let at = |list: &[&str]| -> Vec<_> { list.iter().map(|a| Address::Socket(a.parse().unwrap())).collect() };
     apply(&mut store, [say(&["192.0.2.1"]), say(&["192.0.2.1", "192.0.2.2"])], &heard);
@@ -363,7 +364,8 @@ fn a_reading_that_panics_leaves_everything_as_it_is() {
 fn addresses_are_taken_up_while_files_are_read_and_the_last_files_win() {
     let (mut store, heard) = (open(both(&routes("410", ""))).unwrap(), Heard::default());
     store.apply([Update::Files(both(&routes("404", "")))], &heard);
-    let resolved = Update::Resolved { name: "far.test".into(), addresses: vec!["192.0.2.1".parse().unwrap()] };
+    let resolved =
+        Update::Resolved { name: "far.test".into(), addresses: vec!["192.0.2.1".parse().unwrap()], asked: Time(0) };
     store.apply([Update::Files(both(&routes("403", ""))), resolved, Update::Files(both(&routes("402", "")))], &heard);
     assert_eq!(endpoints(&store, "outbound|80||far.test").len(), 1, "at once");
     assert_eq!(status(&store), "410", "nothing was read yet");
@@ -391,6 +393,7 @@ async fn a_configuration_with_new_names_waits_until_each_has_been_asked_for() {
     let say = |name: &str, list: &[&str]| Update::Resolved {
         name: name.into(),
         addresses: list.iter().map(|a| a.parse().unwrap()).collect(),
+        asked: Time(0),
     };
     let wanted = |store: &Store| store.wanted().borrow().iter().map(|w| w.name.to_string()).collect::<Vec<_>>();
     let second = std::time::Duration::from_secs(1);

@@ -314,3 +314,23 @@ fn a_name_is_resolved_before_it_is_ready() {
     answer(&mut request, "HTTP/1.1 204 No Content\r\n\r\n");
     assert_eq!(caller.join().unwrap(), 204);
 }
+
+#[test]
+fn an_empty_variable_is_as_good_as_none() {
+    let folder = Folder::new();
+    folder.write("a.yaml", &format!("{SERVICE}---{}", route(418)));
+    let help = Command::new(env!("CARGO_BIN_EXE_leeboard")).args(["run", "--help"]).env_clear().output().unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    let variables: Vec<&str> =
+        help.split("[env: ").skip(1).map(|rest| rest.split(['=', ']']).next().unwrap()).collect();
+    assert!(variables.contains(&"LEEBOARD_INBOUND") && variables.len() > 20, "{variables:?}");
+    let mut command = Leeboard::command(&folder.0, &[]);
+    let child = command.env_clear().envs(variables.iter().map(|name| (name, ""))).spawn();
+    let mut child = child.unwrap();
+    let log = BufReader::new(child.stderr.take().unwrap());
+    let mut leeboard = Leeboard { child, log };
+    let outbound = leeboard.address("outbound");
+    leeboard.heard(" ready");
+    let answer = ask(outbound, "GET / HTTP/1.1\r\nhost: web.test");
+    assert!(answer.starts_with("HTTP/1.1 418 "), "{answer}");
+}

@@ -51,6 +51,12 @@ pub(crate) trait Controls: Send + Sync + 'static {
     /// Makes listeners accept no more connections. Envoy: `/drain_listeners`.
     fn drain_listeners(&self, drain: DrainListeners);
 
+    /// Parts the application from its callers; the process goes on.
+    fn drain(&self);
+
+    /// How far that has come.
+    fn drained(&self) -> Drained;
+
     /// Ends the process as SIGTERM does: it drains first, and asking again ends it at once. Envoy's `/quitquitquit` does not
     /// drain; the one of Istio's agent does.
     fn quit(&self);
@@ -72,6 +78,17 @@ pub(crate) struct DrainListeners {
     pub(crate) inbound_only: bool,
     /// Callers are asked to leave first.
     pub(crate) graceful: bool,
+}
+
+/// How far the application is parted from its callers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Drained {
+    /// Whether nobody comes any more, so that the application may end.
+    pub(crate) safe: bool,
+    /// What it is asked at the moment.
+    pub(crate) requests: usize,
+    /// Who is connected.
+    pub(crate) connections: usize,
 }
 
 /// What came of the last reading of the configuration.

@@ -118,6 +118,20 @@ pub(super) fn drain_listeners(state: &AdminState, ask: &Ask) -> Reply {
     Reply::text("OK\n")
 }
 
+/// Parts the application from its callers when it is posted to, and tells how far that has come.
+pub(super) fn drain(state: &AdminState, ask: &Ask) -> Reply {
+    if ask.method == Method::POST {
+        state.controls.drain();
+    }
+    let drained = state.controls.drained();
+    Reply::json(&serde_json::json!({
+        "state": state_name(state.controls.life()),
+        "safe": drained.safe,
+        "requests": drained.requests,
+        "connections": drained.connections,
+    }))
+}
+
 /// Envoy: `/quitquitquit`.
 pub(super) fn quit(state: &AdminState, _: &Ask) -> Reply {
     state.controls.quit();

@@ -64,6 +64,7 @@ pub(super) const PAGES: &[Page] = &[
     Page { path: "/healthz/ready", methods: Methods::Get, scopes: READINESS, about: "the same", answer: pages::ready },
     Page { path: "/server_info", methods: Methods::Get, scopes: ADMIN, about: "version, state and identity, as JSON", answer: pages::server_info },
     Page { path: "/logging", methods: Methods::Both, scopes: ADMIN, about: "what the log tells; post ?level= to change it", answer: pages::logging },
+    Page { path: "/drain", methods: Methods::Both, scopes: ADMIN, about: "post to part the application from its callers; whether it may end, as JSON", answer: pages::drain },
     Page { path: "/drain_listeners", methods: Methods::Post, scopes: ADMIN, about: "accept no more connections; ?graceful, ?inboundonly", answer: pages::drain_listeners },
     Page { path: "/quitquitquit", methods: Methods::Post, scopes: ADMIN, about: "end the process", answer: pages::quit },
 ];

@@ -61,6 +61,14 @@ impl Controls for Fake {
         self.note(format!("drain inbound_only={} graceful={}", drain.inbound_only, drain.graceful));
     }
 
+    fn drain(&self) {
+        self.note("drain".into());
+    }
+
+    fn drained(&self) -> Drained {
+        Drained { safe: self.life == Life::Draining, requests: 2, connections: 3 }
+    }
+
     fn quit(&self) {
         self.note("quit".into());
     }
@@ -213,7 +221,7 @@ async fn pages_are_served_where_they_belong() {
         (Scope::Admin, "GET", "/logging", 200), (Scope::Admin, "POST", "/logging?level=debug", 200), (Scope::Admin, "POST", "/logging", 400),
         (Scope::Admin, "POST", "/logging?level=loud", 400), (Scope::Admin, "HEAD", "/ready/", 200), (Scope::Admin, "POST", "/ready", 405),
         (Scope::Admin, "GET", "/drain_listeners", 405), (Scope::Admin, "GET", "/quitquitquit", 405), (Scope::Admin, "PUT", "/logging", 405),
-        (Scope::Admin, "POST", "/drain_listeners", 200), (Scope::Admin, "POST", "/quitquitquit", 200), (Scope::Admin, "GET", "/nothing", 404),
+        (Scope::Admin, "POST", "/drain_listeners", 200), (Scope::Admin, "GET", "/drain", 200), (Scope::Status, "POST", "/drain", 404), (Scope::Admin, "POST", "/quitquitquit", 200), (Scope::Admin, "GET", "/nothing", 404),
         (Scope::Status, "GET", "/healthz/ready", 200), (Scope::Status, "GET", "/ready", 200), (Scope::Status, "GET", "/metrics", 404),
         (Scope::Status, "GET", "/config_dump", 404), (Scope::Status, "POST", "/quitquitquit", 404),
         (Scope::Metrics, "GET", "/metrics", 200), (Scope::Metrics, "GET", "/stats/prometheus", 200), (Scope::Metrics, "GET", "/ready", 404),
@@ -241,12 +249,24 @@ async fn readiness_follows_the_processs_life() {
 }
 
 #[tokio::test]
+async fn whether_the_application_may_end_is_shown() {
+    for (life, state_name, safe) in [(Life::Live, "LIVE", false), (Life::Draining, "DRAINING", true)] {
+        let (state, done, _held) = state(life);
+        let (_, _, body) = ask(&state, Scope::Admin, Method::GET, "/drain").await;
+        let told: serde_json::Value = serde_json::from_str(&body).unwrap();
+        assert_eq!(told, serde_json::json!({"state": state_name, "safe": safe, "requests": 2, "connections": 3}));
+        assert!(done.lock().unwrap().is_empty(), "to look changes nothing");
+    }
+}
+
+#[tokio::test]
 async fn what_changes_the_process_reaches_it() {
     let (state, done, _held) = state(Life::Live);
     for path in [
         "/logging?level=leeboard%3Ddebug,info",
         "/drain_listeners",
         "/drain_listeners?graceful&inboundonly",
+        "/drain",
         "/quitquitquit",
     ] {
         ask(&state, Scope::Admin, Method::POST, path).await;
@@ -257,6 +277,7 @@ async fn what_changes_the_process_reaches_it() {
             "leeboard=debug,info",
             "drain inbound_only=false graceful=false",
             "drain inbound_only=true graceful=true",
+            "drain",
             "quit"
         ]
     );

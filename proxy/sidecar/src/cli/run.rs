@@ -108,14 +108,19 @@ pub(crate) struct RunArgs {
     /// The DNS server to ask instead of those in /etc/resolv.conf.
     #[arg(long, env = "LEEBOARD_DNS", value_name = "ADDR", value_parser = values::address)]
     dns: Option<SocketAddr>,
+    /// How long an answer of DNS is believed at most, whatever its TTL [default: 5s for names inside the cluster, 5m for others].
+    #[arg(long, env = "LEEBOARD_DNS_MAX_TTL", value_name = "TIME", value_parser = values::span)]
+    dns_max_ttl: Option<Span>,
 }
 
 /// What is done with hosts that the configuration does not know. Istio: `outboundTrafficPolicy.mode`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub(crate) enum OutboundPolicy {
     /// They are called as the application asked. Istio: ALLOW_ANY.
+    #[value(alias = "ALLOW_ANY")]
     AllowAny,
     /// They are refused with 502. Istio: REGISTRY_ONLY.
+    #[value(alias = "REGISTRY_ONLY")]
     RegistryOnly,
 }
 
@@ -183,6 +188,8 @@ pub(crate) struct Settings {
     pub(crate) min_drain_time: Span,
     /// The DNS server, when it is not the system's.
     pub(crate) dns: Option<SocketAddr>,
+    /// How long an answer of DNS is believed at most; `None` is as long as is usual for the name.
+    pub(crate) dns_max_ttl: Option<Span>,
 }
 
 impl RunArgs {
@@ -223,6 +230,7 @@ impl RunArgs {
             drain_time: self.drain_time,
             min_drain_time: self.min_drain_time.min(self.drain_time),
             dns: self.dns,
+            dns_max_ttl: self.dns_max_ttl,
         }
     }
 }
@@ -325,7 +333,7 @@ mod tests {
     #[test]
     fn lines_and_what_they_set() {
         type Holds = fn(&Settings) -> bool;
-        let table: [(&str, Holds); 16] = [
+        let table: [(&str, Holds); 19] = [
             ("--outbound off --admin off --status off --metrics off", |s| {
                 [s.outbound, s.admin, s.status, s.metrics] == [None; 4]
             }),
@@ -344,9 +352,12 @@ mod tests {
                     && s.access_log_format == Some(access_log::Format::Json)
             }),
             ("--outbound-traffic-policy registry-only", |s| s.outbound_policy == Some(OutboundPolicy::RegistryOnly)),
+            ("--outbound-traffic-policy REGISTRY_ONLY", |s| s.outbound_policy == Some(OutboundPolicy::RegistryOnly)),
+            ("--outbound-traffic-policy ALLOW_ANY", |s| s.outbound_policy == Some(OutboundPolicy::AllowAny)),
             ("--mesh-config /etc/mesh", |s| s.mesh_config.as_deref() == Some("/etc/mesh".as_ref())),
             ("--header-timeout 0", |s| s.header_timeout.is_none()),
             ("--drain-time 2s", |s| s.min_drain_time == Span::from_secs(2)),
+            ("--dns-max-ttl 30s", |s| s.dns_max_ttl == Some(Span::from_secs(30))),
             ("--dns 127.0.0.1:53", |s| s.dns.is_some_and(|a| a.port() == 53)),
             ("--log-level leeboard=debug --log-format json", |s| s.log_format == Format::Json),
         ];

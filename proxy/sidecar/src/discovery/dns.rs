@@ -1,9 +1,11 @@
 //! Names to addresses: kept fresh for the configuration's own names, and asked for on demand for the caller's.
 //!
 //! Envoy: STRICT_DNS with `respect_dns_ttl`. An answer without addresses empties the set; a failure keeps the old one and
-//! is repeated with growing pauses.
+//! is repeated with growing pauses. Better than Envoy: inside a cluster no answer is believed for long, and an address that
+//! cannot be connected to has its names asked for again at once.
 
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -25,6 +27,11 @@ use crate::store::Update;
 const SHORTEST: Span = Span::from_secs(1);
 /// No answer is kept for longer, whatever its TTL.
 const LONGEST: Span = Span::from_secs(300);
+/// The same for names inside a cluster, where addresses come and go with pods: kubeadm's DNS gives half a minute, and docker's
+/// ten. It is the TTL that CoreDNS gives by itself.
+const LONGEST_INSIDE: Span = Span::from_secs(5);
+/// All who are refused by an address at the same moment do not ask at the same moment, but within this time.
+const JITTER: Span = Span::from_millis(200);
 /// How long an answer from the hosts file is kept, so that an edit of the file is noticed.
 const HOSTS_TTL: Span = Span::from_secs(10);
 /// How long an answer without addresses is kept, when it does not say.
@@ -50,14 +57,16 @@ pub(crate) struct Answer {
 #[derive(Clone)]
 pub(crate) struct Resolver {
     dns: TokioResolver,
+    max_ttl: Option<Span>,
 }
 
 impl Resolver {
-    /// Asks the given server, or else those of `/etc/resolv.conf`.
+    /// Asks the given server, or else those of `/etc/resolv.conf`. No answer is believed for longer than `max_ttl`; without
+    /// it, for a few seconds inside a cluster and for some minutes outside.
     ///
     /// # Errors
     /// When no resolver can be made of it.
-    pub(crate) fn new(server: Option<SocketAddr>) -> Result<Self, String> {
+    pub(crate) fn new(server: Option<SocketAddr>, max_ttl: Option<Span>) -> Result<Self, String> {
         let (config, mut options) = match server {
             Some(server) => (only(server), ResolverOpts::default()),
             None => system_conf::read_system_conf().unwrap_or_else(|error| {
@@ -73,7 +82,7 @@ impl Resolver {
         }
         let builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
         let dns = builder.with_options(options).build().map_err(|error| error.to_string())?;
-        Ok(Self { dns })
+        Ok(Self { dns, max_ttl })
     }
 
     /// The addresses of a name: IPv4 when there are any, else IPv6. Envoy: `V4_PREFERRED`.
@@ -88,11 +97,18 @@ impl Resolver {
         if let Some(addresses) = in_hosts_file(&parsed) {
             return Ok(Answer { addresses, ttl: HOSTS_TTL });
         }
-        let four = self.ask_for(&parsed, RecordType::A).await?;
-        if !four.addresses.is_empty() {
-            return Ok(four);
+        let mut answer = self.ask_for(&parsed, RecordType::A).await?;
+        if answer.addresses.is_empty() {
+            answer = self.ask_for(&parsed, RecordType::AAAA).await?;
         }
-        self.ask_for(&parsed, RecordType::AAAA).await
+        answer.ttl = answer.ttl.clamp(SHORTEST, self.longest(name));
+        Ok(answer)
+    }
+
+    /// How long an answer about a name is believed at most.
+    fn longest(&self, name: &str) -> Span {
+        let usual = if is_inside(name) { LONGEST_INSIDE } else { LONGEST };
+        self.max_ttl.unwrap_or(usual).max(SHORTEST)
     }
 
     async fn ask_for(&self, name: &Name, kind: RecordType) -> Result<Answer, String> {
@@ -100,10 +116,10 @@ impl Resolver {
             Ok(lookup) => {
                 let ttl = lookup.answers().iter().map(|record| record.ttl).min().unwrap_or(0);
                 let addresses = lookup.answers().iter().filter_map(|record| record.data.ip_addr()).collect();
-                Ok(Answer { addresses, ttl: bounded(Span::from_secs(ttl.into())) })
+                Ok(Answer { addresses, ttl: Span::from_secs(ttl.into()) })
             }
             Err(error) => match empty(&error) {
-                Some(ttl) => Ok(Answer { addresses: Vec::new(), ttl: bounded(ttl) }),
+                Some(ttl) => Ok(Answer { addresses: Vec::new(), ttl }),
                 None => Err(error.to_string()),
             },
         }
@@ -118,8 +134,10 @@ fn empty(error: &NetError) -> Option<Span> {
     known.then(|| none.negative_ttl.map_or(EMPTY_TTL, |ttl| Span::from_secs(ttl.into())))
 }
 
-fn bounded(ttl: Span) -> Span {
-    ttl.clamp(SHORTEST, LONGEST)
+/// Whether a name is a Service's, or one that only a search list completes.
+fn is_inside(name: &str) -> bool {
+    let name = name.trim_end_matches('.');
+    !name.contains('.') || name.split('.').any(|label| label.eq_ignore_ascii_case("svc"))
 }
 
 fn only(server: SocketAddr) -> ResolverConfig {
@@ -154,13 +172,30 @@ pub(crate) struct Wanted {
 struct Kept {
     ordered: bool,
     due: Time,
+    /// When it was last asked for.
+    asked: Option<Time>,
     asking: bool,
     heard: bool,
     failures: u32,
     told: Option<Vec<IpAddr>>,
+    /// When one of its addresses was doubted that no answer has named since.
+    doubted: Option<Time>,
 }
 
-/// Keeps the names that the configuration asks for resolved, and tells the store when their addresses change.
+impl Kept {
+    fn new(ordered: bool, now: Time) -> Self {
+        Self { ordered, due: now, asked: None, asking: false, heard: false, failures: 0, told: None, doubted: None }
+    }
+
+    /// Asks sooner than planned, but not all at once with others, and not again and again.
+    fn hurry(&mut self, now: Time, jitter: Span) {
+        let soonest = self.asked.map_or(now, |asked| asked + SHORTEST);
+        self.due = self.due.min((now + jitter).max(soonest));
+    }
+}
+
+/// Keeps the names that the configuration asks for resolved, and tells the store when their addresses change, or when an
+/// answer names again what was `doubted`.
 ///
 /// `wanted` is the set of names, changed by the store with each snapshot. Once every name of the first set has been answered,
 /// or has failed, the store is told that too.
@@ -168,8 +203,10 @@ pub(crate) async fn keep_fresh(
     resolver: Resolver,
     clock: Clock,
     mut wanted: watch::Receiver<Vec<Wanted>>,
+    mut doubted: mpsc::Receiver<IpAddr>,
     updates: mpsc::Sender<Update>,
 ) {
+    let luck = RandomState::new();
     let mut names: BTreeMap<Arc<str>, Kept> = BTreeMap::new();
     let mut asked = JoinSet::new();
     want(&mut names, &wanted.borrow_and_update(), clock.now());
@@ -196,6 +233,15 @@ pub(crate) async fn keep_fresh(
                     return;
                 }
             }
+            Some(address) = doubted.recv() => {
+                let now = clock.now();
+                let jitter = Span(luck.hash_one(now.0) % JITTER.0);
+                for update in doubt(&mut names, address, now, jitter) {
+                    if updates.send(update).await.is_err() {
+                        return;
+                    }
+                }
+            }
             () = clock.until(next.unwrap_or(Time(u64::MAX))), if asked.len() < MOST_ASKED => {}
         }
     }
@@ -205,10 +251,29 @@ pub(crate) async fn keep_fresh(
 fn want(names: &mut BTreeMap<Arc<str>, Kept>, wanted: &[Wanted], now: Time) {
     let mut known = std::mem::take(names);
     for Wanted { name, ordered } in wanted {
-        let new = || Kept { ordered: *ordered, due: now, asking: false, heard: false, failures: 0, told: None };
+        let new = || Kept::new(*ordered, now);
         let kept = known.remove(name).filter(|kept| kept.ordered == *ordered);
         names.insert(name.clone(), kept.unwrap_or_else(new));
     }
+}
+
+/// Has the names of an address asked for again. Where the first address is not like the others, the doubted one is put last.
+fn doubt(names: &mut BTreeMap<Arc<str>, Kept>, address: IpAddr, now: Time, jitter: Span) -> Vec<Update> {
+    let mut news = Vec::new();
+    for (name, kept) in names.iter_mut() {
+        let Some(told) = &mut kept.told else { continue };
+        let Some(place) = told.iter().position(|known| *known == address) else { continue };
+        if kept.ordered && place == 0 && told.len() > 1 {
+            told.rotate_left(1);
+            let asked = kept.asked.unwrap_or(Time(0));
+            news.push(Update::Resolved { name: name.clone(), addresses: told.clone(), asked });
+        }
+        kept.doubted = Some(now);
+        if !kept.asking {
+            kept.hurry(now, jitter);
+        }
+    }
+    news
 }
 
 type Asked = JoinSet<(Arc<str>, Result<Answer, String>)>;
@@ -219,6 +284,7 @@ fn ask_due(names: &mut BTreeMap<Arc<str>, Kept>, asked: &mut Asked, resolver: &R
             return;
         }
         kept.asking = true;
+        kept.asked = Some(now);
         let (name, resolver) = (name.clone(), resolver.clone());
         asked.spawn(async move {
             let answer = resolver.ask(&name).await;
@@ -247,9 +313,19 @@ fn hear(
             }
             kept.failures = 0;
             kept.due = now + answer.ttl;
-            let news = kept.told.as_ref() != Some(&answer.addresses);
+            let asked = kept.asked.unwrap_or(now);
+            let mut news = kept.told.as_ref() != Some(&answer.addresses);
             kept.told = Some(answer.addresses.clone());
-            news.then(|| Update::Resolved { name: name.clone(), addresses: answer.addresses })
+            match kept.doubted {
+                // The question was on its way already.
+                Some(doubted) if doubted > asked => kept.hurry(now, Span(0)),
+                Some(_) => {
+                    kept.doubted = None;
+                    news = true;
+                }
+                None => {}
+            }
+            news.then(|| Update::Resolved { name: name.clone(), addresses: answer.addresses, asked })
         }
         Err(error) => {
             let pause = FIRST_PAUSE.times(1 << kept.failures.min(16)).min(LONGEST_PAUSE);
@@ -299,6 +375,21 @@ impl Names {
         let (reply, answer) = oneshot::channel();
         self.questions.try_send((name.into(), reply)).map_err(|_| "too many names are being resolved".to_owned())?;
         answer.await.unwrap_or_else(|_| Err("the resolver has ended".to_owned()))
+    }
+
+    /// An address could not be connected to: it goes behind the others of its names, which are asked for again soon.
+    pub(super) fn doubt(&self, address: IpAddr) {
+        let soon = self.clock.now() + SHORTEST;
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        for (until, addresses) in known.values_mut() {
+            let Some(place) = addresses.iter().position(|known| *known == address) else { continue };
+            *until = (*until).min(soon);
+            if place + 1 < addresses.len() {
+                let mut others: Vec<IpAddr> = addresses.to_vec();
+                others[place..].rotate_left(1);
+                *addresses = others.into();
+            }
+        }
     }
 
     fn remember(&self, name: &Arc<str>, answer: &Answer) -> Arc<[IpAddr]> {

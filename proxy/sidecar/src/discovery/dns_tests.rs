@@ -54,7 +54,7 @@ impl Server {
     }
 
     fn resolver(&self) -> Resolver {
-        Resolver::new(Some(self.address)).unwrap()
+        Resolver::new(Some(self.address), None).unwrap()
     }
 }
 
@@ -132,14 +132,18 @@ async fn the_hosts_file_comes_first() {
     assert!(answer.addresses.iter().all(IpAddr::is_loopback), "{answer:?}");
 }
 
-fn names(list: &[(&str, bool)]) -> Vec<Wanted> {
+fn nothing_doubted() -> mpsc::Receiver<IpAddr> {
+    mpsc::channel(1).1
+}
+
+fn names_of(list: &[(&str, bool)]) -> Vec<Wanted> {
     list.iter().map(|(name, ordered)| Wanted { name: (*name).into(), ordered: *ordered }).collect()
 }
 
 async fn resolved(updates: &mut mpsc::Receiver<Update>) -> (String, Vec<IpAddr>) {
     loop {
         match updates.recv().await.unwrap() {
-            Update::Resolved { name, addresses } => return (name.to_string(), addresses),
+            Update::Resolved { name, addresses, .. } => return (name.to_string(), addresses),
             Update::Settled | Update::Unresolved { .. } => {}
             other => panic!("{other:?}"),
         }
@@ -153,13 +157,13 @@ async fn the_store_hears_of_each_change_and_of_new_names() {
         ("b.test", addresses(60, &["10.0.1.2", "10.0.1.1"])),
     ])
     .await;
-    let (wanted, watching) = watch::channel(names(&[("a.test", false)]));
+    let (wanted, watching) = watch::channel(names_of(&[("a.test", false)]));
     let (sender, mut updates) = mpsc::channel(8);
-    let task = tokio::spawn(keep_fresh(server.resolver(), Clock::start(), watching, sender));
+    let task = tokio::spawn(keep_fresh(server.resolver(), Clock::start(), watching, nothing_doubted(), sender));
     // In order of the addresses, whatever the server's order.
     assert_eq!(resolved(&mut updates).await, ("a.test".into(), ips(&["10.0.0.1", "10.0.0.2"])));
     // The first address of this one matters.
-    wanted.send_replace(names(&[("a.test", false), ("b.test", true)]));
+    wanted.send_replace(names_of(&[("a.test", false), ("b.test", true)]));
     assert_eq!(resolved(&mut updates).await, ("b.test".into(), ips(&["10.0.1.2", "10.0.1.1"])));
     // After its TTL the name is asked for again.
     server.say("a.test", addresses(0, &["10.0.0.9"]));
@@ -173,9 +177,9 @@ async fn the_store_hears_of_each_change_and_of_new_names() {
 async fn the_first_names_settle_whether_answered_or_not() {
     let server = Server::start(&[("a.test", addresses(60, &["10.0.0.1"])), ("sick.test", Reply::Failure)]).await;
     for list in [&[][..], &[("a.test", false)], &[("a.test", false), ("sick.test", false)]] {
-        let (_wanted, watching) = watch::channel(names(list));
+        let (_wanted, watching) = watch::channel(names_of(list));
         let (sender, mut updates) = mpsc::channel(8);
-        let task = tokio::spawn(keep_fresh(server.resolver(), Clock::start(), watching, sender));
+        let task = tokio::spawn(keep_fresh(server.resolver(), Clock::start(), watching, nothing_doubted(), sender));
         while !matches!(updates.recv().await.unwrap(), Update::Settled) {}
         task.abort();
     }
@@ -186,7 +190,7 @@ fn failures_keep_what_is_known_and_pause_longer_each_time() {
     let mut names = BTreeMap::new();
     let name: Arc<str> = "a.test".into();
     want(&mut names, &[Wanted { name: name.clone(), ordered: false }], Time(0));
-    let news = |list: &[&str]| Some(Update::Resolved { name: "a.test".into(), addresses: ips(list) });
+    let news = |list: &[&str]| Some(Update::Resolved { name: "a.test".into(), addresses: ips(list), asked: Time(0) });
     let good = |list: &[&str]| Ok(Answer { addresses: ips(list), ttl: Span::from_secs(5) });
     assert_eq!(hear(&mut names, &name, good(&["10.0.0.1"]), Time(0)), news(&["10.0.0.1"]));
     assert_eq!(names[&name].due, Time(0) + Span::from_secs(5));
@@ -244,4 +248,121 @@ async fn too_many_questions_at_once_are_refused() {
     }
     assert!(names.resolve("one-more.test").await.is_err());
     asked.abort_all();
+}
+
+#[tokio::test]
+async fn no_answer_is_believed_for_long_inside_a_cluster() {
+    let names = ["web.demo.svc.cluster.local", "web.demo.svc", "web", "web.test"];
+    let half_a_minute: Vec<_> = names.iter().map(|name| (*name, addresses(30, &["10.0.0.1"]))).collect();
+    let server = Server::start(&half_a_minute).await;
+    for (name, usual) in names.into_iter().zip([5, 5, 5, 30]) {
+        for (most, expected) in [(None, usual), (Some(20), 20), (Some(60), 30), (Some(0), 1)] {
+            let resolver = Resolver::new(Some(server.address), most.map(Span::from_secs)).unwrap();
+            let name = if name.contains('.') { name.to_owned() } else { format!("{name}.") };
+            assert_eq!(resolver.ask(&name).await.unwrap().ttl, Span::from_secs(expected), "{name} at most {most:?}");
+        }
+    }
+    let resolver = Resolver::new(Some(server.address), None).unwrap();
+    assert_eq!(
+        resolver.ask("gone.demo.svc.cluster.local").await.unwrap().ttl,
+        Span::from_secs(5),
+        "that there is none"
+    );
+}
+
+/// Steps of the names `a.test` and, as far as the first address counts, `b.test`, at milliseconds.
+struct Story {
+    names: BTreeMap<Arc<str>, Kept>,
+}
+
+impl Story {
+    fn new() -> Self {
+        let mut names = BTreeMap::new();
+        want(&mut names, &names_of(&[("a.test", false), ("b.test", true)]), Time(0));
+        Self { names }
+    }
+
+    fn at(ms: u64) -> Time {
+        Time(0) + Span::from_millis(ms)
+    }
+
+    /// Asks for all that is due, as [`ask_due`] does.
+    fn ask(&mut self, ms: u64) -> Vec<&'static str> {
+        let mut asked = Vec::new();
+        for name in ["a.test", "b.test"] {
+            let kept = self.names.get_mut(name).unwrap();
+            if !kept.asking && kept.due <= Self::at(ms) {
+                (kept.asking, kept.asked) = (true, Some(Self::at(ms)));
+                asked.push(name);
+            }
+        }
+        asked
+    }
+
+    fn answer(&mut self, name: &str, ms: u64, list: &[&str]) -> Option<Update> {
+        let answer = Answer { addresses: ips(list), ttl: Span::from_secs(30) };
+        hear(&mut self.names, &name.into(), Ok(answer), Self::at(ms))
+    }
+
+    fn doubt(&mut self, address: &str, ms: u64, jitter: u64) -> Vec<Update> {
+        doubt(&mut self.names, address.parse().unwrap(), Self::at(ms), Span::from_millis(jitter))
+    }
+}
+
+fn told(name: &str, list: &[&str], asked: u64) -> Update {
+    Update::Resolved { name: name.into(), addresses: ips(list), asked: Story::at(asked) }
+}
+
+#[test]
+fn what_is_doubted_is_asked_about_at_once_but_not_again_and_again() {
+    let mut story = Story::new();
+    assert_eq!(story.ask(0), ["a.test", "b.test"]);
+    assert_eq!(
+        story.answer("a.test", 5, &["10.0.0.1", "10.0.0.2"]),
+        Some(told("a.test", &["10.0.0.1", "10.0.0.2"], 0))
+    );
+    assert_eq!(story.answer("b.test", 5, &["10.0.9.1"]), Some(told("b.test", &["10.0.9.1"], 0)));
+    assert!(story.ask(20_000).is_empty(), "half a minute is believed");
+
+    assert_eq!(story.doubt("10.0.0.1", 20_000, 70), []);
+    assert!(story.ask(20_069).is_empty(), "all who were refused do not ask at once");
+    assert_eq!(story.ask(20_070), ["a.test"]);
+    // The same again is news, for it was doubted.
+    let same = told("a.test", &["10.0.0.1", "10.0.0.2"], 20_070);
+    assert_eq!(story.answer("a.test", 20_075, &["10.0.0.2", "10.0.0.1"]), Some(same));
+
+    assert_eq!(story.doubt("10.0.0.1", 20_100, 70), []);
+    assert!(story.ask(21_069).is_empty(), "not within a second of the last question");
+    assert_eq!(story.ask(21_070), ["a.test"]);
+    assert_eq!(story.doubt("10.0.0.1", 21_080, 0), []);
+    assert_eq!(story.answer("a.test", 21_090, &["10.0.0.1", "10.0.0.2"]), None, "it was asked before the doubt");
+    assert_eq!(story.ask(22_070), ["a.test"], "so it is asked once more");
+    assert_eq!(story.answer("a.test", 22_075, &["10.0.0.2"]), Some(told("a.test", &["10.0.0.2"], 22_070)));
+    assert_eq!(story.doubt("10.0.0.1", 22_080, 0), [], "nobody names it any more");
+    assert!(story.ask(30_000).is_empty());
+}
+
+#[test]
+fn where_the_first_address_counts_a_doubted_one_goes_last() {
+    let mut story = Story::new();
+    story.ask(0);
+    story.answer("b.test", 5, &["10.0.9.1", "10.0.9.2"]);
+    assert_eq!(story.doubt("10.0.9.2", 100, 0), [], "it is not the first");
+    assert_eq!(story.doubt("10.0.9.1", 100, 0), [told("b.test", &["10.0.9.2", "10.0.9.1"], 0)]);
+    assert_eq!(story.ask(1_000), ["b.test"]);
+    let named = told("b.test", &["10.0.9.1", "10.0.9.2"], 1_000);
+    assert_eq!(story.answer("b.test", 1_005, &["10.0.9.1", "10.0.9.2"]), Some(named));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_address_of_a_callers_name_that_refuses_goes_last_and_its_name_is_asked_for_again() {
+    let clock = Clock::start();
+    let (names, _questions) = Names::new(clock);
+    let found = Answer { addresses: ips(&["10.0.0.1", "10.0.0.2"]), ttl: Span::from_secs(60) };
+    names.remember(&"a.test".into(), &found);
+    names.doubt("10.0.0.1".parse().unwrap());
+    assert_eq!(&*names.resolve("a.test").await.unwrap(), &*ips(&["10.0.0.2", "10.0.0.1"]));
+    clock.until(clock.now() + Span::from_secs(1)).await;
+    let asks = names.resolve("a.test");
+    assert!(tokio::time::timeout(Duration::from_secs(5), asks).await.is_err(), "it waits for a new answer");
 }

@@ -1,4 +1,5 @@
 //! Where configuration and addresses come from. Whoever discovers something says it to the store, and to nobody else.
 
 pub(crate) mod dns;
+pub(crate) mod doubts;
 pub(crate) mod files;

@@ -54,6 +54,8 @@ pub(crate) fn pass_on(
 ) {
     let Arrived { status, fields } = response;
     strip_hop_by_hop(fields);
+    // What it says to a proxy it says to no application, and only a proxy may say it.
+    fields.drop_all(const { Names::of(&[Name::Unprocessed]) });
     if let Some(time) = service_time {
         fields.drop_all(const { Names::of(&[Name::ServiceTime]) });
         let mut milliseconds = Vec::with_capacity(20);

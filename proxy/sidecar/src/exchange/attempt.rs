@@ -21,7 +21,8 @@ use super::departure::Departure;
 use super::head::RequestHead;
 use super::ledger::Ledger;
 use crate::fields::{Fields, Name};
-use crate::lane::Lane;
+use crate::lane::{Lane, is_inside};
+use crate::telemetry::record::Reporter;
 use crate::tunnel::Far;
 use crate::upstream::connect::ConnectError;
 use crate::upstream::pool::{Arrived, Ask, Lease, NotAnswered};
@@ -102,6 +103,7 @@ impl Attempting {
         let hints = ledger.hints.take();
         let sent = under_timers(pin!(lease.send(&departure, body, hints.as_ref())), ledger).await;
         ledger.hints = hints;
+        ledger.sent |= !matches!(&sent, Ok(Err(unanswered)) if unanswered.unsent || !lease.written());
         note_received(ledger);
         match sent {
             Err(step) => Ok(step),
@@ -109,6 +111,7 @@ impl Attempting {
             Ok(Ok(response)) if response.status == SWITCHING && (head.upgrade.is_none() || !handed_on(ledger)) => {
                 Ok(failed(Failure::Protocol, true, &lease, ledger))
             }
+            Ok(Ok(response)) if self.is_unprocessed(&response, ledger) => Ok(self.unprocessed(&lease, ledger)),
             Ok(Ok(response)) => Ok(self.after_response(response, lease, ledger)),
             Ok(Err(_)) if ledger.upload.as_ref().is_some_and(Upload::failed) => Err(CallerGone),
             Ok(Err(unanswered)) => Ok(after_failure(unanswered, &lease, ledger)),
@@ -219,6 +222,25 @@ impl Attempting {
         let endpoint = self.cluster(ledger.exchange().live()).passing(Address::Socket(address));
         ledger.exchange_mut().went_to(endpoint.clone());
         Ok(endpoint)
+    }
+
+    /// Whether the Leeboard beside the endpoint says that its application did not get the request. Only one in the mesh is
+    /// believed.
+    fn is_unprocessed(&self, response: &Arrived, ledger: &Ledger) -> bool {
+        response.fields.has(Name::Unprocessed)
+            && ledger.reporter == Reporter::Source
+            && is_inside(ledger.exchange().live().snapshot().cluster(self.cluster))
+    }
+
+    /// It is as if the endpoint itself had refused the connection.
+    fn unprocessed(&self, lease: &Lease, ledger: &mut Ledger) -> Step {
+        let (lane, exchange) = (&ledger.lane, ledger.exchange());
+        if let Some(endpoint) = exchange.endpoint() {
+            let cluster = self.cluster(exchange.live());
+            lane.telemetry.connection_failed(&cluster.name, endpoint.address(), Failure::Unprocessed.reason());
+            lane.shared.doubts.unreachable(cluster, endpoint);
+        }
+        failed(Failure::Unprocessed, false, lease, ledger)
     }
 
     fn after_response(&mut self, response: Arrived, mut lease: Lease, ledger: &mut Ledger) -> Step {

@@ -32,7 +32,7 @@ pub(crate) struct RequestHead {
     /// Path and query after normalisation.
     pub(crate) path: PathAndQuery,
     pub(crate) fields: Fields,
-    /// What the proxy of the caller says of it.
+    /// What the proxy of the caller says of it; `None` when the caller has none.
     pub(crate) peer: Option<String>,
     /// The protocols that the caller wants to switch to.
     pub(crate) upgrade: Option<String>,
@@ -52,6 +52,7 @@ const NO_FURTHER: Names = Names::of(&[
     Name::Te,
     Name::Host,
     Name::Peer,
+    Name::Unprocessed,
     Name::RetryOn,
     Name::RetryGrpcOn,
     Name::MaxRetries,

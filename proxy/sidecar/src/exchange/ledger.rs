@@ -32,6 +32,10 @@ pub(crate) struct Ledger {
     pub(crate) hints: Option<Hints>,
     pub(crate) caller: Caller,
     peer: Option<Arc<Workload>>,
+    /// Whether the caller is another Leeboard.
+    pub(crate) by_leeboard: bool,
+    /// Whether anything of the request has left for an endpoint.
+    pub(crate) sent: bool,
     pub(crate) reporter: Reporter,
     pub(crate) status: u16,
     pub(crate) details: Option<Cow<'static, str>>,
@@ -64,13 +68,15 @@ impl Ledger {
         version: http::Version,
         began: Time,
     ) -> Box<Self> {
-        lane.traffic.exchange_began();
+        lane.traffic.exchange_began(side(reporter));
         Box::new(Self {
             exchange: None,
             upload: None,
             hints: None,
             caller,
             peer: None,
+            by_leeboard: false,
+            sent: false,
             reporter,
             status: 0,
             details: None,
@@ -115,6 +121,7 @@ impl Ledger {
 
     /// Notes what the caller's proxy says of it. Only the application's side is called by others.
     pub(crate) fn caller_is(&mut self, peer: Option<String>) {
+        self.by_leeboard = peer.is_some();
         self.peer = peer.filter(|_| self.reporter == Reporter::Destination).and_then(|peer| self.lane.peer(peer));
     }
 
@@ -195,7 +202,7 @@ impl Drop for Ledger {
         }
         let record = self.record();
         self.lane.telemetry.finish(&record);
-        self.lane.traffic.exchange_over();
+        self.lane.traffic.exchange_over(side(self.reporter));
     }
 }
 

@@ -11,6 +11,9 @@ use leeboard_policy::cluster::Workload;
 /// The longest description that is read.
 const LONGEST: usize = 1024;
 
+/// What a Leeboard says that knows nothing of its workload.
+pub(crate) const NOBODY: &str = "-";
+
 /// The labels that appear in metrics.
 const LABELS: [&str; 7] = [
     "app",
@@ -78,7 +81,7 @@ mod tests {
     #[test]
     fn what_is_no_description_names_nobody() {
         assert_eq!(describe(&Workload::default()), None);
-        for text in ["", "=;;x", "name", "other=1"] {
+        for text in ["", NOBODY, "=;;x", "name", "other=1"] {
             assert_eq!(read(text), Some(Workload::default()), "{text}");
         }
         let long = format!("name={}", "x".repeat(LONGEST));

@@ -31,7 +31,7 @@ names! {
     ContentLength "content-length" TransferEncoding "transfer-encoding" ProxyConnection "proxy-connection" Trailer "trailer"
     GrpcStatus "grpc-status" GrpcMessage "grpc-message" GrpcTimeout "grpc-timeout"
     RequestId "x-request-id" ForwardedFor "x-forwarded-for" ForwardedProto "x-forwarded-proto"
-    Peer "x-leeboard-peer" Reason "x-leeboard-reason"
+    Peer "x-leeboard-peer" Reason "x-leeboard-reason" Unprocessed "x-leeboard-unprocessed"
     AttemptCount "x-envoy-attempt-count" OriginalPath "x-envoy-original-path" ExpectedTimeout "x-envoy-expected-rq-timeout-ms"
     ServiceTime "x-envoy-upstream-service-time" Overloaded "x-envoy-overloaded" RateLimited "x-envoy-ratelimited"
     RetryOn "x-envoy-retry-on" RetryGrpcOn "x-envoy-retry-grpc-on" MaxRetries "x-envoy-max-retries"

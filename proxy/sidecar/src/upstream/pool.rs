@@ -28,6 +28,7 @@ use super::shared::{SharedPool, SharedPools};
 use super::shelf::{Connection, Held, Many, Shelf, Wire};
 use super::socket::Metered;
 use super::upload::UpBody;
+use crate::discovery::doubts::Doubts;
 use crate::exchange::departure::Departure;
 use crate::fields::Fields;
 use crate::http1::hints::Hints;
@@ -75,17 +76,19 @@ pub(crate) struct Pool {
     joining: RefCell<FxHashMap<EndpointId, Rc<Notify>>>,
     counters: RefCell<FxHashMap<EndpointId, PoolCounters>>,
     shared: Arc<SharedPools>,
+    doubts: Doubts,
     known_shared: RefCell<FxHashMap<usize, Arc<SharedPool>>>,
 }
 
 impl Pool {
     /// An empty pool that shares what must be shared.
-    pub(crate) fn new(shared: Arc<SharedPools>) -> Self {
+    pub(crate) fn new(shared: Arc<SharedPools>, doubts: Doubts) -> Self {
         Self {
             shelf: Rc::default(),
             joining: RefCell::default(),
             counters: RefCell::default(),
             shared,
+            doubts,
             known_shared: RefCell::default(),
         }
     }
@@ -112,10 +115,20 @@ impl Pool {
         } else {
             self.acquire_one(ask, &counters).await
         };
-        lease.inspect_err(|error| {
-            let address = ask.endpoint.address();
-            telemetry.connection_failed(&ask.cluster.name, address, error.failure.reason());
-        })
+        match &lease {
+            Ok(lease) if !lease.reused => ask.endpoint.reached(ask.now),
+            Ok(_) => {}
+            Err(error) => {
+                let address = ask.endpoint.address();
+                telemetry.connection_failed(&ask.cluster.name, address, error.failure.reason());
+                match (error.failure.is_connect(), ask.passing) {
+                    (true, false) => self.doubts.unreachable(ask.cluster, ask.endpoint),
+                    (true, true) => self.doubts.unreachable_anyway(address),
+                    (false, _) => {}
+                }
+            }
+        }
+        lease
     }
 
     async fn acquire_one(&self, ask: &Ask<'_>, counters: &dyn Fn() -> PoolCounters) -> Result<Lease, ConnectError> {
@@ -168,11 +181,17 @@ impl Pool {
         counters.entry(ask.endpoint.id()).or_insert_with(new).clone()
     }
 
-    /// Closes what has waited too long or leads to an endpoint that is not wanted any more.
-    pub(crate) fn sweep(&self, now: Time, wanted: &FxHashSet<EndpointId>) {
-        self.shelf.borrow_mut().sweep(now, wanted);
+    /// Closes what leads to an endpoint that has just been set aside. Other workers follow with their next sweep.
+    pub(crate) fn part_from(&self, cluster: &Arc<str>, endpoint: EndpointId) {
+        self.shelf.borrow_mut().part_from(endpoint);
+        self.shared.of(cluster).part_from(endpoint);
+    }
+
+    /// Closes what has waited too long, or leads to an endpoint that is not wanted any more or is set aside.
+    pub(crate) fn sweep(&self, now: Time, wanted: &FxHashSet<EndpointId>, ejected: &FxHashSet<EndpointId>) {
+        self.shelf.borrow_mut().sweep(now, wanted, ejected);
         self.counters.borrow_mut().retain(|endpoint, _| wanted.contains(endpoint));
-        self.known_shared.borrow().values().for_each(|pool| pool.sweep(now, wanted));
+        self.known_shared.borrow().values().for_each(|pool| pool.sweep(now, wanted, ejected));
     }
 }
 

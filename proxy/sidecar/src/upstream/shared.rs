@@ -152,9 +152,16 @@ impl SharedPool {
         state.call_next();
     }
 
-    pub(super) fn sweep(&self, now: Time, wanted: &FxHashSet<EndpointId>) {
+    pub(super) fn sweep(&self, now: Time, wanted: &FxHashSet<EndpointId>, ejected: &FxHashSet<EndpointId>) {
         let mut state = self.lock();
-        state.shelf.sweep(now, wanted);
+        state.shelf.sweep(now, wanted, ejected);
+        state.call_next();
+    }
+
+    /// Closes what leads to an endpoint that is set aside, and lets the first in line have a place that this frees.
+    pub(super) fn part_from(&self, endpoint: EndpointId) {
+        let mut state = self.lock();
+        state.shelf.part_from(endpoint);
         state.call_next();
     }
 

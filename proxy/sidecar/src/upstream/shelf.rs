@@ -136,6 +136,8 @@ fn closed(sender: &mut Sender) -> bool {
 pub(crate) struct Shelf {
     ones: FxHashMap<EndpointId, Vec<Connection>>,
     many: FxHashMap<EndpointId, Vec<Arc<Many>>>,
+    /// Endpoints that are set aside, as of the last look.
+    ejected: FxHashSet<EndpointId>,
 }
 
 impl Shelf {
@@ -185,8 +187,11 @@ impl Shelf {
         share
     }
 
-    /// Keeps an HTTP/1 connection for the next request.
+    /// Keeps an HTTP/1 connection for the next request. One to an endpoint that is set aside has no next request.
     pub(super) fn put_one(&mut self, endpoint: EndpointId, connection: Connection) {
+        if !self.ejected.is_empty() && self.ejected.contains(&endpoint) {
+            return;
+        }
         self.ones.entry(endpoint).or_default().push(connection);
     }
 
@@ -212,8 +217,17 @@ impl Shelf {
         false
     }
 
-    /// Closes what has waited too long, is closed already, or leads to an endpoint that is not wanted any more.
-    pub(super) fn sweep(&mut self, now: Time, wanted: &FxHashSet<EndpointId>) {
+    /// Closes what leads to an endpoint that is set aside: what is idle now, and what is under way when it is over.
+    pub(super) fn part_from(&mut self, endpoint: EndpointId) {
+        self.ones.remove(&endpoint);
+        self.many.remove(&endpoint);
+        self.ejected.insert(endpoint);
+    }
+
+    /// Closes what has waited too long, is closed already, or leads to an endpoint that is not wanted any more or set aside.
+    pub(super) fn sweep(&mut self, now: Time, wanted: &FxHashSet<EndpointId>, ejected: &FxHashSet<EndpointId>) {
+        self.ejected.clear();
+        ejected.iter().for_each(|endpoint| self.part_from(*endpoint));
         self.ones.retain(|endpoint, idle| {
             let listed = wanted.contains(endpoint);
             idle.retain(|connection| (listed || connection.passing) && connection.fresh(now));

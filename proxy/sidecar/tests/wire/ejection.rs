@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde_json::Value as Json;
 
 use crate::config::{policy, service};
-use crate::endpoint::{Endpoint, say};
-use crate::message::get;
-use crate::patience::{Stopwatch, until};
+use crate::endpoint::{Endpoint, Gate, say};
+use crate::message::{get, response};
+use crate::patience::{Stopwatch, soon, until};
 use crate::program::Leeboard;
 
 const CLUSTER: &str = "outbound|80||shop.test";
@@ -120,4 +120,52 @@ async fn endpoints_that_cannot_be_reached_are_ejected_too() {
         assert_eq!(shop.leeboard.ask(get(&format!("/{turn}"), "")).await.status(), 200);
     }
     assert_eq!(shop.standing().await, (true, 1));
+}
+
+#[tokio::test]
+async fn an_ejected_endpoint_is_parted_from() {
+    let gate = Gate::closed();
+    let held = gate.clone();
+    let (ended, end) = tokio::sync::mpsc::unbounded_channel();
+    // It closes nothing by itself: whatever ends, Leeboard has ended.
+    let bad = Endpoint::raw(move |mut wire, connection| {
+        let (held, ended) = (held.clone(), ended.clone());
+        async move {
+            while let Some(asked) = wire.request().await {
+                let status = if asked.target() == "/bad" { 500 } else { 200 };
+                if asked.target() == "/slow" {
+                    held.wait().await;
+                }
+                if wire.send(response(status, "")).await.is_err() {
+                    break;
+                }
+            }
+            let _ = ended.send(connection);
+        }
+    })
+    .await;
+    let mut end = end;
+    for limits in ["", "connectionPool: {tcp: {maxConnections: 50}}, "] {
+        let rules = format!("{{{limits}outlierDetection: {{consecutive5xxErrors: 1, maxEjectionPercent: 100}}}}");
+        let config = service("shop.test", "HTTP", &[(bad.address, "v1")]) + &policy("shop.test", &rules);
+        let leeboard = Leeboard::start(&config).await;
+        let before = bad.connections();
+        let mut wires = Vec::new();
+        for path in ["/slow", "/", "/bad"] {
+            let mut wire = leeboard.dial().await;
+            wire.send(get(path, "")).await.unwrap();
+            until("the endpoint is connected to", || async { bad.connections() > before + wires.len().min(1) }).await;
+            wires.push((path, wire));
+            if path == "/" {
+                assert_eq!(soon("an answer", wires[1].1.response()).await.unwrap().status(), 200);
+            }
+        }
+        assert_eq!(soon("an answer", wires[2].1.response()).await.unwrap().status(), 500);
+        // The idle one ends at once, long before its hour; the one in use when its request is over.
+        let idle = soon("the idle connection's end", end.recv()).await.unwrap();
+        assert_eq!(idle, before + 2, "{limits}");
+        gate.pass();
+        assert_eq!(soon("the slow answer", wires[0].1.response()).await.unwrap().status(), 200);
+        assert_eq!(soon("the other's end", end.recv()).await.unwrap(), before + 1, "{limits}");
+    }
 }

@@ -20,6 +20,8 @@ mod limits;
 mod message;
 mod mirrors;
 mod multiplexed;
+mod names;
+mod parting;
 mod patience;
 mod program;
 mod replays;
