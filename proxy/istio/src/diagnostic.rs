@@ -29,7 +29,7 @@ impl Severity {
 }
 
 /// One complaint.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Diagnostic {
     /// Its code.
     pub code: Code,
@@ -94,6 +94,25 @@ impl Diagnostic {
         self.labels.push((at.clone(), text.into()));
         self
     }
+}
+
+/// The first `most` complaints of each code, in their order, and how many more there are of which; 0 is no limit.
+pub fn first_of_each(diagnostics: &[Diagnostic], most: usize) -> (Vec<Diagnostic>, BTreeMap<Code, usize>) {
+    let mut counts: BTreeMap<Code, usize> = BTreeMap::new();
+    let mut first = Vec::new();
+    for diagnostic in diagnostics {
+        let count = counts.entry(diagnostic.code).or_default();
+        *count += 1;
+        if most == 0 || *count <= most {
+            first.push(diagnostic.clone());
+        }
+    }
+    let more = |count: &mut usize| {
+        *count = if most == 0 { 0 } else { count.saturating_sub(most) };
+        *count > 0
+    };
+    counts.retain(|_, count| more(count));
+    (first, counts)
 }
 
 /// Puts complaints in the order of the sources, then of place, each once.

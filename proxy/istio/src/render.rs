@@ -12,6 +12,9 @@ pub use programs::{to_github, to_json, to_sarif};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::source::{Source, Spot};
 
+/// The most bytes of a text that are shown. What is written on one line of megabytes is told by its place.
+const LONGEST_EXCERPT: usize = 8_000;
+
 /// Diagnostics as a compiler would print them, in their order.
 pub fn render(diagnostics: &[Diagnostic], sources: &[Source], colour: bool) -> String {
     let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
@@ -43,7 +46,7 @@ fn group<'d>(diagnostic: &'d Diagnostic, sources: &'d Texts<'d>) -> Group<'d> {
     let mut group = Group::with_title(title);
     let mut pieces: Vec<Piece<'_>> = vec![(&diagnostic.primary, AnnotationKind::Primary, None)];
     pieces.extend(diagnostic.labels.iter().map(|(spot, text)| (spot, AnnotationKind::Context, Some(text.as_str()))));
-    while let Some((spot, _, label)) = pieces.first().copied() {
+    while let Some((spot, ..)) = pieces.first().copied() {
         // Places that are near one another share an excerpt.
         let near = |other: &Spot| other.file == spot.file && other.line.abs_diff(spot.line) <= 12;
         let (together, apart): (Vec<_>, Vec<_>) = pieces.iter().copied().partition(|(other, ..)| near(other));
@@ -55,8 +58,8 @@ fn group<'d>(diagnostic: &'d Diagnostic, sources: &'d Texts<'d>) -> Group<'d> {
                 if spot.line > 0 {
                     origin = origin.line(spot.line as usize).char_column(spot.column as usize);
                 }
-                let group = group.element(origin);
-                label.into_iter().fold(group, |group, label| group.element(Level::NOTE.message(label)))
+                let labels = together.iter().filter_map(|(.., label)| *label);
+                labels.fold(group.element(origin), |group, label| group.element(Level::NOTE.message(label)))
             }
         };
     }
@@ -81,7 +84,7 @@ fn excerpt<'d>(pieces: &[Piece<'d>], sources: &'d Texts<'d>) -> Option<Snippet<'
     let first = pieces.iter().map(|(spot, ..)| spot.line).min()?;
     let last = pieces.iter().map(|(spot, ..)| spot.line).max()?;
     let range = lines.range(first)?.start..lines.range(last)?.end;
-    let text = lines.source.text.get(range.clone())?;
+    let text = lines.source.text.get(range.clone()).filter(|text| text.len() <= LONGEST_EXCERPT)?;
     let mut snippet = Snippet::source(text).line_start(first as usize).path(&*lines.source.name).fold(true);
     for (spot, kind, label) in pieces {
         let bytes = lines.bytes(spot)?;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use leeboard_istio::check::{Checked, check};
 use leeboard_istio::compile::Site;
-use leeboard_istio::diagnostic::{Diagnostic, Severity};
+use leeboard_istio::diagnostic::{Diagnostic, Severity, first_of_each};
 use leeboard_istio::{render, to_github, to_json, to_sarif};
 use leeboard_policy::cluster::Workload;
 
@@ -26,6 +26,9 @@ pub(crate) struct CheckArgs {
     /// What fails the check besides errors.
     #[arg(long, env = "LEEBOARD_DENY", value_enum, value_name = "WHAT")]
     deny: Option<Deny>,
+    /// How many mistakes of a kind are printed; 0 is all of them.
+    #[arg(long, env = "LEEBOARD_MOST", value_name = "N", default_value_t = 100)]
+    most: usize,
     /// The namespace of objects that name none.
     #[arg(long, env = "LEEBOARD_NAMESPACE", value_name = "NS", default_value = "default")]
     namespace: String,
@@ -59,7 +62,8 @@ pub(crate) enum Deny {
 
 /// Checks and prints; the process' exit code: 0 when all is well, 1 when something is to be mended, 2 when it could not be done.
 pub(crate) fn run(args: &CheckArgs, out: &mut dyn Write, complaints: &mut dyn Write) -> u8 {
-    let reading = Files::new(args.paths.clone()).with_mesh(args.mesh_config.clone()).read().unwrap_or_default();
+    let reading = Files::new(args.paths.clone()).with_mesh(args.mesh_config.clone()).with_pipes().read();
+    let reading = reading.unwrap_or_default();
     if !reading.complaints.is_empty() {
         let _ = complaints.write_all(render(&reading.complaints, &reading.sources, false).as_bytes());
         return COULD_NOT;
@@ -70,7 +74,7 @@ pub(crate) fn run(args: &CheckArgs, out: &mut dyn Write, complaints: &mut dyn Wr
         ..Site::default()
     };
     let checked = check(&reading.sources, &site);
-    match print(args.format, &checked, &reading, out, complaints) {
+    match print(args, &checked, &reading, out, complaints) {
         Ok(()) => verdict(&checked.diagnostics, args.deny),
         // Where it goes may be closed already, and there is nobody else to tell.
         Err(_) => COULD_NOT,
@@ -87,23 +91,29 @@ fn verdict(diagnostics: &[Diagnostic], deny: Option<Deny>) -> u8 {
 }
 
 fn print(
-    format: Format,
+    args: &CheckArgs,
     checked: &Checked,
     reading: &Reading,
     out: &mut dyn Write,
     complaints: &mut dyn Write,
 ) -> io::Result<()> {
-    let diagnostics = &checked.diagnostics;
-    match format {
+    let (diagnostics, more) = first_of_each(&checked.diagnostics, args.most);
+    match args.format {
         Format::Human => {
             let colour = io::stdout().is_terminal();
-            out.write_all(render(diagnostics, &reading.sources, colour).as_bytes())?;
-            writeln!(complaints, "{}", summary(checked, reading.sources.len()))
+            out.write_all(render(&diagnostics, &reading.sources, colour).as_bytes())?;
         }
-        Format::Json => writeln!(out, "{:#}", to_json(diagnostics)),
-        Format::Github => out.write_all(to_github(diagnostics).as_bytes()),
-        Format::Sarif => writeln!(out, "{:#}", to_sarif(diagnostics, VERSION)),
+        Format::Json => writeln!(out, "{:#}", to_json(&diagnostics))?,
+        Format::Github => out.write_all(to_github(&diagnostics).as_bytes())?,
+        Format::Sarif => writeln!(out, "{:#}", to_sarif(&diagnostics, VERSION))?,
     }
+    for (code, count) in more {
+        writeln!(complaints, "and {count} more of {code}, {}: `--most 0` prints them all", code.title())?;
+    }
+    if args.format == Format::Human {
+        writeln!(complaints, "{}", summary(checked, reading.sources.len()))?;
+    }
+    Ok(())
 }
 
 fn summary(checked: &Checked, files: usize) -> String {
@@ -179,6 +189,24 @@ mod tests {
         let (_, out, _) = checked("FILE --format sarif", &failed);
         let sarif: serde_json::Value = serde_json::from_str(&out).unwrap();
         assert_eq!(sarif["runs"][0]["results"].as_array().map(Vec::len), Some(2));
+    }
+
+    #[test]
+    fn one_mistake_a_thousand_times_is_told_a_hundred_times() {
+        let wrong: String = (0..1_000).map(|n| ERROR.replace("name: b", &format!("name: b{n}"))).collect();
+        let (code, out, complaints) = checked("FILE", &wrong);
+        assert_eq!((code, out.matches("error[L0103]").count()), (FINDINGS, 100));
+        assert!(complaints.contains("and 900 more of L0103") && complaints.contains("1000 errors"), "{complaints}");
+        let (_, out, complaints) = checked("FILE --most 0", &wrong);
+        assert_eq!(out.matches("error[L0103]").count(), 1_000);
+        assert!(!complaints.contains("more of"), "{complaints}");
+        let (_, out, _) = checked("FILE --most 7 --format json", &wrong);
+        let json: serde_json::Value = serde_json::from_str(&out).unwrap();
+        assert_eq!(json.as_array().map(Vec::len), Some(7));
+        let fields: String = (0..5_000).map(|n| format!("  field{n}: 1\n")).collect();
+        let (_, out, complaints) = checked("FILE", &[GOOD, &fields].concat());
+        assert_eq!(out.matches("unknown field").count(), 100, "{complaints}");
+        assert!(complaints.contains("and 901 more of"), "of one object a thousand are kept: {complaints}");
     }
 
     #[test]

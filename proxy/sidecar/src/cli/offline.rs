@@ -55,7 +55,7 @@ impl Offline {
         site: Site,
         endpoints: Endpoints,
     ) -> Result<Self, String> {
-        let reading = Files::new(paths).with_mesh(mesh).read().unwrap_or_default();
+        let reading = Files::new(paths).with_mesh(mesh).with_pipes().read().unwrap_or_default();
         let Loaded { resources, mut diagnostics, .. } = load_in(&reading.sources, &site.workload.namespace);
         diagnostics.extend(reading.complaints);
         if diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error) {

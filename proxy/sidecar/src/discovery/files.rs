@@ -3,11 +3,12 @@
 //! Kubernetes mounts a ConfigMap as a folder of links into a hidden folder, and changes it by swapping one link (`..data`).
 //! So folders are watched, not files; what counts is whether the content differs; and whatever the watch misses (network
 //! file systems, a swapped parent) is found by looking at the files' stamps twice a second.
+//!
+//! Whatever lies in the folders (a pipe, a device, a link to everything, a million files), a search and a reading end, say what
+//! they have left out, and the next edit is noticed.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, Metadata};
-use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +20,11 @@ use notify::{RecursiveMode, Watcher};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
+use super::search::{Found, Most, Stamps, content};
+use crate::beside::begin_beside;
 use crate::store::Update;
+
+pub(crate) use super::search::is_route_test;
 
 /// How often stamps are looked at, in case the watch has missed something.
 const POLL: Duration = Duration::from_millis(500);
@@ -27,10 +32,12 @@ const POLL: Duration = Duration::from_millis(500);
 const DEBOUNCE: Duration = Duration::from_millis(50);
 /// The most events that are waited out in a row.
 const DEBOUNCE_TURNS: usize = 5;
+/// So many entries of folders are looked at for each pause between two looks.
+const ENTRIES_PER_POLL: usize = 5_000;
+/// The most folders that are watched.
+const MOST_WATCHED: usize = 1_000;
 /// How many moments a file that has just been emptied is given to be filled again.
 const TORN_TURNS: usize = 8;
-/// How deep folders are searched.
-const DEEPEST: usize = 32;
 
 /// All that was read, each file by its name, in order; and what could not be read.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -51,37 +58,28 @@ pub(crate) struct Files {
     texts: BTreeMap<PathBuf, Arc<str>>,
     complaints: Vec<Diagnostic>,
     stamps: Stamps,
+    /// The folders that were searched.
+    folders: BTreeSet<PathBuf>,
+    /// How many entries these have.
+    entries: usize,
+    most: Most,
     read: bool,
-}
-
-type Stamps = BTreeMap<PathBuf, Option<Stamp>>;
-
-/// What changes when a file does.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Stamp {
-    device: u64,
-    inode: u64,
-    size: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
-}
-
-impl Stamp {
-    fn of(meta: &Metadata) -> Self {
-        Self {
-            device: meta.dev(),
-            inode: meta.ino(),
-            size: meta.size(),
-            modified: (meta.mtime(), meta.mtime_nsec()),
-            changed: (meta.ctime(), meta.ctime_nsec()),
-        }
-    }
 }
 
 impl Files {
     /// The files and folders named on the command line. Nothing is read yet.
     pub(crate) fn new(roots: Vec<PathBuf>) -> Self {
-        Self { roots, mesh: None, texts: BTreeMap::new(), complaints: Vec::new(), stamps: BTreeMap::new(), read: false }
+        Self {
+            roots,
+            mesh: None,
+            texts: BTreeMap::new(),
+            complaints: Vec::new(),
+            stamps: BTreeMap::new(),
+            folders: BTreeSet::new(),
+            entries: 0,
+            most: Most::default(),
+            read: false,
+        }
     }
 
     /// Reads settings of the mesh from a file of their own, too.
@@ -92,25 +90,41 @@ impl Files {
         self
     }
 
+    /// Reads pipes that are named, too: once, for nobody can read them again.
+    #[must_use]
+    pub(crate) fn with_pipes(mut self) -> Self {
+        self.most.pipes = true;
+        self
+    }
+
+    /// The same files and folders, of which nothing is read yet.
+    fn anew(&self) -> Self {
+        Self { mesh: self.mesh.clone(), most: self.most, ..Self::new(self.roots.clone()) }
+    }
+
     /// Reads everything; `None` when it is all as it was.
     pub(crate) fn read(&mut self) -> Option<Reading> {
-        let found = Found::search(&self.roots);
+        let found = Found::search(&self.roots, self.most);
         let mut reading = Reading::default();
         let mut texts = BTreeMap::new();
-        for (path, error) in &found.unreadable {
+        for (path, why) in &found.left_out {
             self.keep(path, &mut texts);
-            reading.complaints.push(complaint(path, error));
+            reading.complaints.push(complaint(path, why));
         }
+        let mut bytes = 0;
         for path in &found.files {
-            match fs::read_to_string(path) {
+            match content(path, bytes, self.most) {
                 Ok(text) => {
+                    bytes += text.len();
                     // Of most files nothing changes, and what was made of their texts holds them.
                     let known = self.texts.get(path).filter(|known| ***known == *text);
                     texts.insert(path.clone(), known.map_or_else(|| text.as_str().into(), Arc::clone));
                 }
-                Err(error) => {
-                    reading.complaints.push(complaint(path, &error));
-                    self.keep(path, &mut texts);
+                Err(why) => {
+                    reading.complaints.push(complaint(path, &why));
+                    if let Some(text) = self.texts.get(path) {
+                        texts.insert(path.clone(), text.clone());
+                    }
                 }
             }
         }
@@ -124,12 +138,14 @@ impl Files {
         self.texts = texts;
         self.complaints.clone_from(&reading.complaints);
         self.stamps = found.stamps;
+        self.folders = found.folders;
+        self.entries = found.entries;
         (!same).then_some(reading)
     }
 
     /// Whether a file may have changed since it was read, as far as stamps tell.
     pub(crate) fn stale(&self) -> bool {
-        Found::search(&self.roots).stamps != self.stamps
+        Found::search(&self.roots, self.most).stamps != self.stamps
     }
 
     /// Whether a file that said something is empty now: whoever writes a file in place empties it first, and to believe that
@@ -141,83 +157,21 @@ impl Files {
 
     /// What was last read at or below a path that can no longer be read.
     fn keep(&self, path: &Path, texts: &mut BTreeMap<PathBuf, Arc<str>>) {
-        for (known, text) in self.texts.iter().filter(|(known, _)| known.starts_with(path)) {
+        // What lies below a folder comes right behind it.
+        let below = self.texts.range(path.to_owned()..).take_while(|(known, _)| known.starts_with(path));
+        for (known, text) in below {
             texts.entry(known.clone()).or_insert_with(|| text.clone());
         }
     }
 
-    /// The folders in which a change would be seen: folders themselves, and the parents of files.
-    fn folders(&self) -> BTreeMap<PathBuf, RecursiveMode> {
-        let mut folders = BTreeMap::new();
-        for root in &self.roots {
-            if root.is_dir() {
-                folders.insert(root.clone(), RecursiveMode::Recursive);
-            } else {
-                let parent = root.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-                folders.entry(parent.to_owned()).or_insert(RecursiveMode::NonRecursive);
-            }
-        }
-        folders
-    }
-}
-
-/// What a search of the roots has found.
-#[derive(Debug, Default)]
-struct Found {
-    files: BTreeSet<PathBuf>,
-    stamps: Stamps,
-    unreadable: Vec<(PathBuf, io::Error)>,
-    /// Folders by what they really are, so that links cannot lead in circles.
-    visited: BTreeSet<PathBuf>,
-}
-
-impl Found {
-    fn search(roots: &[PathBuf]) -> Self {
-        let mut found = Self::default();
-        for root in roots {
-            found.visit(root, DEEPEST, true);
-        }
-        found
-    }
-
-    fn visit(&mut self, path: &Path, depth: usize, named: bool) {
-        let meta = match fs::metadata(path) {
-            Ok(meta) => meta,
-            Err(error) => return self.lost(path, error),
-        };
-        if meta.is_dir() {
-            if depth > 0 {
-                self.list(path, depth - 1);
-            }
-        } else if named || readable_name(path) {
-            self.stamps.insert(path.to_owned(), Some(Stamp::of(&meta)));
-            self.files.insert(path.to_owned());
-        }
-    }
-
-    fn list(&mut self, folder: &Path, depth: usize) {
-        match fs::canonicalize(folder) {
-            Ok(real) if !self.visited.insert(real.clone()) => return,
-            Ok(_) => {}
-            Err(error) => return self.lost(folder, error),
-        }
-        let entries = match fs::read_dir(folder).and_then(|entries| entries.collect::<Result<Vec<_>, _>>()) {
-            Ok(entries) => entries,
-            Err(error) => return self.lost(folder, error),
-        };
-        let mut paths: Vec<_> = entries.into_iter().map(|entry| entry.path()).filter(|path| !hidden(path)).collect();
-        paths.sort();
-        for path in paths {
-            // A name of another kind may be anything, a socket or a broken link: it is none of ours.
-            if (readable_name(&path) && !is_route_test(&path)) || path.is_dir() {
-                self.visit(&path, depth, false);
-            }
-        }
-    }
-
-    fn lost(&mut self, path: &Path, error: io::Error) {
-        self.stamps.insert(path.to_owned(), None);
-        self.unreadable.push((path.to_owned(), error));
+    /// The folders in which a change would be seen: those that were searched, and the parents of files. Of many the first: what
+    /// happens in the others is found by the stamps.
+    fn watched(&self) -> BTreeSet<PathBuf> {
+        let parents = self.roots.iter().filter(|root| !root.is_dir()).map(|root| {
+            let parent = root.parent().filter(|parent| !parent.as_os_str().is_empty());
+            parent.unwrap_or(Path::new(".")).to_owned()
+        });
+        parents.chain(self.folders.iter().cloned()).take(MOST_WATCHED).collect()
     }
 }
 
@@ -233,38 +187,23 @@ fn ordered<'a>(
         .filter(move |(path, _)| seen.insert(*path))
 }
 
-fn readable_name(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|known| extension == *known))
-}
-
-/// Whether a file holds tests of routes, which stand beside the configuration and are no part of it.
-pub(crate) fn is_route_test(path: &Path) -> bool {
-    let name = path.file_name().map(|name| name.as_encoded_bytes()).unwrap_or_default();
-    name.ends_with(b".test.yaml") || name.ends_with(b".test.yml")
-}
-
-/// Kubernetes keeps what its links point at in hidden folders; reading those too would find everything twice.
-fn hidden(path: &Path) -> bool {
-    path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
-}
-
 fn name(path: &Path) -> Arc<str> {
     path.to_string_lossy().into()
 }
 
-fn complaint(path: &Path, error: &io::Error) -> Diagnostic {
-    let spot = Spot::file(&name(path));
-    let message = format!("cannot be read: {error}");
-    Diagnostic::error(codes::UNREADABLE, &"".into(), &spot, message)
+fn complaint(path: &Path, why: &str) -> Diagnostic {
+    Diagnostic::error(codes::UNREADABLE, &"".into(), &Spot::file(&name(path)), format!("cannot be read: {why}"))
 }
 
 /// Watches files and tells the store when they change. `forced` reads them at once, whatever has been noticed.
 pub(crate) async fn watch(mut files: Files, forced: Arc<Notify>, updates: mpsc::Sender<Update>) {
     let noticed = Arc::new(Notify::new());
     // Dropping the watcher ends the watch.
-    let _watcher = watcher(&files, &noticed);
+    let mut watch = Watch::new(&noticed);
+    watch.follow(&files);
     let mut poll = interval(POLL);
     poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut pauses = 0;
     loop {
         let asked = tokio::select! {
             () = forced.notified() => true,
@@ -273,14 +212,29 @@ pub(crate) async fn watch(mut files: Files, forced: Arc<Notify>, updates: mpsc::
                 false
             }
             _ = poll.tick() => {
-                if !files.stale() {
+                let rests = pauses > 0;
+                pauses = if rests { pauses - 1 } else { files.entries / ENTRIES_PER_POLL };
+                if rests || !files.stale() {
                     continue;
                 }
                 settle(&noticed, &files).await;
                 false
             }
         };
-        let update = match files.read() {
+        // Much text is long work, and a disk may be slow.
+        let anew = files.anew();
+        let read = begin_beside(move || {
+            let reading = files.read();
+            (files, reading)
+        });
+        let Ok((back, reading)) = read.await else {
+            tracing::error!("the files could not be read: they are read anew at the next change");
+            files = anew;
+            continue;
+        };
+        files = back;
+        watch.follow(&files);
+        let update = match reading {
             Some(reading) => Update::Files(reading),
             None if asked => Update::Unchanged,
             None => continue,
@@ -305,28 +259,43 @@ async fn settle(noticed: &Notify, files: &Files) {
     }
 }
 
-/// Starts watching. Without a watch there are still the stamps.
-fn watcher(files: &Files, noticed: &Arc<Notify>) -> Option<notify::RecommendedWatcher> {
-    let bell = noticed.clone();
-    let ring = move |event: notify::Result<notify::Event>| {
-        // Our own reading is no news.
-        if !event.is_ok_and(|event| event.kind.is_access()) {
-            bell.notify_one();
-        }
-    };
-    let mut watcher = match notify::recommended_watcher(ring) {
-        Ok(watcher) => watcher,
-        Err(error) => {
+/// What notices at once that something happens in a folder. Without it there are still the stamps.
+struct Watch {
+    watcher: Option<notify::RecommendedWatcher>,
+    folders: BTreeSet<PathBuf>,
+}
+
+impl Watch {
+    fn new(noticed: &Arc<Notify>) -> Self {
+        let bell = noticed.clone();
+        let ring = move |event: notify::Result<notify::Event>| {
+            // Our own reading is no news.
+            if !event.is_ok_and(|event| event.kind.is_access()) {
+                bell.notify_one();
+            }
+        };
+        let watcher = notify::recommended_watcher(ring);
+        if let Err(error) = &watcher {
             tracing::warn!(%error, "files are not watched, only polled");
-            return None;
         }
-    };
-    for (folder, mode) in files.folders() {
-        if let Err(error) = watcher.watch(&folder, mode) {
-            tracing::warn!(folder = %folder.display(), %error, "a folder is not watched, only polled");
-        }
+        Self { watcher: watcher.ok(), folders: BTreeSet::new() }
     }
-    Some(watcher)
+
+    /// Watches the folders that there are now, each by itself: what a link leads to is not followed any further.
+    fn follow(&mut self, files: &Files) {
+        let Some(watcher) = &mut self.watcher else { return };
+        let folders = files.watched();
+        for gone in self.folders.difference(&folders) {
+            // It may be gone with its watch.
+            let _ = watcher.unwatch(gone);
+        }
+        for new in folders.difference(&self.folders) {
+            if let Err(error) = watcher.watch(new, RecursiveMode::NonRecursive) {
+                tracing::warn!(folder = %new.display(), %error, "a folder is not watched, only polled");
+            }
+        }
+        self.folders = folders;
+    }
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use rustix::fs::{CWD, FileType, mknodat};
+
 use super::*;
 
 /// A folder of its own for one test, removed at its end.
@@ -196,6 +198,91 @@ fn links_in_circles_come_to_an_end() {
     folder.write("sub/a.yaml", "a");
     symlink("..", folder.0.join("sub/loop")).unwrap();
     assert_eq!(told(&folder.files().read().unwrap()), [("a.yaml", "a")]);
+}
+
+/// What is left out, by the end of its name, and why.
+fn left_out(reading: &Reading) -> Vec<(&str, &str)> {
+    let told = reading.complaints.iter();
+    told.map(|d| (d.primary.file.rsplit('/').next().unwrap(), &d.message["cannot be read: ".len()..])).collect()
+}
+
+#[test]
+fn what_is_no_file_is_told_and_keeps_nobody_waiting() {
+    let folder = Folder::new();
+    let path = folder.write("a.yaml", "a");
+    let mut files = folder.files();
+    assert_eq!(told(&files.read().unwrap()), [("a.yaml", "a")]);
+    let pipe = folder.0.join("pipe.yaml");
+    mknodat(CWD, &pipe, FileType::Fifo, 0o600.into(), 0).unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(folder.0.join("s.yaml")).unwrap();
+    symlink("/dev/zero", folder.0.join("zero.yaml")).unwrap();
+    symlink("/", folder.0.join("everything")).unwrap();
+    let reading = files.read().unwrap();
+    assert_eq!(told(&reading), [("a.yaml", "a")]);
+    let expected = [
+        ("everything", "it is a link to /, in which it lies"),
+        ("pipe.yaml", "it is a pipe and no file"),
+        ("s.yaml", "it is a socket and no file"),
+        ("zero.yaml", "it is a device and no file"),
+    ];
+    assert_eq!(left_out(&reading), expected);
+    fs::write(&path, "b").unwrap();
+    assert!(files.stale(), "the next edit is seen");
+    assert_eq!(told(&files.read().unwrap()), [("a.yaml", "b")]);
+    // What was a file when it was found, and is a pipe when it is opened, is not waited for either.
+    assert_eq!(content(&pipe, 0, Most::default()), Err("it is a pipe and no file".into()));
+}
+
+#[test]
+fn what_is_named_may_be_a_pipe_for_who_reads_it_once() {
+    let folder = Folder::new();
+    let pipe = folder.0.join("pipe");
+    mknodat(CWD, &pipe, FileType::Fifo, 0o600.into(), 0).unwrap();
+    let writing = std::thread::spawn({
+        let pipe = pipe.clone();
+        move || fs::write(pipe, "text").unwrap()
+    });
+    let reading = Files::new(vec![pipe.clone()]).with_pipes().read().unwrap();
+    writing.join().unwrap();
+    assert_eq!(told(&reading), [("pipe", "text")]);
+    let reading = Files::new(vec![pipe]).read().unwrap();
+    assert_eq!(left_out(&reading), [("pipe", "it is a pipe and no file")]);
+}
+
+#[test]
+fn files_and_their_bytes_are_bounded() {
+    let folder = Folder::new();
+    for name in ["a", "b", "c", "d"] {
+        folder.write(&format!("{name}.yaml"), "12345");
+    }
+    folder.write("sub/e.yaml", "12345");
+    let read = |most: Most| {
+        let reading = Files { most, ..folder.files() }.read().unwrap();
+        let told: Vec<String> = left_out(&reading).iter().map(|(name, why)| format!("{name}: {why}")).collect();
+        (reading.sources.len(), told.join("; "))
+    };
+    let most = Most::default();
+    assert_eq!(read(most), (5, String::new()));
+    let few = "c.yaml: there are more than 2 files: this and those behind it are left out";
+    assert_eq!(read(Most { files: 2, ..most }), (2, few.into()));
+    let (found, told) = read(Most { entries: 3, ..most });
+    assert!(found <= 3 && told.contains("more than 3 files and folders lie here"), "{found} {told}");
+    let (found, told) = read(Most { file_bytes: 4, ..most });
+    assert!(found == 0 && told.starts_with("a.yaml: it has more than 4 bytes"), "{told}");
+    let all = "c.yaml: all files together have more than 12 bytes; d.yaml: all files together have more than 12 bytes; \
+               e.yaml: all files together have more than 12 bytes";
+    assert_eq!(read(Most { bytes: 12, ..most }), (2, all.into()));
+}
+
+#[test]
+fn a_file_that_grew_too_large_keeps_its_text() {
+    let folder = Folder::new();
+    let path = folder.write("a.yaml", "good");
+    let mut files = Files { most: Most { file_bytes: 8, ..Most::default() }, ..folder.files() };
+    files.read().unwrap();
+    fs::write(&path, "far too much").unwrap();
+    let reading = files.read().unwrap();
+    assert_eq!((told(&reading), left_out(&reading).len()), (vec![("a.yaml", "good")], 1));
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! What the log says of a configuration.
 
+use std::collections::HashSet;
+
 use leeboard_istio::diagnostic::{Diagnostic, Severity};
 use leeboard_istio::render;
 use leeboard_istio::source::Source;
@@ -17,16 +19,18 @@ pub(super) fn count(diagnostics: &[Diagnostic], severity: Severity) -> usize {
 
 /// Logs what was not complained of before, all of a kind together, as people read a compiler's output.
 pub(super) fn tell(before: &[Diagnostic], now: &[Diagnostic], sources: &[Source]) {
+    // There may be as many as there are objects.
+    let before: HashSet<&Diagnostic> = before.iter().collect();
     for severity in [Severity::Error, Severity::Warning, Severity::Info] {
-        let new = now.iter().filter(|diagnostic| diagnostic.severity == severity && !before.contains(diagnostic));
-        let new: Vec<Diagnostic> = new.cloned().collect();
-        if new.is_empty() {
+        let mut new = now.iter().filter(|diagnostic| diagnostic.severity == severity && !before.contains(diagnostic));
+        let told: Vec<Diagnostic> = new.by_ref().take(MOST_TOLD).cloned().collect();
+        if told.is_empty() {
             continue;
         }
-        let told = &new[..new.len().min(MOST_TOLD)];
-        let mut text = render(told, sources, false);
-        if new.len() > told.len() {
-            text += &format!("and {} more of this kind: see /config_dump", new.len() - told.len());
+        let mut text = render(&told, sources, false);
+        let more = new.count();
+        if more > 0 {
+            text += &format!("and {more} more of this kind: see /config_dump");
         }
         match severity {
             Severity::Error => tracing::error!("{}", text.trim_end()),
