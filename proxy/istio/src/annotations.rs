@@ -1,10 +1,15 @@
-//! Leeboard's own annotations on a VirtualService: what Istio has no field for.
+//! Annotations that mean something: Leeboard's own on a VirtualService, for what Istio has no field for, and Istio's on services.
 
 use std::sync::Arc;
 
 use leeboard_policy::cluster::{HashCookie, HashKey};
 
+use crate::codes;
+use crate::diagnostic::Severity;
+use crate::fields::Cx;
 use crate::resources::Labels;
+use crate::resources::kubernetes::TrafficDistribution;
+use crate::yaml::Mark;
 
 /// By what a caller is known, so that a split keeps it where it is: `header:NAME`, `cookie:NAME` or `source-ip`.
 pub(crate) const SPLIT_KEY: &str = "leeboard.dev/split-key";
@@ -15,6 +20,29 @@ pub(crate) const FAULT_SCOPE: &str = "leeboard.dev/fault-scope";
 pub(crate) const PREFIX: &str = "leeboard.dev/";
 /// The annotations that are known.
 pub(crate) const ALL: [&str; 2] = [SPLIT_KEY, FAULT_SCOPE];
+
+/// Istio: how `trafficDistribution` was written before Kubernetes had it; of Services and ServiceEntries.
+pub(crate) const TRAFFIC_DISTRIBUTION: &str = "networking.istio.io/traffic-distribution";
+/// The words of `trafficDistribution`.
+pub(crate) const DISTRIBUTIONS: [(&str, TrafficDistribution); 3] = [
+    ("PreferClose", TrafficDistribution::SameZone),
+    ("PreferSameZone", TrafficDistribution::SameZone),
+    ("PreferSameNode", TrafficDistribution::SameNode),
+];
+
+/// Which endpoints an annotation prefers. Istio: in whatever case it is written.
+pub(crate) fn distribution(annotations: &Labels) -> Option<TrafficDistribution> {
+    let written = annotations.get(TRAFFIC_DISTRIBUTION)?;
+    let known = DISTRIBUTIONS.iter().find(|(word, _)| word.eq_ignore_ascii_case(written));
+    known.map(|(_, distribution)| *distribution)
+}
+
+/// Warns of a word that is not among them.
+pub(crate) fn no_distribution(cx: &Cx, mark: Mark, word: &str) {
+    let words = DISTRIBUTIONS.map(|(word, _)| word).join("` or `");
+    let message = format!("`{word}` is no traffic distribution, so no endpoint is preferred");
+    cx.push(cx.at(Severity::Warning, codes::BAD_VALUE, mark, message).help(format!("write `{words}`")));
+}
 
 /// Whether an annotation's value is one that it can have.
 ///

@@ -76,7 +76,8 @@ codes! {
         meant."
     3 ALIAS "an alias is unknown or unfolds too far"
         "`*name` needs an `&name` before it in the same document, and all aliases of a document together may not unfold \
-        to more than 50,000 values. Write the value out."
+        to more than 50,000 values or 4 MiB of text, nor those of all documents to more than twenty times as much. Write \
+        the value out."
     4 TAG "a tag that is not understood"
         "Only the tags of YAML itself, such as `!!str`, have a meaning here. Take the tag away."
     5 NOT_AN_OBJECT "a document that is not an object"
@@ -240,6 +241,12 @@ codes! {
         "A subset takes the endpoints that carry its labels. Endpoints and EndpointSlices have addresses only; the labels \
         are those of the Pods that they point at. Where the Pods are not among the documents, the subset is empty: \
         requests to it are answered 503 (flag `UH`). Add the Pods, or write a ServiceEntry whose endpoints have labels."
+    336 HOST_NOT_COMPLETED "a short host of a ServiceEntry, which others complete"
+        "A VirtualService or DestinationRule completes a short name: `reviews` in namespace `demo` is \
+        `reviews.demo.svc.cluster.local`. A ServiceEntry's hosts are taken as they are written, so that its `reviews` is \
+        another host, and the rules are not for it. Write the full name in the ServiceEntry; callers go on to call it by \
+        its short one. With `resolution: DNS` the name that is looked up is then an endpoint: \
+        `endpoints: [{address: reviews}]`."
     401 NOT_ENFORCED "a field is known but not enforced yet"
         "It is read and has no effect yet. The help says what happens instead."
     402 IGNORED "a field has no meaning for this proxy"

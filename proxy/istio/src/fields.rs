@@ -5,7 +5,8 @@
 
 mod field;
 
-use std::cell::RefCell;
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rustc_hash::FxHashSet;
@@ -20,6 +21,9 @@ use crate::yaml::{Key, Mark, Node, Value};
 
 pub(crate) use field::Field;
 
+/// So many complaints of one code are kept of an object; of more only their number.
+const MOST_OF_A_KIND: usize = 1_000;
+
 /// What is being read, and what was found wrong with it.
 pub(crate) struct Cx {
     file: Arc<str>,
@@ -30,6 +34,9 @@ pub(crate) struct Cx {
     /// Whether a misspelt key is taken for the one it is nearest to, so that one mistake is not followed by others.
     guessing: bool,
     found: RefCell<Vec<Diagnostic>>,
+    /// How many complaints there were of each kind.
+    counts: RefCell<BTreeMap<(Severity, Code), usize>>,
+    failed: Cell<bool>,
     /// Texts so far: a host is named again in route after route.
     texts: RefCell<FxHashSet<Arc<str>>>,
 }
@@ -42,6 +49,8 @@ impl Cx {
             istio,
             guessing: false,
             found: RefCell::default(),
+            counts: RefCell::default(),
+            failed: Cell::new(false),
             texts: RefCell::default(),
         }
     }
@@ -81,6 +90,15 @@ impl Cx {
 
     /// Istio: the analyzer's IST0106 is any error of its validator, IST0133 any warning that has no code of its own.
     pub(crate) fn push(&self, mut diagnostic: Diagnostic) {
+        if diagnostic.severity == Severity::Error {
+            self.failed.set(true);
+        }
+        let mut counts = self.counts.borrow_mut();
+        let count = counts.entry((diagnostic.severity, diagnostic.code)).or_default();
+        *count += 1;
+        if *count > MOST_OF_A_KIND {
+            return;
+        }
         if self.istio && diagnostic.ist.is_none() && diagnostic.code.is_validation() {
             diagnostic.ist = Some(if diagnostic.severity == Severity::Error { "IST0106" } else { "IST0133" });
         }
@@ -98,13 +116,28 @@ impl Cx {
         }
     }
 
-    /// Whether an error was found.
-    pub(crate) fn failed(&self) -> bool {
-        self.found.borrow().iter().any(|d| d.severity == Severity::Error)
+    /// Whether a further complaint of a kind would only be counted.
+    fn is_full(&self, severity: Severity, code: Code) -> bool {
+        self.counts.borrow().get(&(severity, code)).is_some_and(|count| *count >= MOST_OF_A_KIND)
     }
 
+    /// Whether an error was found.
+    pub(crate) fn failed(&self) -> bool {
+        self.failed.get()
+    }
+
+    /// All complaints; where there are too many of a kind, the last one says how many more.
     pub(crate) fn into_found(self) -> Vec<Diagnostic> {
-        self.found.into_inner()
+        let mut found = self.found.into_inner();
+        for ((severity, code), count) in self.counts.into_inner() {
+            let more = count.saturating_sub(MOST_OF_A_KIND);
+            let last = found.iter().rfind(|known| (known.severity, known.code) == (severity, code));
+            if let Some(last) = last.filter(|_| more > 0) {
+                let message = format!("and {more} more of this kind in this object");
+                found.push(Diagnostic::new(severity, code, &last.resource, &last.primary, message));
+            }
+        }
+        found
     }
 }
 
@@ -122,6 +155,19 @@ pub(crate) struct Fields<'a> {
     entries: Vec<Entry<'a>>,
 }
 
+/// The keys of a block, and which of its rows they are.
+struct Beside<'a> {
+    entries: &'a [(Key, Node)],
+    rows: OnceCell<FxHashSet<&'static str>>,
+}
+
+impl Beside<'_> {
+    fn rows(&self, block: &'static Block) -> &FxHashSet<&'static str> {
+        let known = |(key, _): &(Key, Node)| block.row(&key.text).map(|row| row.field);
+        self.rows.get_or_init(|| self.entries.iter().filter_map(known).collect())
+    }
+}
+
 struct Entry<'a> {
     name: &'static str,
     key: Mark,
@@ -136,8 +182,9 @@ impl<'a> Fields<'a> {
         match &node.value {
             Value::Map(entries) => {
                 let mut guesses = Vec::new();
+                let beside = Beside { entries, rows: OnceCell::new() };
                 for (key, value) in entries {
-                    guesses.extend(fields.sort(key, value, entries));
+                    guesses.extend(fields.sort(key, value, &beside));
                 }
                 for guess in guesses.into_iter().filter(|_| cx.guessing) {
                     if !fields.has(guess.name) {
@@ -155,7 +202,7 @@ impl<'a> Fields<'a> {
     }
 
     /// Takes a key for its row; if it is misspelt, what it may mean.
-    fn sort(&mut self, key: &'a Key, node: &'a Node, beside: &[(Key, Node)]) -> Option<Entry<'a>> {
+    fn sort(&mut self, key: &'a Key, node: &'a Node, beside: &Beside<'a>) -> Option<Entry<'a>> {
         let Some(row) = self.block.row(&key.text) else {
             return self.unknown(key, node, beside).map(|name| Entry { name, key: key.mark, node });
         };
@@ -182,21 +229,24 @@ impl<'a> Fields<'a> {
     }
 
     /// Complains about a key without a row; the row's field that it most likely means.
-    fn unknown(&self, key: &Key, node: &Node, beside: &[(Key, Node)]) -> Option<&'static str> {
+    fn unknown(&self, key: &Key, node: &Node, beside: &Beside<'_>) -> Option<&'static str> {
+        let severity = if self.block.strict { Severity::Error } else { Severity::Warning };
+        if !self.block.open && self.cx.is_full(severity, codes::UNKNOWN_FIELD) {
+            self.cx.push(self.cx.at(severity, codes::UNKNOWN_FIELD, key.mark, ""));
+            return None;
+        }
         // A word that another block knows is not misspelt, and neither is one beside what it would mean.
-        let free = |row: &&support::Row| {
-            !beside.iter().any(|(key, _)| self.block.row(&key.text).is_some_and(|known| known.field == row.field))
-        };
+        let written = beside.rows(self.block);
+        let free = |row: &&support::Row| !written.contains(row.field);
         let near = names::nearest(&key.text, self.block.rows.iter().filter(free).map(|row| row.field));
         let near = near.filter(|_| !homes::is_known(&key.text, self.block));
         if self.block.open && near.is_none() {
             return None;
         }
-        let severity = if self.block.strict { Severity::Error } else { Severity::Warning };
         let message = format!("unknown field `{}` in `{}`", key.text, self.block.path);
         let mut diagnostic = self.cx.at(severity, codes::UNKNOWN_FIELD, key.mark, message);
         let meant = || near.map(|near| format!("did you mean `{near}`?"));
-        diagnostic.help = meant().or_else(|| homes::advice(&key.text, node, beside, self.block));
+        diagnostic.help = meant().or_else(|| homes::advice(&key.text, node, beside.entries, self.block));
         self.cx.push(diagnostic);
         near
     }

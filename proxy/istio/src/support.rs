@@ -637,6 +637,7 @@ blocks! {
         on("ports", "Its ports."),
         on("selector", "Pods that belong to it."),
         on("publishNotReadyAddresses", "Pods count before they are ready."),
+        on("trafficDistribution", "`PreferSameZone` (`PreferClose`) or `PreferSameNode`: endpoints nearby go first; the annotation `networking.istio.io/traffic-distribution` says the same, on a ServiceEntry too. Nodes are told by the label `kubernetes.io/hostname` of the workload."),
         on("sessionAffinity", "`None`; write `consistentHash` in a DestinationRule for more."),
     ]
     KUBERNETES_PORT "Service" "spec.ports[]" open [
@@ -654,6 +655,7 @@ blocks! {
     ]
     ENDPOINT_ADDRESS "Endpoints" "subsets[].addresses[]" open [
         on("ip", "The address."),
+        on("hostname", "What it is called below a headless Service's name."),
         on("nodeName", "Its node."),
         on("targetRef", "Its pod."),
     ]
@@ -676,6 +678,7 @@ blocks! {
         on("addresses", "Its addresses, of which the first is used."),
         on("conditions", "Whether it may be used."),
         on("targetRef", "Its pod."),
+        on("hostname", "What it is called below a headless Service's name."),
         on("nodeName", "Its node."),
         on("zone", "Its zone."),
     ]

@@ -11,8 +11,35 @@ use build::null;
 
 /// How deep blocks may be nested.
 const MAX_DEPTH: usize = 64;
-/// How many values the aliases of a document may unfold to.
-const MAX_UNFOLDED: usize = 50_000;
+/// How much the aliases of a document may unfold to.
+const MAX_UNFOLDED: Size = Size { values: 50_000, bytes: 4 << 20 };
+/// How much the aliases of all documents together may unfold to.
+const MAX_UNFOLDED_IN_ALL: Size = Size { values: 1_000_000, bytes: 64 << 20 };
+/// How much of a document may be anchored: what is anchored within what is anchored counts again.
+const MAX_ANCHORED: Size = Size { values: 1_000_000, bytes: 64 << 20 };
+
+/// How much something is: values, and bytes of text.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Size {
+    values: usize,
+    bytes: usize,
+}
+
+impl Size {
+    /// Both together.
+    pub(crate) fn and(self, more: Self) -> Self {
+        Self { values: self.values.saturating_add(more.values), bytes: self.bytes.saturating_add(more.bytes) }
+    }
+
+    fn fits(self, most: Self) -> bool {
+        self.values <= most.values && self.bytes <= most.bytes
+    }
+
+    /// Whether the aliases of all documents may unfold to so much.
+    pub(crate) fn is_bearable(self) -> bool {
+        self.fits(MAX_UNFOLDED_IN_ALL)
+    }
+}
 
 /// A place in the file at hand: line and column from 1, and a length, in characters.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -140,11 +167,15 @@ impl Node {
         }
     }
 
-    fn size(&self) -> usize {
-        1 + match &self.value {
-            Value::Scalar { .. } => 0,
-            Value::Seq(items) => items.iter().map(Node::size).sum(),
-            Value::Map(entries) => entries.iter().map(|(_, node)| node.size()).sum(),
+    fn size(&self) -> Size {
+        let own = |bytes| Size { values: 1, bytes };
+        match &self.value {
+            Value::Scalar { text, .. } => own(text.len()),
+            Value::Seq(items) => items.iter().map(Node::size).fold(own(0), Size::and),
+            Value::Map(entries) => {
+                let size = |(key, node): &(Key, Node)| Size { values: 0, bytes: key.text.len() }.and(node.size());
+                entries.iter().map(size).fold(own(0), Size::and)
+            }
         }
     }
 
@@ -198,7 +229,12 @@ struct Start {
 ///
 /// Nearly every document is written in the few forms that [`simple`] reads, at many times the parser's speed. The parser reads
 /// the others, and says what is wrong.
-pub(crate) fn parse(text: &str, mut take: impl FnMut(Document)) {
+pub(crate) fn parse(text: &str, take: impl FnMut(Document)) {
+    parse_after(&mut Size::default(), text, take);
+}
+
+/// The same, after other texts, whose aliases have unfolded to so much.
+pub(crate) fn parse_after(unfolded: &mut Size, text: &str, mut take: impl FnMut(Document)) {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     // A directive is before the document that it is for, and the parser takes a zero for the end.
     let all = text.starts_with('%') || text.contains("\n%") || text.contains('\0');
@@ -210,7 +246,7 @@ pub(crate) fn parse(text: &str, mut take: impl FnMut(Document)) {
                 document.into_iter().for_each(&mut take);
                 Some(behind)
             }
-            None => events::documents(text, start, all, &mut take),
+            None => events::documents(text, start, all, unfolded, &mut take),
         };
     }
 }

@@ -1,5 +1,6 @@
 //! A cluster: one destination host, port and subset, with how to reach it and what to protect it with.
 
+use alloc::borrow::Cow;
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -63,6 +64,23 @@ pub struct Service {
     pub subset: Arc<str>,
     /// Whether it lies outside the mesh.
     pub external: bool,
+}
+
+impl Service {
+    /// The full name of what a caller names: of a cluster's service, or of a pod below it, in whichever of their forms.
+    /// Kubernetes: the search list of the resolver does as much. Other names stay.
+    pub fn full_name<'h>(&self, named: &'h str) -> Cow<'h, str> {
+        let Some((own, _)) = self.host.split_once(".svc.") else { return Cow::Borrowed(named) };
+        let bare = own.split_once('.').map_or(own, |(name, _)| name);
+        let is_it = |short: &str| [own, bare].contains(&short.strip_suffix(".svc").unwrap_or(short));
+        if is_it(named) {
+            return Cow::Owned(self.host.as_ref().into());
+        }
+        match named.split_once('.') {
+            Some((label, rest)) if is_it(rest) => Cow::Owned(alloc::format!("{label}.{}", self.host)),
+            _ => Cow::Borrowed(named),
+        }
+    }
 }
 
 /// Where endpoints come from.
@@ -143,10 +161,31 @@ pub struct Workload {
     pub locality: Arc<str>,
 }
 
+/// The labels that say where a workload is: the parts of its locality, in order.
+pub const TOPOLOGY: [&str; 3] =
+    ["topology.kubernetes.io/region", "topology.kubernetes.io/zone", "topology.istio.io/subzone"];
+
 impl Workload {
-    /// A label's value, or the empty string.
+    /// A label's value, or the empty string. Istio: what is known of a workload's place counts as labels of it, before those
+    /// that are written.
     pub fn label(&self, key: &str) -> &str {
+        let Some(part) = TOPOLOGY.iter().position(|known| *known == key) else { return self.written_label(key) };
+        match self.locality.split('/').nth(part) {
+            None | Some("") => self.written_label(key),
+            Some(known) => known,
+        }
+    }
+
+    fn written_label(&self, key: &str) -> &str {
         self.labels.get(key).map_or("", |v| v)
+    }
+
+    /// Whether it carries all of some labels.
+    pub fn carries(&self, labels: &BTreeMap<Arc<str>, Arc<str>>) -> bool {
+        // A label without a value is still one, and told from none.
+        let has =
+            |key: &str, value: &str| self.label(key) == value && (!value.is_empty() || self.labels.contains_key(key));
+        labels.iter().all(|(key, value)| has(key, value))
     }
 
     /// Istio: canonical name is `service.istio.io/canonical-name`, `app.kubernetes.io/name`, `app`, else the workload's name.
@@ -410,5 +449,49 @@ impl Default for Outlier {
             max_ejection: Span::from_secs(300),
             max_ejection_percent: 10,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_a_service_are_completed() {
+        let of = |host: &str| Service {
+            host: host.into(),
+            name: "".into(),
+            namespace: "".into(),
+            port: 80,
+            subset: "".into(),
+            external: false,
+        };
+        let solr = of("solr.demo.svc.cluster.local");
+        for (named, full) in [
+            ("solr", "solr.demo.svc.cluster.local"),
+            ("solr.demo", "solr.demo.svc.cluster.local"),
+            ("solr.demo.svc", "solr.demo.svc.cluster.local"),
+            ("solr-1.solr", "solr-1.solr.demo.svc.cluster.local"),
+            ("solr-1.solr.demo.svc", "solr-1.solr.demo.svc.cluster.local"),
+            ("solr.demo.svc.cluster.local", "solr.demo.svc.cluster.local"),
+            ("solr.other", "solr.other"),
+            ("a.example.com", "a.example.com"),
+            ("sol", "sol"),
+        ] {
+            assert_eq!(solr.full_name(named), full, "{named}");
+        }
+        assert_eq!(of("PassthroughCluster").full_name("solr"), "solr");
+        assert_eq!(of("*.example.com").full_name("a.example.com"), "a.example.com");
+    }
+
+    #[test]
+    fn a_place_counts_as_labels() {
+        let labels = [("version", "v1"), ("topology.kubernetes.io/zone", "old"), ("empty", "")];
+        let labels = labels.map(|(k, v)| (k.into(), v.into())).into();
+        let workload = Workload { labels, locality: "eu/1".into(), ..Workload::default() };
+        let carries = |key: &str, value: &str| workload.carries(&[(key.into(), value.into())].into());
+        assert!(carries("version", "v1") && carries("topology.kubernetes.io/region", "eu") && carries("empty", ""));
+        assert!(carries("topology.kubernetes.io/zone", "1") && !carries("topology.kubernetes.io/zone", "old"));
+        assert!(!carries("topology.istio.io/subzone", "a") && !carries("absent", ""));
     }
 }

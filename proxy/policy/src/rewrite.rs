@@ -80,7 +80,8 @@ impl Redirect {
     }
 }
 
-fn own_port(scheme: &str) -> Option<u16> {
+/// The port of a scheme that is not written in URLs.
+pub fn own_port(scheme: &str) -> Option<u16> {
     match scheme {
         "http" => Some(80),
         "https" => Some(443),

@@ -2,7 +2,7 @@
 //! written, which rules are for other callers, and which block of which DestinationRule each setting is from.
 
 use leeboard_istio::compile::{
-    Provenance, Settings, Site, WrittenRule, places, provenance, rules_as_written, unclaimed, unused,
+    Provenance, Settings, Site, WrittenRule, definition, places, provenance, rules_as_written, unclaimed, unused,
 };
 use leeboard_istio::resources::Resources;
 use leeboard_istio::source::Source;
@@ -27,6 +27,7 @@ impl Texts<'_> {
         if told.came.passes.is_some() {
             let found = unclaimed(self.resources, self.site, &told.came.host, told.came.port);
             told.unused = found.into_iter().map(|u| (u.origin, u.why)).collect();
+            told.definition = definition(self.resources, self.site, &told.came.host, told.came.port);
         }
         let host = told.host.as_ref().and_then(|_| snapshot.host(told.came.port, &told.came.host));
         let Some(host) = host else { return };

@@ -95,6 +95,8 @@ pub struct Explanation {
     pub at_worst: Option<Answered>,
     /// Which block of which DestinationRule is in force, where whoever asks knows it.
     pub settings: Vec<Setting>,
+    /// An object that would define the host, where rules are written for it and nothing else: as text, ready to be pasted.
+    pub definition: Option<String>,
     /// What else is to be known, such as which address stands in for a name.
     pub notes: Vec<String>,
 }

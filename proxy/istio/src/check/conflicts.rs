@@ -12,10 +12,10 @@ use crate::compile::names::complete;
 use crate::compile::{age, selects};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::read::overlap;
-use crate::resources::{Gateway, Sidecar, VirtualService};
+use crate::resources::{Gateway, Meta, Sidecar, VirtualService};
 use crate::source::{Located, Spot};
 
-/// How many gateways of one port are compared with one another.
+/// How many gateways of one port, and rules of one host, are compared with one another.
 const MOST_COMPARED: usize = 200;
 
 pub(super) fn check(cx: &Checking<'_>) {
@@ -39,7 +39,7 @@ fn hosts(cx: &Checking<'_>) {
     for (host, mut claims) in claims.into_iter().filter(|(_, claims)| claims.len() > 1) {
         claims.sort_by_cached_key(|(document, _)| age(&document.meta));
         for (at, (document, claim)) in claims.iter().enumerate().skip(1) {
-            let older = claims[..at].iter().find(|(older, _)| both_seen(cx, older, document));
+            let older = claims[..at].iter().take(MOST_COMPARED).find(|(older, _)| both_seen(cx, older, document));
             let Some((winner, first)) = older else { continue };
             let message = format!(
                 "{host} is routed by {}, which is older: these rules are not used for it",
@@ -54,13 +54,22 @@ fn hosts(cx: &Checking<'_>) {
     }
 }
 
-/// Whether some namespace sees both: one that either names, or any at all.
+/// Whether some namespace sees both.
 fn both_seen(cx: &Checking<'_>, a: &VirtualService, b: &VirtualService) -> bool {
+    let named = a.export_to.iter().chain(&b.export_to);
+    someone([&a.meta, &b.meta], named, |namespace| cx.sees(namespace, a) && cx.sees(namespace, b))
+}
+
+/// Whether some namespace sees two objects that are exported to those named: one that either names, or any at all.
+fn someone<'a>(
+    objects: [&'a Meta; 2],
+    named: impl Iterator<Item = &'a Arc<str>>,
+    sees_both: impl Fn(&str) -> bool,
+) -> bool {
+    let named = named.map(|entry| &**entry).filter(|entry| !matches!(*entry, "." | "*" | "~"));
     // A namespace that nobody names stands for all such.
-    let named =
-        a.export_to.iter().chain(&b.export_to).map(|entry| &**entry).filter(|entry| !matches!(*entry, "." | "*"));
-    let own = [&**a.meta.namespace(), &**b.meta.namespace(), ""];
-    named.chain(own).any(|namespace| cx.sees(namespace, a) && cx.sees(namespace, b))
+    let own = objects.into_iter().map(|meta| &**meta.namespace()).chain([""]);
+    named.chain(own).any(sees_both)
 }
 
 /// Istio: IST0111, several Sidecars of a namespace without a selector, and IST0110, several that select one pod.

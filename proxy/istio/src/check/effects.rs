@@ -78,9 +78,7 @@ impl Scope<'_, '_> {
         let labels = self.subset.map_or(&everything, |subset| &subset.labels);
         let ports = self.service?.ports.iter().filter(|port| self.port.is_none_or(|wanted| wanted == port.number));
         let count = ports.filter_map(|port| match &port.backends {
-            Backends::Written(all) => {
-                Some(all.iter().filter(|spec| crate::compile::selects(labels, &spec.workload.labels)).count())
-            }
+            Backends::Written(all) => Some(all.iter().filter(|spec| spec.workload.carries(labels)).count()),
             _ => None,
         });
         count.max().filter(|count| *count > 0)

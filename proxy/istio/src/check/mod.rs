@@ -9,8 +9,8 @@ mod references;
 pub(crate) mod shadowed;
 mod suppress;
 
-use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use leeboard_policy::cluster::Workload;
@@ -21,8 +21,9 @@ use crate::compile::mesh::placed;
 use crate::compile::view::{View, views};
 use crate::diagnostic::{self, Diagnostic, Severity};
 use crate::load::load_guessing;
+use crate::names;
 use crate::places::{Path, Places};
-use crate::resources::{Labels, Meta, ObjectId, Resources, VirtualService};
+use crate::resources::{DestinationRule, Labels, Meta, ObjectId, Resources, ServiceEntry, VirtualService};
 use crate::source::{Source, Spot};
 
 /// What came of checking.
@@ -54,6 +55,8 @@ pub fn check(sources: &[Source], site: &Site) -> Checked {
         rejected: rejected(&loaded.rejected, &resources, &loaded.diagnostics),
         places: Places::of(sources),
         found: RefCell::default(),
+        told: RefCell::default(),
+        comparisons: Cell::new(MOST_COMPARISONS),
     };
     of_services.into_iter().for_each(|diagnostic| cx.tell(diagnostic));
     references::check(&cx);
@@ -130,7 +133,14 @@ pub(crate) struct Checking<'r> {
     broken: BTreeSet<Arc<str>>,
     places: Places<'r>,
     found: RefCell<Vec<Diagnostic>>,
+    /// The places of which something has been said.
+    told: RefCell<HashSet<Spot>>,
+    /// How many names may still be compared in search of one that is nearly another.
+    comparisons: Cell<usize>,
 }
+
+/// So many names are compared. Each takes about a microsecond, and is of use where there are few.
+const MOST_COMPARISONS: usize = 2_000_000;
 
 impl<'r> Checking<'r> {
     /// The configuration as a namespace sees it; `None` for one without objects of Istio's.
@@ -186,6 +196,16 @@ impl<'r> Checking<'r> {
         self.site.mesh.reach_of_routes(document, namespace).is_some()
     }
 
+    /// Whether a namespace sees a DestinationRule.
+    pub(crate) fn sees_rule(&self, namespace: &str, document: &DestinationRule) -> bool {
+        self.site.mesh.shows_rule(document, namespace)
+    }
+
+    /// Whether a namespace sees a ServiceEntry.
+    pub(crate) fn sees_entry(&self, namespace: &str, document: &ServiceEntry) -> bool {
+        self.site.mesh.shows_entry(document, namespace)
+    }
+
     /// Whether a setting is written.
     pub(crate) fn is_written(&self, meta: &Meta, path: &Path) -> bool {
         self.places.is_written(meta, path)
@@ -206,9 +226,21 @@ impl<'r> Checking<'r> {
         Diagnostic::new(Severity::Info, code, &meta.resource, &self.spot(meta, path), message)
     }
 
+    /// How far apart two names are, as long as not too many have been compared.
+    pub(crate) fn distance(&self, a: &str, b: &str) -> usize {
+        if self.may_compare(1) { names::distance(a, b) } else { usize::MAX }
+    }
+
+    /// Whether so many more names may be compared, which then counts.
+    pub(crate) fn may_compare(&self, count: usize) -> bool {
+        let left = self.comparisons.get();
+        self.comparisons.set(left.saturating_sub(count));
+        left >= count
+    }
+
     /// Whether something has been said of a place.
     pub(crate) fn has_told(&self, spot: &Spot) -> bool {
-        self.found.borrow().iter().any(|diagnostic| diagnostic.primary == *spot)
+        self.told.borrow().contains(spot)
     }
 
     /// Complains. Of an object with errors only what it refers to is worth judging: the rest may not be as it was meant.
@@ -223,6 +255,7 @@ impl<'r> Checking<'r> {
         if diagnostic.message.contains(char::is_control) {
             diagnostic.message = diagnostic.message.escape_debug().to_string();
         }
+        self.told.borrow_mut().insert(diagnostic.primary.clone());
         self.found.borrow_mut().push(diagnostic);
     }
 

@@ -6,6 +6,7 @@ mod gateways;
 mod hosts;
 mod labels;
 pub(super) mod ports;
+mod short;
 mod subsets;
 
 use super::Checking;
@@ -15,6 +16,7 @@ use crate::resources::virtual_service::{Destination, HttpAction};
 pub(super) fn check(cx: &Checking<'_>) {
     labels::cluster_hosts(cx);
     let known = hosts::Known::gather(cx);
+    short::check(cx, &known);
     let lost = hosts::check(cx, &known);
     subsets::check(cx, &lost);
     ports::check(cx);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use leeboard_policy::dice::Share;
 use leeboard_policy::pattern::PathMatch;
+use leeboard_policy::rewrite::own_port;
 use leeboard_policy::route::{
     Abort, Action, Destination, Direct, Fault, FaultScope, Forward, Mirror, Redirect, RedirectPath, Rewrite,
     Substitution,
@@ -32,7 +33,9 @@ pub(crate) fn translate(
             scheme: redirect.scheme.clone(),
             port: match redirect.port {
                 Some(RedirectPort::Number(port)) => Some(port),
-                Some(RedirectPort::FromRequest) => Some(scope.port),
+                // Istio: a scheme's own port is not written, and what the caller wrote stays.
+                Some(RedirectPort::FromRequest) => Some(scope.port)
+                    .filter(|port| own_port(redirect.scheme.as_deref().unwrap_or("http")) != Some(*port)),
                 Some(RedirectPort::FromProtocol) | None => None,
             },
             status: redirect.code,

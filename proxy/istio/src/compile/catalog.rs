@@ -1,6 +1,7 @@
 //! The services that a workload sees, whatever kind of document they come from.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use leeboard_policy::cluster::{Address, Discovery, DnsSpec, EndpointSpec, Workload};
@@ -12,6 +13,7 @@ use super::sidecar::{Egress, Ports};
 use super::workloads::Workloads;
 use super::{Site, age, entries, kubernetes};
 use crate::diagnostic::Diagnostic;
+use crate::resources::kubernetes::TrafficDistribution;
 use crate::resources::{Labels, Resources, Service as KubernetesService, ServiceEntry};
 
 /// A service, ready to be given clusters and virtual hosts.
@@ -26,8 +28,12 @@ pub(crate) struct Service {
     pub(crate) origin: Origin,
     /// Whether it lies outside the mesh.
     pub(crate) external: bool,
-    /// Whether callers see its pods by name.
+    /// Whether callers see its pods by name, and only DNS knows them.
     pub(crate) headless: bool,
+    /// Of a headless service whose endpoints are listed: what they are called below its name, and their addresses.
+    pub(crate) members: BTreeMap<Arc<str>, Vec<IpAddr>>,
+    /// Which of its endpoints are preferred, unless a DestinationRule says so.
+    pub(crate) distribution: Option<TrafficDistribution>,
     /// Its virtual addresses, as domains.
     pub(crate) addresses: Vec<Arc<str>>,
     /// Names of ExternalName services that stand for it.
@@ -61,11 +67,11 @@ impl Backends {
     /// Those that carry a subset's labels.
     pub(crate) fn subset(&self, labels: &Labels) -> Discovery {
         let names = |all: &[DnsSpec]| -> Vec<DnsSpec> {
-            all.iter().filter(|spec| super::selects(labels, &spec.workload.labels)).cloned().collect()
+            all.iter().filter(|spec| spec.workload.carries(labels)).cloned().collect()
         };
         match self {
             Backends::Written(all) => {
-                let chosen = all.iter().filter(|spec| super::selects(labels, &spec.workload.labels));
+                let chosen = all.iter().filter(|spec| spec.workload.carries(labels));
                 Discovery::Static(chosen.cloned().collect())
             }
             Backends::Names(all) => Discovery::Dns(names(all)),
@@ -77,13 +83,21 @@ impl Backends {
         }
     }
 
+    /// Those at some addresses.
+    pub(crate) fn at(&self, addresses: &[IpAddr]) -> Discovery {
+        let there =
+            |spec: &&EndpointSpec| matches!(&spec.address, Address::Socket(socket) if addresses.contains(&socket.ip()));
+        match self {
+            Backends::Written(all) => Discovery::Static(all.iter().filter(there).cloned().collect()),
+            Backends::Names(_) | Backends::FirstName(_) | Backends::Original => Discovery::Original,
+        }
+    }
+
     /// Whether any of them carries a subset's labels.
     pub(crate) fn has(&self, labels: &Labels) -> bool {
         match self {
-            Backends::Written(all) => all.iter().any(|spec| super::selects(labels, &spec.workload.labels)),
-            Backends::Names(all) | Backends::FirstName(all) => {
-                all.iter().any(|spec| super::selects(labels, &spec.workload.labels))
-            }
+            Backends::Written(all) => all.iter().any(|spec| spec.workload.carries(labels)),
+            Backends::Names(all) | Backends::FirstName(all) => all.iter().any(|spec| spec.workload.carries(labels)),
             Backends::Original => true,
         }
     }

@@ -4,9 +4,7 @@ use std::cell::RefCell;
 use std::fmt::Write;
 use std::sync::Arc;
 
-use leeboard_policy::cluster::{
-    Balancer, Cluster, ClusterId, Connection, Discovery, Limits, Nearness, Protocol, Service as Named,
-};
+use leeboard_policy::cluster::{Balancer, Cluster, ClusterId, Discovery, Nearness, Protocol, Service as Named};
 use leeboard_policy::origin::Origin;
 use leeboard_policy::route::Target;
 use leeboard_policy::time::Span;
@@ -102,6 +100,11 @@ pub(crate) fn compile(catalog: &Catalog, policies: &Policies<'_>, site: &Site) -
         let rule = policies.outbound(&service.host, &service.namespace);
         for port in service.ports.iter().filter(|port| port.protocol != PortProtocol::Udp) {
             clusters.add(outbound(service, port, rule, None, &no_subset, &around, site));
+            for (label, addresses) in &service.members {
+                let whole = outbound(service, port, rule, None, &no_subset, &around, site);
+                let name = outbound_name(&member_host(label, &service.host), port.number, "");
+                clusters.add(Cluster { name: name.into(), discovery: port.backends.at(addresses), ..whole });
+            }
             for subset in rule.map_or(&[][..], |rule| &rule.subsets) {
                 clusters.add(outbound(service, port, rule, Some(subset), &subset.name.value, &around, site));
             }
@@ -134,7 +137,12 @@ fn outbound(
         },
         protocol,
         balancer: traffic::balancer(policy.load_balancer),
-        nearness: around.nearness(policy.load_balancer, site.mesh.locality.as_deref(), outlier.is_some()),
+        nearness: around.nearness(
+            policy.load_balancer,
+            service.distribution,
+            site.mesh.locality.as_deref(),
+            outlier.is_some(),
+        ),
         warmup: traffic::warmup(policy.load_balancer),
         limits: traffic::limits(policy.connection_pool, policy.retry_budget),
         connection: site.mesh.connection(policy.connection_pool, protocol),
@@ -144,6 +152,11 @@ fn outbound(
         origin: service.origin.clone(),
         policy_origin: rule.map(|rule| rule.document.meta.origin(&rule.document.meta.spot)),
     }
+}
+
+/// The name of one endpoint of a headless service.
+pub(crate) fn member_host(label: &str, host: &str) -> String {
+    format!("{label}.{host}")
 }
 
 /// How metrics name a service. Istio: the namespace of what lies outside the mesh is unknown.
@@ -158,9 +171,17 @@ pub(crate) fn named(service: &Service, port: u16, subset: &Arc<str>) -> Named {
     }
 }
 
-/// The cluster of hosts that nobody has described.
+/// The cluster of hosts that nobody has described. Istio: it has the mesh's default policy, like any other.
 pub(crate) fn passthrough(site: &Site) -> Cluster {
     let name: Arc<str> = "PassthroughCluster".into();
+    let mut policy = Effective::default();
+    site.mesh.complete(&mut policy);
+    let (pool, protocol) = (policy.connection_pool, Protocol::Client);
+    let (outlier, panic_percent) = traffic::outlier(policy.outlier_detection);
+    let mut connection = site.mesh.connection(pool, protocol);
+    if pool.is_none_or(|pool| pool.http_idle_timeout.or(pool.tcp_idle_timeout).is_none()) {
+        connection.idle_timeout = Some(PASSTHROUGH_IDLE);
+    }
     Cluster {
         service: Named {
             host: name.clone(),
@@ -172,15 +193,15 @@ pub(crate) fn passthrough(site: &Site) -> Cluster {
         },
         name,
         discovery: Discovery::Original,
-        protocol: Protocol::Client,
+        protocol,
         balancer: Balancer::LeastRequest,
         nearness: Nearness::default(),
         warmup: None,
-        limits: Limits::default(),
-        connection: Connection { idle_timeout: Some(PASSTHROUGH_IDLE), ..site.mesh.connection(None, Protocol::Client) },
+        limits: traffic::limits(pool, None),
+        connection,
         transport: None,
-        outlier: None,
-        panic_percent: traffic::DEFAULT_PANIC_PERCENT,
+        outlier,
+        panic_percent,
         origin: Origin::built_in(),
         policy_origin: None,
     }

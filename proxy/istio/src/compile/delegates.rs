@@ -79,6 +79,14 @@ impl<'r, 's> Delegates<'r, 's> {
         Rules::Merged(rules.into())
     }
 
+    /// The VirtualServices that a root delegates to.
+    pub(crate) fn of(&self, root: &'r VirtualService) -> impl Iterator<Item = &'r VirtualService> {
+        root.http.iter().filter_map(move |entry| match &entry.action {
+            HttpAction::Delegate(delegate) => self.find(root, delegate),
+            _ => None,
+        })
+    }
+
     /// The VirtualService that an entry leads to, if it is there and exported to the root's namespace.
     pub(crate) fn find(&self, root: &VirtualService, delegate: &Delegate) -> Option<&'r VirtualService> {
         let namespace = delegate.namespace.as_ref().map_or(root.meta.namespace(), |namespace| &namespace.value);

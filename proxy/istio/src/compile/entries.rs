@@ -1,6 +1,6 @@
 //! Services of ServiceEntries, with their endpoints: written down, selected, or found by DNS.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -12,6 +12,7 @@ use super::kubernetes::address_domain;
 use super::names::cluster_parts;
 use super::protocol::PortProtocol;
 use super::workloads::{Workloads, inline};
+use crate::annotations::distribution;
 use crate::codes;
 use crate::diagnostic::Diagnostic;
 use crate::resources::ServiceEntry;
@@ -60,6 +61,7 @@ pub(crate) fn service(
         .collect();
     let oldest = entries[0];
     let mut ports: Vec<Port> = Vec::new();
+    let mut joined: HashMap<u16, Joined> = HashMap::new();
     for entry in &entries {
         for port in &entry.ports {
             let found = Port {
@@ -68,9 +70,10 @@ pub(crate) fn service(
                 target: Some(target(port)),
                 backends: backends(&host, entry, port, workloads, diagnostics),
             };
-            match ports.iter_mut().find(|known| known.number == port.number) {
+            let known = joined.entry(port.number).or_insert_with(|| Joined { at: ports.len(), seen: BTreeSet::new() });
+            match ports.get_mut(known.at) {
                 None => ports.push(found),
-                Some(known) => join(known, found, entry, oldest, diagnostics),
+                Some(port) => known.join(port, found, entry, oldest, diagnostics),
             }
         }
     }
@@ -81,6 +84,8 @@ pub(crate) fn service(
         origin: oldest.meta.origin(&oldest.meta.spot),
         external: !oldest.internal,
         headless: false,
+        members: BTreeMap::new(),
+        distribution: distribution(&oldest.meta.annotations),
         addresses: addresses(&host, &entries),
         aliases: Vec::new(),
         subject_alt_names: oldest.subject_alt_names.clone(),
@@ -90,22 +95,44 @@ pub(crate) fn service(
     }
 }
 
-/// Adds the endpoints of a younger ServiceEntry to a port, if they are found in the same way.
-fn join(known: &mut Port, found: Port, entry: &ServiceEntry, oldest: &ServiceEntry, out: &mut Vec<Diagnostic>) {
-    match (&mut known.backends, found.backends) {
-        (Backends::Written(all), Backends::Written(more)) => {
-            let seen: BTreeSet<Address> = all.iter().map(|spec| spec.address.clone()).collect();
-            all.extend(more.into_iter().filter(|spec| !seen.contains(&spec.address)));
+/// A port of several ServiceEntries: where it is in the list, and its endpoints, once there is more than one object.
+struct Joined {
+    at: usize,
+    seen: BTreeSet<Address>,
+}
+
+impl Joined {
+    /// Adds the endpoints of a younger ServiceEntry to the port, if they are found in the same way.
+    fn join(
+        &mut self,
+        known: &mut Port,
+        found: Port,
+        entry: &ServiceEntry,
+        oldest: &ServiceEntry,
+        out: &mut Vec<Diagnostic>,
+    ) {
+        if let (true, Backends::Written(all)) = (self.seen.is_empty(), &known.backends) {
+            self.seen.extend(all.iter().map(|spec| spec.address.clone()));
         }
-        (Backends::Names(all), Backends::Names(more)) => {
-            let new: Vec<DnsSpec> = more.into_iter().filter(|spec| !all.contains(spec)).collect();
-            all.extend(new);
-        }
-        (Backends::FirstName(_), Backends::FirstName(_)) | (Backends::Original, Backends::Original) => {}
-        _ => {
-            let message = format!("port {} of this host is resolved otherwise by an older object", known.number);
-            let complaint = Diagnostic::warning(codes::HOST_CONFLICT, &entry.meta.resource, &entry.meta.spot, message);
-            out.push(complaint.label(&oldest.meta.spot, "the older one, which is used"));
+        match (&mut known.backends, found.backends) {
+            (Backends::Written(all), Backends::Written(more)) => {
+                // An object may name an address twice, of which only that of another object is left out.
+                let new: Vec<EndpointSpec> =
+                    more.into_iter().filter(|spec| !self.seen.contains(&spec.address)).collect();
+                self.seen.extend(new.iter().map(|spec| spec.address.clone()));
+                all.extend(new);
+            }
+            (Backends::Names(all), Backends::Names(more)) => {
+                let new: Vec<DnsSpec> = more.into_iter().filter(|spec| !all.contains(spec)).collect();
+                all.extend(new);
+            }
+            (Backends::FirstName(_), Backends::FirstName(_)) | (Backends::Original, Backends::Original) => {}
+            _ => {
+                let message = format!("port {} of this host is resolved otherwise by an older object", known.number);
+                let complaint =
+                    Diagnostic::warning(codes::HOST_CONFLICT, &entry.meta.resource, &entry.meta.spot, message);
+                out.push(complaint.label(&oldest.meta.spot, "the older one, which is used"));
+            }
         }
     }
 }

@@ -309,7 +309,15 @@ impl<'r> Maker<'r, '_> {
 
     fn scope(&self, port: u16) -> Scope<'_> {
         let place = Place::Edge(self.names);
-        Scope { catalog: self.catalog, clusters: self.clusters, site: self.site, port, serves: false, place }
+        Scope {
+            catalog: self.catalog,
+            clusters: self.clusters,
+            site: self.site,
+            port,
+            serves: false,
+            place,
+            member: None,
+        }
     }
 
     /// Istio: of TCP the first VirtualService with a fitting rule is used, whatever its hosts; of TLS that is passed through

@@ -5,12 +5,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use leeboard_policy::origin::Origin;
+use leeboard_policy::route::Route;
 use leeboard_policy::routes::Routes;
 use leeboard_policy::snapshot::VirtualHost;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::catalog::{Catalog, Port, Service};
-use super::clusters::Clusters;
+use super::clusters::{Clusters, member_host};
 use super::kubernetes::address_domain;
 use super::matches::Place;
 use super::names::domains;
@@ -53,10 +54,18 @@ pub(crate) fn compile(
             hosts: Vec::new(),
         };
         for claim in claims.remove(&port).unwrap_or_default() {
-            let scope = Scope { catalog, clusters, site, port, serves: !claim.services.is_empty(), place: Place::Mesh };
+            let serves = !claim.services.is_empty();
+            let scope = Scope { catalog, clusters, site, port, serves, place: Place::Mesh, member: None };
             let routes = translate(&claim.rules, &scope, &mut complaints);
             if !routes.is_empty() {
-                table.add(&claim, routes.into(), catalog, &mut complaints);
+                for position in table.add(&claim, routes.into(), catalog, &mut complaints) {
+                    let service = catalog.service(position);
+                    let origin = claim.document.meta.origin(&claim.document.meta.spot);
+                    table.add_members(position, service, origin, |label| {
+                        let member = Some((&*service.host, label));
+                        translate(&claim.rules, &Scope { member, ..scope }, &mut complaints)
+                    });
+                }
             }
         }
         for position in services.remove(&port).unwrap_or_default() {
@@ -88,16 +97,17 @@ struct Table<'r, 'c> {
 
 impl<'r> Table<'r, '_> {
     /// Adds what a VirtualService claims, save for hosts that an earlier one has. Istio: rules for one host are not merged.
-    fn add(&mut self, claim: &Claim<'r>, routes: Routes, catalog: &Catalog, complaints: &mut Complaints) {
+    /// Returns the positions of the services that it gets.
+    fn add(&mut self, claim: &Claim<'r>, routes: Routes, catalog: &Catalog, complaints: &mut Complaints) -> Vec<usize> {
         let services = claim
             .services
             .iter()
-            .map(|&position| (catalog.service(position).host.clone(), self.answered[position].clone()));
-        let named = claim.names.iter().map(|host| (host.clone(), vec![name_domain(host)]));
+            .map(|&position| (catalog.service(position).host.clone(), self.answered[position].clone(), Some(position)));
+        let named = claim.names.iter().map(|host| (host.clone(), vec![name_domain(host)], None));
         let mut open = Vec::new();
-        for (host, domains) in services.chain(named).collect::<Vec<_>>() {
+        for (host, domains, position) in services.chain(named).collect::<Vec<_>>() {
             match self.taken.get(&host) {
-                None => open.push((host, domains)),
+                None => open.push((host, domains, position)),
                 Some(Some(winner)) if !std::ptr::eq(*winner, claim.document) => {
                     complaints.tell(conflict(&host, claim.document, winner));
                 }
@@ -105,9 +115,29 @@ impl<'r> Table<'r, '_> {
             }
         }
         let origin = claim.document.meta.origin(&claim.document.meta.spot);
-        for (host, domains) in open {
+        let mut won = Vec::new();
+        for (host, domains, position) in open {
             self.taken.insert(host.clone(), Some(claim.document));
             self.push(&host, domains, routes.clone(), origin.clone());
+            won.extend(position);
+        }
+        won
+    }
+
+    /// Adds the endpoints of a headless service by their own names, for which the same rules lead to that endpoint.
+    fn add_members(
+        &mut self,
+        position: usize,
+        service: &Service,
+        origin: Origin,
+        mut routes: impl FnMut(&str) -> Vec<Route>,
+    ) {
+        // A headless service has no addresses of its own among these.
+        let names = &self.answered[position];
+        for label in service.members.keys() {
+            let host = member_host(label, &service.host);
+            let domains = names.iter().map(|name| member_host(label, name).into()).collect();
+            self.push(&host, domains, routes(label).into(), origin.clone());
         }
     }
 
@@ -115,8 +145,12 @@ impl<'r> Table<'r, '_> {
     fn add_default(&mut self, position: usize, service: &Service, clusters: &Clusters) {
         if !self.taken.contains_key(&service.host) {
             self.taken.insert(service.host.clone(), None);
-            let routes = vec![default_route(service, self.port, clusters)];
+            let routes = vec![default_route(service, &service.host, self.port, clusters)];
             self.push(&service.host, self.answered[position].clone(), routes.into(), service.origin.clone());
+            let port = self.port;
+            self.add_members(position, service, service.origin.clone(), |label| {
+                vec![default_route(service, &member_host(label, &service.host), port, clusters)]
+            });
         }
     }
 

@@ -1,6 +1,6 @@
 //! Services of Kubernetes: Service, with its endpoints from EndpointSlice or Endpoints.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -9,22 +9,25 @@ use leeboard_policy::cluster::{Address, DnsSpec, EndpointSpec, Workload};
 use super::Site;
 use super::catalog::{Backends, Port, Service};
 use super::protocol::PortProtocol;
-use super::visibility::{annotated, reach};
+use super::visibility::{Reach, annotated, reach};
 use super::workloads::Workloads;
-use crate::resources::kubernetes::{EndpointAddress, EndpointPort};
+use crate::resources::kubernetes::{EndpointAddress, EndpointPort, TrafficDistribution};
 use crate::resources::service_entry::{ServicePort, TargetPort, WorkloadAddress};
-use crate::resources::{EndpointSlice, Endpoints, Resources, Service as Document};
+use crate::resources::{EndpointSlice, Endpoints, MeshConfig, Resources, Service as Document};
 
 /// The Services that the workload's namespace sees. Istio: annotation `networking.istio.io/exportTo`.
 pub(crate) fn visible<'r>(resources: &'r Resources, site: &'r Site) -> impl Iterator<Item = &'r Document> {
-    resources.services.iter().map(|service| &**service).filter(|service| {
-        let export_to = annotated(service.meta.annotations.get("networking.istio.io/exportTo"));
-        let client = &site.workload.namespace;
-        match export_to.is_empty() {
-            true => reach(&site.mesh.service_export_to, service.meta.namespace(), client).is_some(),
-            false => reach(&export_to, service.meta.namespace(), client).is_some(),
-        }
-    })
+    let services = resources.services.iter().map(|service| &**service);
+    services.filter(|service| reach_of(service, &site.mesh, &site.workload.namespace).is_some())
+}
+
+/// How a namespace comes to see a Service.
+pub(crate) fn reach_of(service: &Document, mesh: &MeshConfig, client: &str) -> Option<Reach> {
+    let export_to = annotated(service.meta.annotations.get("networking.istio.io/exportTo"));
+    match export_to.is_empty() {
+        true => reach(&mesh.service_export_to, service.meta.namespace(), client),
+        false => reach(&export_to, service.meta.namespace(), client),
+    }
 }
 
 /// The full name of a Service.
@@ -51,6 +54,29 @@ impl<'r> Listings<'r> {
         let endpoints = resources.endpoints.iter();
         let endpoints = endpoints.map(|e| ((&**e.meta.namespace(), &**e.meta.name()), &**e)).collect();
         Self { slices, endpoints, region }
+    }
+
+    /// Whether a service's endpoints are listed, be it that there are none.
+    fn know(&self, service: &Document) -> bool {
+        let key = (&**service.meta.namespace(), &**service.meta.name());
+        self.slices.contains_key(&key) || self.endpoints.contains_key(&key)
+    }
+
+    /// What the endpoints of a headless service are called below its name. Kubernetes: those without a hostname by their
+    /// address, with dashes.
+    fn members(&self, service: &Document) -> BTreeMap<Arc<str>, Vec<IpAddr>> {
+        let mut members: BTreeMap<Arc<str>, Vec<IpAddr>> = BTreeMap::new();
+        for (listed, _) in service.ports.iter().flat_map(|port| self.of(service, port)) {
+            let label = match listed.hostname.is_empty() {
+                true => listed.ip.to_string().replace(['.', ':'], "-").into(),
+                false => listed.hostname.clone(),
+            };
+            let addresses = members.entry(label).or_default();
+            if !addresses.contains(&listed.ip) {
+                addresses.push(listed.ip);
+            }
+        }
+        members
     }
 
     /// The addresses that serve a port, and their port number: of the slices if there are any, else of the Endpoints.
@@ -86,9 +112,12 @@ pub(crate) fn service(
     listings: &Listings<'_>,
     workloads: &Workloads<'_>,
 ) -> Service {
+    let members = if document.headless { listings.members(document) } else { BTreeMap::new() };
+    let selects_entries = || workloads.entries(document.meta.namespace(), &document.selector).next().is_some();
+    let unlisted = document.headless && !listings.know(document) && !selects_entries();
     let ports = document.ports.iter().map(|port| {
-        // Istio: callers of a headless service dial the pod that they resolved.
-        let backends = if document.headless {
+        // Istio: callers of a headless service dial the pod that they resolved. Where the pods are listed nobody resolves.
+        let backends = if unlisted {
             Backends::Original
         } else {
             Backends::Written(endpoints(document, port, listings, workloads))
@@ -101,7 +130,9 @@ pub(crate) fn service(
         namespace: document.meta.namespace().clone(),
         origin: document.meta.origin(&document.meta.spot),
         external: false,
-        headless: document.headless,
+        headless: unlisted,
+        members,
+        distribution: document.distribution,
         addresses: document.cluster_ips.iter().map(|ip| address_domain(*ip)).collect(),
         aliases: Vec::new(),
         subject_alt_names: Vec::new(),
@@ -125,6 +156,8 @@ pub(crate) fn external(host: Arc<str>, target: &Arc<str>, document: &Document) -
         origin: document.meta.origin(&document.meta.spot),
         external: true,
         headless: false,
+        members: BTreeMap::new(),
+        distribution: None,
         addresses: Vec::new(),
         aliases: Vec::new(),
         subject_alt_names: Vec::new(),
@@ -149,15 +182,19 @@ fn endpoints(
             found.push(EndpointSpec {
                 address,
                 weight: 1,
-                workload: behind(listed, namespace, workloads, listings.region),
+                workload: behind(listed, document, workloads, listings.region),
             });
         }
     }
     for selected in workloads.entries(namespace, &document.selector) {
         let spec = &selected.entry.spec;
-        let target = target_number(port);
-        let number = spec.ports.get(&port.name).copied().or(target).unwrap_or(port.number);
-        if let Some(WorkloadAddress::Ip(ip)) = spec.address {
+        // Istio: a target's name is looked up among the workload's ports; one that lacks it does not serve the port.
+        let number = match &port.target {
+            Some(TargetPort::Name(name)) => spec.ports.get(name).or_else(|| spec.ports.get(&port.name)).copied(),
+            Some(TargetPort::Number(_)) | None => spec.ports.get(&port.name).copied().or(target_number(port)),
+        };
+        if let (Some(number), Some(WorkloadAddress::Ip(ip))) = (number, &spec.address) {
+            let ip = *ip;
             let address = Address::Socket(SocketAddr::new(ip, number));
             if seen.insert(address.clone()) {
                 found.push(EndpointSpec { address, weight: spec.weight.max(1), workload: selected.workload.clone() });
@@ -168,9 +205,13 @@ fn endpoints(
 }
 
 /// What is known of the workload at a listed address.
-fn behind(listed: &EndpointAddress, namespace: &Arc<str>, workloads: &Workloads<'_>, region: &str) -> Arc<Workload> {
+fn behind(listed: &EndpointAddress, document: &Document, workloads: &Workloads<'_>, region: &str) -> Arc<Workload> {
+    let namespace = document.meta.namespace();
+    let by_node = document.distribution == Some(TrafficDistribution::SameNode) && !listed.node.is_empty();
     let mut workload = match workloads.pod(namespace, listed.pod.as_deref(), listed.ip) {
-        Some(pod) if listed.zone.is_empty() || !pod.workload.locality.is_empty() => return pod.workload.clone(),
+        Some(pod) if !by_node && (listed.zone.is_empty() || !pod.workload.locality.is_empty()) => {
+            return pod.workload.clone();
+        }
         Some(pod) => Workload::clone(&pod.workload),
         None => Workload {
             name: listed.pod.clone().unwrap_or_default(),
@@ -178,11 +219,17 @@ fn behind(listed: &EndpointAddress, namespace: &Arc<str>, workloads: &Workloads<
             ..Workload::default()
         },
     };
-    if !listed.zone.is_empty() {
+    if !listed.zone.is_empty() && workload.locality.is_empty() {
         workload.locality = format!("{region}/{}", listed.zone).into();
+    }
+    if by_node {
+        workload.labels.insert(HOSTNAME.into(), listed.node.clone());
     }
     Arc::new(workload)
 }
+
+/// Kubernetes: the label of a node's name.
+pub(crate) const HOSTNAME: &str = "kubernetes.io/hostname";
 
 fn protocol(port: &ServicePort) -> PortProtocol {
     let transport = if port.tcp { "TCP" } else { "UDP" };

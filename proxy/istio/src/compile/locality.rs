@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use leeboard_policy::cluster::{ByPlace, Levels, Nearness, Place, Zones};
+use leeboard_policy::cluster::{ByPlace, Levels, Nearness, Place, TOPOLOGY, Zones};
 
 use super::Site;
 use super::catalog::{Backends, Catalog};
 use super::inbound::is_ours;
+use super::kubernetes::HOSTNAME;
 use crate::resources::destination_rule::{Failover, LoadBalancer, LocalityLb, ZoneAwareLb};
+use crate::resources::kubernetes::TrafficDistribution;
 use crate::source::Located;
 
 /// Envoy: with fewer endpoints zones are not looked at.
@@ -42,10 +44,12 @@ impl Surroundings {
     /// What a cluster's setting means here; `ejects` tells whether it has outlier detection.
     ///
     /// Istio: `zoneAwareLbSetting` goes before `localityLbSetting`, and that before the mesh's, which is on. Shares need
-    /// nothing else; levels need outlier detection, without which nothing would ever leave the first one.
+    /// nothing else; levels need outlier detection, without which nothing would ever leave the first one. Between the rule's
+    /// and the mesh's is what the service itself prefers, for which no outlier detection is asked.
     pub(crate) fn nearness(
         &self,
         load_balancer: Option<&LoadBalancer>,
+        distribution: Option<TrafficDistribution>,
         mesh: Option<&LocalityLb>,
         ejects: bool,
     ) -> Nearness {
@@ -54,6 +58,9 @@ impl Surroundings {
             return self.zones(setting, ejects);
         }
         let own = load_balancer.and_then(|load_balancer| load_balancer.locality.as_deref());
+        if let (None, None, Some(distribution)) = (zone_aware, own, distribution) {
+            return Nearness::Levels(preferred(distribution).into());
+        }
         let off = own.and_then(|setting| setting.enabled).or(mesh.and_then(|mesh| mesh.enabled)) == Some(false);
         if off || zone_aware.is_some() {
             return Nearness::Ignored;
@@ -95,4 +102,12 @@ impl Surroundings {
             next_region: next.map(|entry| entry.to.value.clone()),
         }
     }
+}
+
+/// Istio: as if a failover by labels were written.
+fn preferred(distribution: TrafficDistribution) -> Levels {
+    let [region, zone, _] = TOPOLOGY;
+    let node = (distribution == TrafficDistribution::SameNode).then_some(HOSTNAME);
+    let labels = [region, zone].into_iter().chain(node).map(|key| (key.into(), None));
+    Levels { labels: labels.collect(), by_place: ByPlace::No, next_region: None }
 }

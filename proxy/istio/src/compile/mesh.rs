@@ -31,15 +31,23 @@ impl MeshConfig {
         reach(written, document.meta.namespace(), client)
     }
 
-    /// Whether a namespace sees a DestinationRule.
+    /// Whether a namespace sees a DestinationRule. Istio: one with a selector is of its own namespace only, whatever it says.
     pub(crate) fn shows_rule(&self, document: &DestinationRule, client: &str) -> bool {
+        if document.workload_selector.is_some() {
+            return **document.meta.namespace() == *client;
+        }
         let written = or(&document.export_to, &self.destination_rule_export_to);
         reach(written, document.meta.namespace(), client).is_some()
     }
 
     /// Whether a namespace sees a ServiceEntry.
     pub(crate) fn shows_entry(&self, document: &ServiceEntry, client: &str) -> bool {
-        reach(or(&document.export_to, &self.service_export_to), document.meta.namespace(), client).is_some()
+        self.reach_of_entry(document, client).is_some()
+    }
+
+    /// How a namespace comes to see a ServiceEntry.
+    pub(crate) fn reach_of_entry(&self, document: &ServiceEntry, client: &str) -> Option<Reach> {
+        reach(or(&document.export_to, &self.service_export_to), document.meta.namespace(), client)
     }
 
     /// What is tried again on a route: what it says itself, else what the mesh says.

@@ -49,7 +49,7 @@ use leeboard_policy::snapshot::{Draft, Snapshot};
 pub use gateways::{Chain, Edge, EdgeListener, Served, Stream, gateways};
 pub use provenance::{Provenance, Settings, provenance};
 pub use references::{Dangling, Lack, Reference, Referent};
-pub use unclaimed::unclaimed;
+pub use unclaimed::{definition, unclaimed};
 pub use written::{Lacking, Unused, WrittenRule, places, rules_as_written, unused};
 
 use crate::diagnostic::Diagnostic;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::catalog::{Catalog, Service};
 use super::delegates::{Delegates, Rules};
-use super::names::{by_specificity, complete, is_wildcard, within};
+use super::names::{complete, is_wildcard, within};
 use super::sidecar::Egress;
 use super::{Site, age};
 use crate::resources::{Resources, VirtualService};
@@ -82,29 +82,29 @@ fn candidates<'r>(resources: &'r Resources, site: &Site) -> Vec<Candidate<'r>> {
 /// The hosts of all candidates: which is the most specific for a service.
 struct HostIndex {
     exact: HashMap<Arc<str>, usize>,
-    /// The most specific first; of equal ones the candidate that comes first.
-    wildcard: Vec<(Arc<str>, usize)>,
+    /// Wildcards without their `*`; of equal ones the candidate that comes first.
+    wildcard: HashMap<Arc<str>, usize>,
 }
 
 impl HostIndex {
     fn of(candidates: &[Candidate<'_>]) -> Self {
-        let mut index = Self { exact: HashMap::new(), wildcard: Vec::new() };
+        let mut index = Self { exact: HashMap::new(), wildcard: HashMap::new() };
         for (order, candidate) in candidates.iter().enumerate() {
             for host in &candidate.hosts {
-                if is_wildcard(host) {
-                    index.wildcard.push((host.clone(), order));
-                } else {
-                    index.exact.entry(host.clone()).or_insert(order);
-                }
+                match host.strip_prefix('*') {
+                    Some(suffix) => index.wildcard.entry(suffix.into()).or_insert(order),
+                    None => index.exact.entry(host.clone()).or_insert(order),
+                };
             }
         }
-        index.wildcard.sort_by(|a, b| by_specificity(&a.0, &b.0).then(a.1.cmp(&b.1)));
         index
     }
 
     fn most_specific(&self, host: &str) -> Option<usize> {
         let exact = self.exact.get(host).copied();
-        exact.or_else(|| self.wildcard.iter().find(|(pattern, _)| within(host, pattern)).map(|(_, order)| *order))
+        // Istio: the longest wildcard; it stands for one letter at least.
+        let ends = host.char_indices().skip(1).map(|(at, _)| &host[at..]).chain([""]);
+        exact.or_else(|| ends.filter_map(|end| self.wildcard.get(end)).next().copied())
     }
 }
 
@@ -120,13 +120,14 @@ fn of_candidate<'r>(
     let follows = |port| egress.follows(port, candidate.document.meta.namespace(), &candidate.hosts);
     let mut services: BTreeMap<u16, Vec<usize>> = BTreeMap::from([(ALWAYS_ROUTED, Vec::new())]);
     let mut borne: Vec<BTreeSet<u16>> = vec![BTreeSet::new(); candidate.hosts.len()];
+    let mut known = BTreeSet::new();
     let mut claim = |position: usize, owned: bool, borne: &mut BTreeSet<u16>| {
         let service = catalog.service(position);
         let seen = |port: &u16| egress.routes(*port, &service.namespace, &service.host) && follows(*port);
         for port in routed_ports(service).filter(seen) {
             borne.insert(port);
             let claimed = services.entry(port).or_default();
-            if owned && !claimed.contains(&position) {
+            if owned && known.insert((port, position)) {
                 claimed.push(position);
             }
         }

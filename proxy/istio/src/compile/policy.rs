@@ -1,6 +1,7 @@
 //! Which DestinationRule is in force for a service: lookup by namespace, merging, and selectors.
 
 use std::collections::{BTreeSet, HashMap};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use super::names::{by_specificity, complete, is_wildcard, within};
@@ -8,6 +9,9 @@ use super::visibility::reach;
 use super::{Site, age, selects};
 use crate::resources::destination_rule::{Subset, TrafficPolicy};
 use crate::resources::{DestinationRule, Labels, Resources};
+
+/// So many subsets are found by looking at each.
+const FEW_SUBSETS: usize = 16;
 
 /// One DestinationRule, or several of the same host merged into the first.
 #[derive(Clone)]
@@ -18,6 +22,8 @@ pub(crate) struct Rule<'r> {
     pub(crate) policy: Option<&'r TrafficPolicy>,
     /// All subsets; of two of one name the first.
     pub(crate) subsets: Vec<&'r Subset>,
+    /// Where each is, when there are many.
+    index: HashMap<&'r str, usize>,
     export_to: BTreeSet<&'r str>,
 }
 
@@ -29,7 +35,7 @@ impl<'r> Rule<'r> {
             None => document.export_to.iter().map(|entry| &**entry).collect(),
         };
         let policy = document.traffic_policy.as_deref();
-        let mut rule = Self { document, policy, subsets: Vec::new(), export_to };
+        let mut rule = Self { document, policy, subsets: Vec::new(), index: HashMap::new(), export_to };
         rule.take_subsets(&document.subsets);
         rule
     }
@@ -38,6 +44,10 @@ impl<'r> Rule<'r> {
         for subset in subsets {
             if self.subset(&subset.name.value).is_none() {
                 self.subsets.push(subset);
+                if self.subsets.len() > FEW_SUBSETS {
+                    let new = self.index.len()..self.subsets.len();
+                    self.index.extend(new.map(|at| (&*self.subsets[at].name.value, at)));
+                }
             }
         }
     }
@@ -54,19 +64,51 @@ impl<'r> Rule<'r> {
 
     /// A subset by name.
     pub(crate) fn subset(&self, name: &str) -> Option<&'r Subset> {
-        self.subsets.iter().copied().find(|subset| &**subset.name == name)
+        match self.index.is_empty() {
+            true => self.subsets.iter().copied().find(|subset| &**subset.name == name),
+            false => self.index.get(name).map(|at| self.subsets[*at]),
+        }
     }
 }
 
-/// The rules of one namespace by host.
+/// The rules of one namespace. Istio: those that it sees itself and those that others may see are merged apart.
 #[derive(Default)]
 struct Namespace<'r> {
+    all: ByHost<'r>,
+    /// Without those that are exported to others only; `None` when there are none of that sort.
+    own: Option<ByHost<'r>>,
+}
+
+impl<'r> Namespace<'r> {
+    /// Those that the namespace itself sees.
+    fn own(&self) -> &ByHost<'r> {
+        self.own.as_ref().unwrap_or(&self.all)
+    }
+}
+
+/// Rules by host, merged.
+#[derive(Default)]
+struct ByHost<'r> {
     exact: HashMap<Arc<str>, Vec<Rule<'r>>>,
     /// The most specific first.
     wildcard: Vec<(Arc<str>, Vec<Rule<'r>>)>,
 }
 
-impl<'r> Namespace<'r> {
+impl<'r> ByHost<'r> {
+    /// Merges documents of one namespace, in order.
+    fn of(documents: impl IntoIterator<Item = &'r DestinationRule>, site: &Site) -> Self {
+        let mut all = Self::default();
+        let mut wildcard: HashMap<Arc<str>, Vec<Rule<'r>>> = HashMap::new();
+        for document in documents {
+            let host = complete(&document.host.value, document.meta.namespace(), &site.cluster_domain);
+            let known = if is_wildcard(&host) { &mut wildcard } else { &mut all.exact };
+            merge(known.entry(Arc::from(&*host)).or_default(), Rule::new(document));
+        }
+        all.wildcard = wildcard.into_iter().collect();
+        all.wildcard.sort_by(|a, b| by_specificity(&a.0, &b.0));
+        all
+    }
+
     /// The rules of the most specific host that covers a service, among those that `admits` lets through.
     fn most_specific(&self, host: &str, admits: impl Fn(&Rule<'r>) -> bool) -> Option<&[Rule<'r>]> {
         let fits = |rules: &[Rule<'r>]| rules.iter().any(&admits);
@@ -80,7 +122,7 @@ impl<'r> Namespace<'r> {
 
 /// All DestinationRules, merged and indexed.
 pub(crate) struct Policies<'r> {
-    namespaces: HashMap<Arc<str>, Namespace<'r>>,
+    namespaces: Rc<HashMap<Arc<str>, Namespace<'r>>>,
     site: &'r Site,
 }
 
@@ -88,26 +130,18 @@ pub(crate) struct Policies<'r> {
 pub(crate) fn gather<'r>(resources: &'r Resources, site: &'r Site) -> Policies<'r> {
     let mut documents: Vec<&DestinationRule> = resources.destination_rules.iter().map(|rule| &**rule).collect();
     documents.sort_by_cached_key(|rule| (rule.workload_selector.is_none(), age(&rule.meta)));
-    let mut namespaces: HashMap<Arc<str>, Namespace<'r>> = HashMap::new();
+    let mut by_namespace: HashMap<Arc<str>, Vec<&DestinationRule>> = HashMap::new();
     for document in documents {
-        let host = complete(&document.host.value, document.meta.namespace(), &site.cluster_domain);
-        let namespace = namespaces.entry(document.meta.namespace().clone()).or_default();
-        let rules = if !is_wildcard(&host) {
-            namespace.exact.entry(Arc::from(&*host)).or_default()
-        } else {
-            let known = namespace.wildcard.iter().position(|(pattern, _)| **pattern == *host);
-            let index = known.unwrap_or_else(|| {
-                namespace.wildcard.push((Arc::from(&*host), Vec::new()));
-                namespace.wildcard.len() - 1
-            });
-            &mut namespace.wildcard[index].1
-        };
-        merge(rules, Rule::new(document));
+        by_namespace.entry(document.meta.namespace().clone()).or_default().push(document);
     }
-    for namespace in namespaces.values_mut() {
-        namespace.wildcard.sort_by(|a, b| by_specificity(&a.0, &b.0));
-    }
-    Policies { namespaces, site }
+    let namespaces = by_namespace.into_iter().map(|(namespace, documents)| {
+        let is_seen = |rule: &&&DestinationRule| site.mesh.shows_rule(rule, &namespace);
+        let own = documents.iter().filter(is_seen).copied();
+        let own = (own.clone().count() < documents.len()).then(|| ByHost::of(own, site));
+        let all = ByHost::of(documents.iter().copied(), site);
+        (namespace.clone(), Namespace { all, own })
+    });
+    Policies { namespaces: Rc::new(namespaces.collect()), site }
 }
 
 /// Adds a rule to those of its host. Istio: equal selectors and equal `exportTo` make one rule of two; a wider `exportTo`
@@ -133,8 +167,13 @@ fn merge<'r>(rules: &mut Vec<Rule<'r>>, new: Rule<'r>) {
 }
 
 impl<'r> Policies<'r> {
-    /// The rule in force for a service, if any. Istio: the client's namespace, the service's, the root namespace; the first
-    /// with any match ends the search, even if its rule is for other workloads.
+    /// The same rules, as another site of the mesh sees them.
+    pub(crate) fn at(&self, site: &'r Site) -> Self {
+        Self { namespaces: self.namespaces.clone(), site }
+    }
+
+    /// The rule in force for a service, if any. Istio: the client's namespace (but what it exports to others only is not for
+    /// it), the service's, the root namespace; the first with any match ends the search, even if its rule is for other workloads.
     pub(crate) fn outbound(&self, host: &str, service_namespace: &str) -> Option<&Rule<'r>> {
         self.choose(self.found(host, service_namespace)?, true)
     }
@@ -144,7 +183,7 @@ impl<'r> Policies<'r> {
         let mut names: Vec<&Arc<str>> = self.namespaces.keys().collect();
         names.sort();
         names.into_iter().find_map(|name| {
-            let namespace = &self.namespaces[name];
+            let namespace = &self.namespaces[name].all;
             let wildcard = namespace.wildcard.iter().filter(|(pattern, _)| within(host, pattern));
             let rules = namespace.exact.get(host).into_iter().chain(wildcard.map(|(_, rules)| rules)).flatten();
             rules.into_iter().find(|rule| rule.subset(subset).is_some())
@@ -160,13 +199,13 @@ impl<'r> Policies<'r> {
         let client = &*self.site.workload.namespace;
         let root = &*self.site.root_namespace;
         let admits = |rule: &Rule<'r>| client != root || self.is_private(rule, root);
-        let own = self.namespaces.get(client).and_then(|rules| rules.most_specific(host, admits));
+        let own = self.namespaces.get(client).and_then(|rules| rules.own().most_specific(host, admits));
         if let Some(rules) = own {
             return Some(rules.iter().filter(|rule| admits(rule)).collect());
         }
         [service_namespace, root].into_iter().find_map(|owner| {
             // Istio: the host is matched before it is asked who sees the rule.
-            let rules = self.namespaces.get(owner)?.most_specific(host, |_| true)?;
+            let rules = self.namespaces.get(owner)?.all.most_specific(host, |_| true)?;
             let seen: Vec<_> = rules.iter().filter(|rule| self.is_seen(rule, owner, client)).collect();
             (!seen.is_empty()).then_some(seen)
         })

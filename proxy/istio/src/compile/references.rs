@@ -223,7 +223,9 @@ fn destination_of(
         let complaint = lacking_subset(meta, subset, rule, policies.elsewhere(host, &subset.value));
         return Some((Lack::Subset, Some(complaint)));
     }
-    let Some(service) = service else { return Some((Lack::Host, Some(lacking_service(meta, destination, host)))) };
+    let Some(service) = service else {
+        return Some((Lack::Host, Some(lacking_service(meta, destination, host, catalog))));
+    };
     if let (Some(subset), None) = (&destination.subset, rule) {
         let message = format!("no DestinationRule for {host} defines subset {}", subset.value);
         let complaint = Diagnostic::warning(codes::UNKNOWN_SUBSET, &meta.resource, &subset.spot, message);
@@ -267,12 +269,17 @@ fn lacking_subset(
     if known.is_empty() { complaint } else { complaint.help(format!("it has {}", known.join(", "))) }
 }
 
-fn lacking_service(meta: &Meta, destination: &Destination, host: &str) -> Diagnostic {
+fn lacking_service(meta: &Meta, destination: &Destination, host: &str, catalog: &Catalog) -> Diagnostic {
     let written = &destination.host;
     let message = format!("no service {host} is defined here");
     let complaint = Diagnostic::warning(codes::UNKNOWN_HOST, &meta.resource, &written.spot, message).ist("IST0101");
     if written.value.contains('.') {
         return complaint;
+    }
+    // Istio: a ServiceEntry's hosts are taken as they are written.
+    if catalog.find(&written.value.to_ascii_lowercase()).is_some() {
+        return complaint
+            .help(format!("write {host} in the ServiceEntry too: its `{}` is not completed", written.value));
     }
     complaint.help(format!("a short name is completed with namespace {}", meta.namespace()))
 }

@@ -7,7 +7,7 @@ use leeboard_policy::headers::HeaderOps;
 use leeboard_policy::route::{Action, Destination, Forward, Match, Route, Target};
 
 use super::catalog::{Catalog, Port, Service};
-use super::clusters::Clusters;
+use super::clusters::{Clusters, member_host};
 use super::delegates::Rules;
 use super::matches::Place;
 use super::names::complete;
@@ -19,6 +19,7 @@ use crate::resources::virtual_service::{Destination as Written, HttpMatch, HttpR
 use crate::source::Spot;
 
 /// Where rules are translated for.
+#[derive(Clone, Copy)]
 pub(crate) struct Scope<'c> {
     pub(crate) catalog: &'c Catalog,
     pub(crate) clusters: &'c Clusters,
@@ -29,6 +30,8 @@ pub(crate) struct Scope<'c> {
     pub(crate) serves: bool,
     /// Which gateways the proxy is.
     pub(crate) place: Place<'c>,
+    /// The endpoint of a headless service that is called by its own name: the service's host, and what it is called below it.
+    pub(crate) member: Option<(&'c str, &'c str)>,
 }
 
 /// Complaints so far. One that is made again, for another port or match, is told once.
@@ -74,7 +77,11 @@ impl Scope<'_> {
         if destination.port.is_none() && self.serves {
             self.report_inferred(host, destination, report);
         }
-        self.clusters.target(host, port, subset)
+        // Istio: who has resolved the name of a pod goes to that pod, whatever subset is named.
+        match self.member {
+            Some((service, label)) if service == host => self.clusters.target(&member_host(label, host), port, ""),
+            _ => self.clusters.target(host, port, subset),
+        }
     }
 
     /// Istio: a gateway looks among all services, and takes the only port of one that has no other.
@@ -156,10 +163,10 @@ pub(crate) fn name(entry: &HttpRoute, match_name: Option<&Arc<str>>) -> Arc<str>
     }
 }
 
-/// The route of a service that no VirtualService claims. Istio: it is named `default`, has no timeout, and the default
+/// The route of a service, or of one of its endpoints, that no VirtualService claims. Istio: it is named `default`, has no timeout, and the default
 /// retries.
-pub(crate) fn default_route(service: &Service, port: u16, clusters: &Clusters) -> Route {
-    let cluster = clusters.target(&service.host, port, "");
+pub(crate) fn default_route(service: &Service, host: &str, port: u16, clusters: &Clusters) -> Route {
+    let cluster = clusters.target(host, port, "");
     let hashes = clusters.is_hashed(&cluster);
     let retry = clusters.shared.policy(retries::policy(clusters.mesh.retries(None), hashes));
     let forward = Forward { destinations: [only(cluster)].into(), retry, ..Forward::default() };

@@ -9,6 +9,7 @@ use leeboard_policy::route::Target;
 use leeboard_policy::snapshot::UnknownHosts;
 
 use super::clusters::{self, Clusters};
+use super::delegates::Delegates;
 use super::names::{complete, overlap, within};
 use super::{Site, age, selects};
 use crate::codes;
@@ -124,17 +125,17 @@ impl<'r> Egress<'r> {
         let Some(listeners) = self.listeners else { return Ports::All };
         let mut seen = Ports::These(BTreeSet::new());
         for listener in listeners.iter().filter(|listener| self.imports(listener, namespace, host)) {
-            seen.join(&match &listener.port {
+            seen.join(&match port_of(listener) {
                 None => Ports::All,
-                Some(port) => Ports::These([port.number.value].into()),
+                Some(port) => Ports::These([port].into()),
             });
         }
         seen
     }
 
-    /// Whether requests to a port are routed to a service: the port's own entry decides, else the one without a port.
+    /// Whether requests to a port are routed to a service: the port's own entry decides, else those without a port.
     pub(crate) fn routes(&self, port: u16, namespace: &str, host: &str) -> bool {
-        self.listeners.is_none() || self.listener(port).is_some_and(|listener| self.imports(listener, namespace, host))
+        self.listeners.is_none() || self.listening(port).any(|listener| self.imports(listener, namespace, host))
     }
 
     /// Whether the rules of a VirtualService hold on a port. Istio: one of its hosts must overlap one that is seen.
@@ -144,45 +145,53 @@ impl<'r> Egress<'r> {
         namespace: &str,
         hosts: impl IntoIterator<Item = &'h Arc<str>>,
     ) -> bool {
-        self.listeners.is_none()
-            || self.listener(port).is_some_and(|listener| {
-                hosts.into_iter().any(|host| self.any(listener, namespace, |seen| overlap(host, seen), host))
-            })
+        let hosts: Vec<&Arc<str>> = hosts.into_iter().collect();
+        let seen = |listener: &EgressListener| {
+            hosts.iter().any(|host| self.any(listener, namespace, |seen| overlap(host, seen), host))
+        };
+        self.listeners.is_none() || self.listening(port).any(seen)
     }
 
     /// What the VirtualServices that are seen lead to: those services are seen too, on the ports that are named.
     pub(crate) fn destinations(&self, resources: &Resources, site: &Site) -> HashMap<Arc<str>, Ports> {
         let mut found: HashMap<Arc<str>, Ports> = HashMap::new();
         let Some(listeners) = self.listeners else { return found };
-        for document in &resources.virtual_services {
-            let namespace = document.meta.namespace();
-            let full = |host: &str| Arc::<str>::from(&*complete(host, namespace, &site.cluster_domain));
-            let hosts: Vec<Arc<str>> = document.hosts.iter().map(|host| full(&host.value)).collect();
-            let seen = site.mesh.reach_of_routes(document, &site.workload.namespace).is_some()
+        let delegates = Delegates::gather(resources, site);
+        for root in resources.virtual_services.iter().filter(|root| root.applies_to_mesh()) {
+            let namespace = root.meta.namespace();
+            let full = |host: &str, of: &str| Arc::<str>::from(&*complete(host, of, &site.cluster_domain));
+            let hosts: Vec<Arc<str>> = root.hosts.iter().map(|host| full(&host.value, namespace)).collect();
+            let seen = site.mesh.reach_of_routes(root, &site.workload.namespace).is_some()
                 && listeners.iter().any(|listener| {
-                    // Who delegates to a delegate is not asked: what it leads to may be needed.
-                    hosts.is_empty()
-                        || hosts.iter().any(|host| self.any(listener, namespace, |seen| overlap(host, seen), host))
+                    hosts.iter().any(|host| self.any(listener, namespace, |seen| overlap(host, seen), host))
                 });
             if !seen {
                 continue;
             }
-            for destination in destinations(document) {
-                let ports = match &destination.port {
-                    None => Ports::All,
-                    Some(port) => Ports::These([port.value].into()),
-                };
-                let known = found.entry(full(&destination.host.value)).or_insert(Ports::These(BTreeSet::new()));
-                known.join(&ports);
+            // Delegates are seen by who delegates to them.
+            for document in std::iter::once(&**root).chain(delegates.of(root)) {
+                for destination in destinations(document) {
+                    let ports = match &destination.port {
+                        None => Ports::All,
+                        Some(port) => Ports::These([port.value].into()),
+                    };
+                    let host = full(&destination.host.value, document.meta.namespace());
+                    found.entry(host).or_insert(Ports::These(BTreeSet::new())).join(&ports);
+                }
             }
         }
         found
     }
 
-    fn listener(&self, port: u16) -> Option<&'r EgressListener> {
-        let listeners = self.listeners?;
-        let own = listeners.iter().find(|one| one.port.as_ref().is_some_and(|known| known.number.value == port));
-        own.or_else(|| listeners.iter().find(|listener| listener.port.is_none()))
+    /// The entries by which requests to a port go. An application that uses this proxy as its HTTP proxy does so at one
+    /// address, so that an entry for HTTP proxies stands beside the others.
+    fn listening(&self, port: u16) -> impl Iterator<Item = &'r EgressListener> {
+        let listeners = self.listeners.unwrap_or_default();
+        let own = listeners.iter().any(|one| port_of(one) == Some(port));
+        listeners.iter().filter(move |one| match port_of(one) {
+            None => !own || is_proxy(one),
+            Some(known) => known == port,
+        })
     }
 
     fn imports(&self, listener: &EgressListener, namespace: &str, host: &str) -> bool {
@@ -200,6 +209,15 @@ impl<'r> Egress<'r> {
         entries.clone().any(|entry| !entry.excluded && fits(&entry.host))
             && !entries.any(|entry| entry.excluded && within(host, &entry.host))
     }
+}
+
+/// The only port that an entry is for. Istio: an `HTTP_PROXY` is asked for any port of any host.
+fn port_of(listener: &EgressListener) -> Option<u16> {
+    listener.port.as_ref().filter(|_| !is_proxy(listener)).map(|port| port.number.value)
+}
+
+fn is_proxy(listener: &EgressListener) -> bool {
+    listener.port.as_ref().is_some_and(|port| &*port.protocol == "HTTP_PROXY")
 }
 
 /// Everything that a VirtualService leads to.

@@ -117,11 +117,17 @@ pub(crate) fn connection(pool: Option<&ConnectionPool>, protocol: Protocol) -> C
     connection
 }
 
-/// Istio: `useClientProtocol` goes before `h2UpgradePolicy`, which holds for ports declared as HTTP only.
+/// Istio: `useClientProtocol` goes before `h2UpgradePolicy`. Who writes `UPGRADE` for a host knows that it is HTTP, so that
+/// it holds for a port which does not say so, too.
 pub(crate) fn protocol(port: PortProtocol, pool: Option<&ConnectionPool>) -> Protocol {
     match pool {
         Some(pool) if pool.use_client_protocol && port.is_routed() => Protocol::Client,
-        Some(pool) if pool.h2_upgrade == H2Upgrade::Upgrade && port == PortProtocol::Http => Protocol::Http2,
+        Some(pool)
+            if pool.h2_upgrade == H2Upgrade::Upgrade
+                && matches!(port, PortProtocol::Http | PortProtocol::HttpProxy | PortProtocol::Auto) =>
+        {
+            Protocol::Http2
+        }
         _ => port.upstream(),
     }
 }
@@ -259,7 +265,10 @@ mod tests {
             (Http, H2Upgrade::Upgrade, true, Protocol::Client),
             (Http2, H2Upgrade::Default, false, Protocol::Http2),
             (Grpc, H2Upgrade::DoNotUpgrade, false, Protocol::Http2),
-            (Auto, H2Upgrade::Upgrade, false, Protocol::Client),
+            (Auto, H2Upgrade::Upgrade, false, Protocol::Http2),
+            (Auto, H2Upgrade::Upgrade, true, Protocol::Client),
+            (Auto, H2Upgrade::DoNotUpgrade, false, Protocol::Client),
+            (PortProtocol::HttpProxy, H2Upgrade::Upgrade, false, Protocol::Http2),
             (Tcp, H2Upgrade::Upgrade, true, Protocol::Http1),
         ] {
             let pool = ConnectionPool { h2_upgrade, use_client_protocol, ..ConnectionPool::default() };

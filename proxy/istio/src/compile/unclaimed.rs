@@ -1,25 +1,55 @@
 //! Why nobody claims a name at a port: the objects that bear it, or nearly, and what keeps each of them from it.
 
-use super::names::{cluster_parts, complete, domains, within};
+use std::sync::Arc;
+
+use super::names::{cluster_parts, complete, domains, is_wildcard, within};
 use super::protocol::PortProtocol;
 use super::written::Unused;
 use super::{Site, kubernetes, mesh};
 use crate::names;
 use crate::resources::service_entry::ServicePort;
-use crate::resources::{Meta, Resources};
+use crate::resources::{Meta, Resources, VirtualService};
+use crate::source::Located;
 
 /// The objects that bear a name which no virtual host claims at a port, and why each of them does not; without any, one of
 /// nearly that name. A name is in lower case and without port.
 pub fn unclaimed(resources: &Resources, site: &Site, name: &str, port: u16) -> Vec<Unused> {
     let site = &mesh::placed(resources, site);
     let asked = Asked { resources, site, name, port };
-    let mut found = asked.services();
-    found.extend(asked.entries());
-    found.extend(asked.routes());
+    let mut found = asked.defined();
+    found.extend(asked.routes(found.is_empty()));
     if found.is_empty() {
         found.extend(asked.nearly());
     }
     found
+}
+
+/// A ServiceEntry to write, for a name for which a VirtualService has rules and which no object defines.
+pub fn definition(resources: &Resources, site: &Site, name: &str, port: u16) -> Option<String> {
+    let site = &mesh::placed(resources, site);
+    let asked = Asked { resources, site, name, port };
+    if !asked.defined().is_empty() {
+        return None;
+    }
+    let seen = |document: &&Arc<VirtualService>| {
+        document.applies_to_mesh() && site.mesh.reach_of_routes(document, &site.workload.namespace).is_some()
+    };
+    let documents = resources.virtual_services.iter().filter(seen);
+    let (document, host) = documents.filter_map(|document| Some((document, asked.routed(document)?))).next()?;
+    let host = if is_wildcard(&host) { name } else { &host };
+    let text = match cluster_parts(host, &site.cluster_domain) {
+        Some((name, namespace)) => format!(
+            "metadata: {{name: {name}, namespace: {namespace}}}\nspec:\n  hosts: [{host}]\n  location: MESH_INTERNAL\n  \
+             resolution: STATIC\n  ports: [{{number: {port}, name: http, protocol: HTTP}}]\n  \
+             endpoints: [{{address: 127.0.0.1, ports: {{http: 8080}}}}] # where it listens\n"
+        ),
+        None => format!(
+            "metadata: {{name: {host}, namespace: {}}}\nspec:\n  hosts: [{host}]\n  resolution: DNS\n  \
+             ports: [{{number: {port}, name: http, protocol: HTTP}}]\n",
+            document.meta.namespace()
+        ),
+    };
+    Some(format!("apiVersion: networking.istio.io/v1\nkind: ServiceEntry\n{text}"))
 }
 
 struct Asked<'r> {
@@ -34,6 +64,13 @@ fn tell(meta: &Meta, why: String) -> Unused {
 }
 
 impl Asked<'_> {
+    /// The services that bear the name.
+    fn defined(&self) -> Vec<Unused> {
+        let mut found = self.services();
+        found.extend(self.entries());
+        found
+    }
+
     fn services(&self) -> Vec<Unused> {
         let found = self.resources.services.iter().filter_map(|service| {
             let full = kubernetes::host(service, self.site);
@@ -72,17 +109,25 @@ impl Asked<'_> {
         domains(host, &self.site.workload.namespace, &self.site.cluster_domain, headless)
     }
 
-    /// Istio: a host that no service bears is routed on port 80 alone.
-    fn routes(&self) -> Vec<Unused> {
+    /// The host of a VirtualService, in full, that stands for the name: itself, or a service's that would be called so.
+    fn routed(&self, document: &VirtualService) -> Option<String> {
+        let own = document.meta.namespace();
+        let full = |host: &Located<Arc<str>>| complete(&host.value, own, &self.site.cluster_domain).into_owned();
+        let bears = |host: &String| self.domains(host, false).iter().any(|domain| within(self.name, domain));
+        document.hosts.iter().map(full).find(bears)
+    }
+
+    /// Istio: a host that no service bears is routed on port 80 alone, by its full name. `undefined` tells that none does.
+    fn routes(&self, undefined: bool) -> Vec<Unused> {
         let namespace = &self.site.workload.namespace;
         let found = self.resources.virtual_services.iter().filter_map(|document| {
-            let own = document.meta.namespace();
-            let bears = |host: &str| within(self.name, &complete(host, own, &self.site.cluster_domain));
-            document.hosts.iter().find(|host| bears(&host.value))?;
+            let host = self.routed(document)?;
             let why = if !document.applies_to_mesh() {
                 "its `gateways` are without `mesh`".to_owned()
             } else if self.site.mesh.reach_of_routes(document, namespace).is_none() {
                 format!("it is not exported to namespace {namespace}")
+            } else if undefined && !is_wildcard(&host) {
+                format!("no service {host} is defined, without which its rules hold for that very name on port 80 only")
             } else if self.port != 80 {
                 format!("it routes hosts of no service on port 80 only, and port {} is called", self.port)
             } else {

@@ -190,7 +190,16 @@ pub fn unused(resources: &Resources, site: &Site, host: &VirtualHost) -> Vec<Unu
     let delegates = Delegates::gather(resources, site);
     let found = resources.virtual_services.iter().filter_map(|document| {
         let meta = &document.meta;
-        let own = |pattern: &&str| within(name, &complete(pattern, meta.namespace(), &site.cluster_domain));
+        let full = |pattern: &str| complete(pattern, meta.namespace(), &site.cluster_domain).into_owned();
+        // A ServiceEntry's `reviews` is just that, and a VirtualService's another host.
+        let nearly =
+            document.hosts.iter().find(|host| host.value.eq_ignore_ascii_case(name) && full(&host.value) != name);
+        if let Some(host) = nearly {
+            let why =
+                format!("its `{}` means {}, which is what the ServiceEntry has to say", host.value, full(&host.value));
+            return Some(Unused { origin: meta.origin(&host.spot), why });
+        }
+        let own = |pattern: &&str| within(name, &full(pattern));
         let pattern = document.hosts.iter().map(|host| &*host.value).find(own)?;
         let why = reason(document, pattern, &delegates, host, site)?;
         Some(Unused { origin: meta.origin(&meta.spot), why })

@@ -1,5 +1,8 @@
 //! Reads DestinationRule.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use super::{Object, export_to, or_blank, selector, traffic_policy};
 use crate::codes;
 use crate::diagnostic::Diagnostic;
@@ -17,7 +20,7 @@ pub(super) fn read(object: Object<'_>) -> Option<DestinationRule> {
     let namespace = object.meta.namespace().clone();
     let export_to = export_to(spec.get("exportTo"), &namespace, false);
     let workload_selector = spec.get("workloadSelector").block(&RULE_SELECTOR).map(|f| selector(f.get("matchLabels")));
-    let elsewhere = |entry: &std::sync::Arc<str>| &**entry != "." && *entry != namespace;
+    let elsewhere = |entry: &Arc<str>| &**entry != "." && *entry != namespace;
     if workload_selector.is_some() && export_to.iter().any(elsewhere) {
         let message = "with a `workloadSelector` the rule can only be exported to its own namespace";
         object.cx.error(codes::CONFLICT, spec.place("exportTo"), message);
@@ -27,11 +30,11 @@ pub(super) fn read(object: Object<'_>) -> Option<DestinationRule> {
 
 fn subsets(field: Field<'_>) -> Vec<Subset> {
     let mut found: Vec<Subset> = Vec::new();
+    let mut known: HashMap<Arc<str>, usize> = HashMap::new();
     for fields in field.items(&SUBSET) {
         let subset = subset(&fields);
-        if let Some(before) =
-            found.iter().find(|before| before.name.value == subset.name.value && !before.name.is_empty())
-        {
+        let first = *known.entry(subset.name.value.clone()).or_insert(found.len());
+        if let Some(before) = found.get(first).filter(|before| !before.name.is_empty()) {
             let message = format!("the subset `{}` is defined twice", subset.name.value);
             let diagnostic = Diagnostic::error(codes::DUPLICATE, &field.cx.resource, &subset.name.spot, message);
             field.cx.push(diagnostic.label(&before.name.spot, "it is first defined here"));

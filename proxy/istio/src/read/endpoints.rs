@@ -33,8 +33,13 @@ fn address(fields: &Fields<'_>) -> Option<EndpointAddress> {
     let field = fields.required("ip");
     let pod = pod(fields.get("targetRef"));
     let node = fields.get("nodeName").text().unwrap_or_default();
+    let hostname = hostname(fields);
     let ip = field.text().and_then(|text| ip(&text, field.mark(), fields))?;
-    Some(EndpointAddress { ip, pod, node, zone: Arc::default() })
+    Some(EndpointAddress { ip, pod, node, zone: Arc::default(), hostname })
+}
+
+fn hostname(fields: &Fields<'_>) -> Arc<str> {
+    fields.get("hostname").text().map(|name| name.to_ascii_lowercase().into()).unwrap_or_default()
 }
 
 /// The name of the pod that a reference is to.
@@ -92,8 +97,9 @@ fn slice_endpoint(fields: &Fields<'_>, fqdn: bool) -> Option<SliceEndpoint> {
     let pod = pod(fields.get("targetRef"));
     let node = fields.get("nodeName").text().unwrap_or_default();
     let zone = fields.get("zone").text().unwrap_or_default();
+    let hostname = hostname(fields);
     let field = fields.required("addresses");
     let first = field.texts().into_iter().next().filter(|_| !fqdn)?;
     let ip = ip(&first, field.list().first().map_or(field.mark(), |node| node.mark), fields)?;
-    Some(SliceEndpoint { address: EndpointAddress { ip, pod, node, zone }, ready, terminating })
+    Some(SliceEndpoint { address: EndpointAddress { ip, pod, node, zone, hostname }, ready, terminating })
 }

@@ -131,6 +131,15 @@ pub(super) fn open<'a>(cx: &'a Cx, node: &'a Node, id: &ObjectId, order: u32) ->
 
 /// Istio: annotations that no object of these kinds may carry.
 fn annotations(fields: &Fields<'_>, meta: &Meta) {
+    if matches!(meta.id.kind, Kind::Service | Kind::ServiceEntry)
+        && let Some(value) = meta.annotations.get(annotations::TRAFFIC_DISTRIBUTION)
+        && !value.is_empty()
+        && annotations::distribution(&meta.annotations).is_none()
+    {
+        let members = fields.get("annotations").members();
+        let key = members.iter().find(|(key, _)| &*key.text == annotations::TRAFFIC_DISTRIBUTION);
+        annotations::no_distribution(fields.cx, key.map_or(fields.mark, |(key, _)| key.mark), value);
+    }
     let refused = ["istio.io/dry-run", "internal.istio.io/parents", "internal.istio.io/parent-namespace"];
     if !meta.id.kind.is_istio() {
         return;

@@ -1,12 +1,14 @@
 //! Reads Kubernetes' Service and Pod, as far as routing needs them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::Object;
+use crate::annotations;
 use crate::codes;
 use crate::fields::{Field, Fields};
+use crate::resources::kubernetes::TrafficDistribution;
 use crate::resources::service_entry::{ServicePort, TargetPort};
 use crate::resources::{Kind, Pod, Service};
 use crate::source::Spot;
@@ -49,12 +51,15 @@ pub(super) fn read_service(object: Object<'_>) -> Option<Service> {
         cluster_ips.extend(ip.filter(|ip| !cluster_ips.contains(ip)));
     }
     let ports: Vec<ServicePort> = spec.get("ports").items(&KUBERNETES_PORT).iter().map(port).collect();
-    for (i, port) in ports.iter().enumerate() {
-        if ports[..i].iter().any(|before| before.number == port.number && before.tcp == port.tcp) {
+    let mut seen = BTreeSet::new();
+    for port in &ports {
+        if !seen.insert((port.number, port.tcp)) {
             spec.cx.error(codes::DUPLICATE, spec.place("ports"), format!("port {} is listed twice", port.number));
         }
     }
+    let distribution = distribution(spec.get("trafficDistribution"));
     Some(Service {
+        distribution: distribution.or_else(|| annotations::distribution(&object.meta.annotations)),
         cluster_ips,
         headless,
         external_name: external_name.filter(|_| external),
@@ -63,6 +68,16 @@ pub(super) fn read_service(object: Object<'_>) -> Option<Service> {
         publish_not_ready: spec.get("publishNotReadyAddresses").bool().unwrap_or(false),
         meta: object.meta,
     })
+}
+
+/// A word that Kubernetes may come to know later is no reason to do without the service.
+fn distribution(field: Field<'_>) -> Option<TrafficDistribution> {
+    let word = field.text()?;
+    let known = annotations::DISTRIBUTIONS.iter().find(|(known, _)| *known == &*word);
+    if known.is_none() {
+        annotations::no_distribution(field.cx, field.mark(), &word);
+    }
+    known.map(|(_, distribution)| *distribution)
 }
 
 fn ip_texts(field: Field<'_>) -> Vec<(crate::yaml::Mark, Arc<str>)> {

@@ -15,6 +15,7 @@ mod kubernetes;
 mod load_balancer;
 mod mend;
 mod mesh_config;
+mod overlaps;
 mod server_tls;
 mod service_entry;
 mod sidecar;
@@ -25,7 +26,7 @@ mod traffic_policy;
 mod unreachable;
 mod virtual_service;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use leeboard_policy::time::Span;
@@ -49,6 +50,8 @@ pub(crate) struct Reading<'n> {
     pub(crate) rejected: Vec<ObjectId>,
     /// Files in which a document could not be parsed.
     pub(crate) broken: Vec<Arc<str>>,
+    /// What aliases have unfolded to.
+    unfolded: yaml::Size,
     /// Whether misspelt keys are taken for what they mean, and rejected objects are set aside instead of dropped.
     guessing: bool,
     pub(crate) set_aside: Resources,
@@ -65,6 +68,7 @@ impl<'n> Reading<'n> {
             diagnostics: Vec::new(),
             rejected: Vec::new(),
             broken: Vec::new(),
+            unfolded: yaml::Size::default(),
             guessing,
             set_aside: Resources::default(),
             seen: BTreeMap::new(),
@@ -74,13 +78,18 @@ impl<'n> Reading<'n> {
 
     /// Reads everything in a file.
     pub(crate) fn file(&mut self, source: &Source) {
-        yaml::parse(&source.text, |document| self.document(source, &document));
+        let mut unfolded = self.unfolded;
+        yaml::parse_after(&mut unfolded, &source.text, |document| self.document(source, &document));
+        self.unfolded = unfolded;
     }
 
-    /// This and what was read of the files behind it, as if it had been read in one go. `None` when both define the same object.
+    /// This and what was read of the files behind it, as if it had been read in one go. `None` when both define the same object,
+    /// or are too much together.
     pub(crate) fn and(mut self, behind: Self) -> Option<Self> {
         let meshes = |reading: &Self| reading.seen.keys().any(|id| id.kind == Kind::MeshConfig);
-        if behind.seen.keys().any(|id| self.seen.contains_key(id)) || (meshes(&self) && meshes(&behind)) {
+        self.unfolded = self.unfolded.and(behind.unfolded);
+        let twice = behind.seen.keys().any(|id| self.seen.contains_key(id)) || (meshes(&self) && meshes(&behind));
+        if twice || !self.unfolded.is_bearable() {
             return None;
         }
         self.resources.mesh = self.resources.mesh.or(behind.resources.mesh);
@@ -301,7 +310,8 @@ fn export_to(field: Field<'_>, own: &str, nowhere: bool) -> Vec<Arc<str>> {
         cx.push(Diagnostic::error(code, &cx.resource, &entry.spot, message));
     };
     let canonical = |entry: &str| if entry == "." { own.to_owned() } else { entry.to_owned() };
-    for (i, entry) in entries.iter().enumerate() {
+    let mut seen = BTreeSet::new();
+    for entry in &entries {
         match &*entry.value {
             "." | "*" => {}
             "~" if nowhere => {}
@@ -311,7 +321,7 @@ fn export_to(field: Field<'_>, own: &str, nowhere: bool) -> Vec<Arc<str>> {
                 }
             }
         }
-        if entries[..i].iter().any(|before| canonical(before) == canonical(entry)) {
+        if !seen.insert(canonical(entry)) {
             complain(entry, codes::DUPLICATE, format!("`{}` is named twice in `exportTo`", entry.value));
         }
         if matches!(&*entry.value, "*" | "~") && entries.len() > 1 {

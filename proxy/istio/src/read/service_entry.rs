@@ -1,6 +1,6 @@
 //! Reads ServiceEntry and WorkloadEntry.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -31,6 +31,9 @@ pub(super) const PROTOCOLS: [&str; 14] = [
     "HTTP_PROXY",
     "HBONE",
 ];
+
+/// The most endpoints of all ports of all hosts of one object, each of which is one of its own in a snapshot.
+const MOST_ENDPOINTS: usize = 100_000;
 
 pub(super) fn read(object: Object<'_>) -> Option<ServiceEntry> {
     let spec = object.spec(&SERVICE_ENTRY)?;
@@ -162,8 +165,19 @@ fn check_endpoints(cx: &Cx, spec: &Fields<'_>, entry: &ServiceEntry) {
         }
         _ => {}
     }
+    let together = entry.hosts.len().saturating_mul(entry.ports.len()).saturating_mul(entry.endpoints.len());
+    if together > MOST_ENDPOINTS {
+        let message = format!(
+            "{} hosts with {} ports at {} endpoints each are {together} in all, and {MOST_ENDPOINTS} at most",
+            entry.hosts.len(),
+            entry.ports.len(),
+            entry.endpoints.len()
+        );
+        cx.error(codes::OUT_OF_RANGE, spec.place("endpoints"), message);
+    }
+    let known: HashSet<&str> = entry.ports.iter().map(|port| &*port.name).collect();
     for endpoint in &entry.endpoints {
-        for name in endpoint.ports.keys().filter(|name| !entry.ports.iter().any(|port| port.name == **name)) {
+        for name in endpoint.ports.keys().filter(|name| !known.contains(&***name)) {
             let message = format!("`{name}` is no port of this ServiceEntry");
             let names = entry.ports.iter().map(|port| format!("`{}`", port.name)).collect::<Vec<_>>().join(", ");
             let diagnostic = Diagnostic::error(codes::BAD_NAME, &cx.resource, &endpoint.spot, message);
@@ -176,14 +190,15 @@ fn check_endpoints(cx: &Cx, spec: &Fields<'_>, entry: &ServiceEntry) {
 }
 
 fn check_ports(cx: &Cx, spec: &Fields<'_>, entry: &ServiceEntry) {
-    for (i, port) in entry.ports.iter().enumerate() {
+    let (mut numbers, mut names) = (HashSet::new(), HashSet::new());
+    for port in &entry.ports {
         let say = |severity, code, message: String| {
             cx.push(Diagnostic::new(severity, code, &cx.resource, &port.spot, message));
         };
-        if entry.ports[..i].iter().any(|before| before.number == port.number && port.number != 0) {
+        if !numbers.insert(port.number) && port.number != 0 {
             say(Severity::Error, codes::DUPLICATE, format!("port {} is listed twice", port.number));
         }
-        if entry.ports[..i].iter().any(|before| before.name == port.name && !port.name.is_empty()) {
+        if !names.insert(&*port.name) && !port.name.is_empty() {
             say(Severity::Error, codes::DUPLICATE, format!("the port name `{}` is used twice", port.name));
         }
         let protocol = port.protocol.as_deref().unwrap_or("").to_ascii_uppercase();

@@ -1,5 +1,6 @@
 //! Reads Sidecar.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -140,13 +141,14 @@ fn port(field: Field<'_>, unix: bool) -> Option<ListenerPort> {
 /// Istio: `namespace/name`; what is said twice, or beside `*/*`, adds nothing.
 fn check_hosts(cx: &Cx, hosts: &[Located<Arc<str>>]) {
     let all = hosts.iter().find(|host| &*host.value == "*/*");
-    for (i, host) in hosts.iter().enumerate() {
+    let mut known: HashMap<&str, &Located<Arc<str>>> = HashMap::new();
+    for host in hosts {
         if let Err(message) = check_host(host) {
             cx.push(Diagnostic::error(codes::BAD_HOST, &cx.resource, &host.spot, message));
             continue;
         }
         let warn = |message: String| Diagnostic::warning(codes::NO_EFFECT, &cx.resource, &host.spot, message);
-        if let Some(before) = hosts[..i].iter().find(|before| before.value == host.value) {
+        if let Some(before) = known.insert(&host.value, host) {
             cx.push(warn(format!("`{}` is named twice", host.value)).label(&before.spot, "here"));
         } else if let Some(all) = all.filter(|all| all.value != host.value && !host.starts_with('~')) {
             cx.push(warn(format!("`{}` is in `*/*`", host.value)).label(&all.spot, "here"));

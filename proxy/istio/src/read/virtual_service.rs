@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::overlaps::Overlaps;
 use super::{Object, export_to, http_route, stream_route, unreachable};
 use crate::codes;
 use crate::diagnostic::Diagnostic;
@@ -81,6 +82,7 @@ pub(super) fn gateways(field: Field<'_>) -> Vec<Located<Arc<str>>> {
 }
 
 fn check_hosts(cx: &Cx, hosts: &[Located<Arc<str>>], scope: Scope, has_tls: bool) {
+    let mut so_far = Overlaps::default();
     for (i, host) in hosts.iter().enumerate() {
         let error = |code, message: String| cx.push(Diagnostic::error(code, &cx.resource, &host.spot, message));
         // Istio: the names by which gateways of several networks call one another.
@@ -92,7 +94,7 @@ fn check_hosts(cx: &Cx, hosts: &[Located<Arc<str>>], scope: Scope, has_tls: bool
         } else if &***host == "*" && !scope.gateway_only {
             error(codes::BAD_HOST, "the host `*` is for gateways; name the hosts that sidecars route".into());
         }
-        if let Some(before) = hosts[..i].iter().find(|before| overlap(before, host)) {
+        if let Some(before) = so_far.add(host, i).map(|before| &hosts[before]) {
             let message = format!("the host `{}` overlaps `{}`", host.value, before.value);
             let diagnostic = Diagnostic::error(codes::DUPLICATE, &cx.resource, &host.spot, message);
             cx.push(diagnostic.label(&before.spot, "it is here"));

@@ -25,6 +25,17 @@ pub struct Service {
     pub selector: Labels,
     /// `publishNotReadyAddresses`: pods count before they are ready.
     pub publish_not_ready: bool,
+    /// Which endpoints are preferred: the field, or else the annotation.
+    pub distribution: Option<TrafficDistribution>,
+}
+
+/// Which endpoints of a service are preferred. Kubernetes: `trafficDistribution`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TrafficDistribution {
+    /// `PreferSameZone`, also spelt `PreferClose`.
+    SameZone,
+    /// `PreferSameNode`: the node's, then the zone's.
+    SameNode,
 }
 
 /// Kubernetes: v1 Endpoints, of the service of the same name.
@@ -58,6 +69,8 @@ pub struct EndpointAddress {
     pub node: Arc<str>,
     /// The zone; may be empty.
     pub zone: Arc<str>,
+    /// What it is called below a headless service's name; may be empty.
+    pub hostname: Arc<str>,
 }
 
 /// A port of an endpoint.

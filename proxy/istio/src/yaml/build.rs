@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use granit_parser::Tag;
 
-use super::{Document, Key, MAX_DEPTH, MAX_UNFOLDED, Mark, Node, Problem, Value};
+use super::{Document, Key, MAX_ANCHORED, MAX_DEPTH, MAX_UNFOLDED, Mark, Node, Problem, Size, Value};
 use crate::codes::{self, Code};
 
 /// Makes a tree of one document's events.
@@ -13,8 +13,10 @@ use crate::codes::{self, Code};
 pub(super) struct Builder {
     open: Vec<Frame>,
     root: Option<Node>,
-    anchors: HashMap<usize, Anchored>,
-    unfolded: usize,
+    /// What is anchored; `None` for what is too large.
+    anchors: HashMap<usize, Option<Anchored>>,
+    anchored: Size,
+    unfolded: Size,
     /// Blocks beyond the depth limit that are being skipped.
     too_deep: usize,
     excess: Option<Problem>,
@@ -24,7 +26,7 @@ pub(super) struct Builder {
 #[derive(Clone)]
 struct Anchored {
     node: Rc<Node>,
-    size: usize,
+    size: Size,
     depth: usize,
 }
 
@@ -73,13 +75,23 @@ impl Builder {
         }
     }
 
-    pub(super) fn unfold(&mut self, anchor: usize, mark: Mark) {
-        let Some(target) = self.anchors.get(&anchor).cloned() else {
-            return self.flawed(codes::ALIAS, mark, "this alias is inside its own anchor".to_owned());
+    /// Puts what is anchored in the place of an alias; `before` is what those of all documents have unfolded to.
+    pub(super) fn unfold(&mut self, anchor: usize, mark: Mark, before: &mut Size) {
+        let target = match self.anchors.get(&anchor).cloned() {
+            Some(Some(target)) => target,
+            Some(None) => return self.flawed(codes::ALIAS, mark, "what this alias stands for is too large".to_owned()),
+            None => return self.flawed(codes::ALIAS, mark, "this alias is inside its own anchor".to_owned()),
         };
-        self.unfolded = self.unfolded.saturating_add(target.size);
-        if self.unfolded > MAX_UNFOLDED || self.open.len() + target.depth > MAX_DEPTH {
-            return self.flawed(codes::ALIAS, mark, format!("aliases unfold to more than {MAX_UNFOLDED} values"));
+        self.unfolded = self.unfolded.and(target.size);
+        *before = before.and(target.size);
+        if !self.unfolded.fits(MAX_UNFOLDED) || self.open.len() + target.depth > MAX_DEPTH {
+            let Size { values, bytes } = MAX_UNFOLDED;
+            let message = format!("aliases unfold to more than {values} values or {} MiB of text", bytes >> 20);
+            return self.flawed(codes::ALIAS, mark, message);
+        }
+        if !before.is_bearable() {
+            let message = "the aliases of all documents together unfold to too much".to_owned();
+            return self.flawed(codes::ALIAS, mark, message);
         }
         self.complete(Node::clone(&target.node), 0);
     }
@@ -96,7 +108,9 @@ impl Builder {
         }
         if anchor != 0 {
             let (size, depth) = (node.size(), node.depth());
-            self.anchors.insert(anchor, Anchored { node: Rc::new(node.clone()), size, depth });
+            self.anchored = self.anchored.and(size);
+            let kept = self.anchored.fits(MAX_ANCHORED).then(|| Anchored { node: Rc::new(node.clone()), size, depth });
+            self.anchors.insert(anchor, kept);
         }
         match self.open.last_mut() {
             None => self.root = Some(node),

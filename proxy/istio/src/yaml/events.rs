@@ -3,13 +3,19 @@
 use granit_parser::{Event, Options, Parser, ScalarStyle, Span, StructureStyle};
 
 use super::build::{Builder, node};
-use super::{Document, Mark, Start, Value};
+use super::{Document, Mark, Size, Start, Value};
 use crate::codes;
 
 /// Hands over the document at `start`, and with `all` those behind it; where else the next one starts that has `---` before it.
 ///
 /// A syntax error costs its own document and no other.
-pub(super) fn documents(text: &str, start: Start, all: bool, take: &mut impl FnMut(Document)) -> Option<Start> {
+pub(super) fn documents(
+    text: &str,
+    start: Start,
+    all: bool,
+    unfolded: &mut Size,
+    take: &mut impl FnMut(Document),
+) -> Option<Start> {
     let rest = &text[start.at..];
     let mut options = Options::default();
     options.emit_comments = false;
@@ -25,7 +31,7 @@ pub(super) fn documents(text: &str, start: Start, all: bool, take: &mut impl FnM
                 return Some(Start { at: start.at + at, lines: start.lines + lines as u32 });
             }
             Ok((Event::DocumentEnd, _)) => std::mem::take(&mut builder).finish(None).into_iter().for_each(&mut *take),
-            Ok((event, span)) => read(&mut builder, event, mark(&span, rest, start.lines)),
+            Ok((event, span)) => read(&mut builder, event, mark(&span, rest, start.lines), unfolded),
             Err(error) => {
                 let at = error.marker();
                 let mark = Mark { line: start.lines + at.line().max(1) as u32, column: at.col() as u32 + 1, len: 1 };
@@ -40,7 +46,7 @@ pub(super) fn documents(text: &str, start: Start, all: bool, take: &mut impl FnM
     }
 }
 
-fn read(builder: &mut Builder, event: Event<'_>, mark: Mark) {
+fn read(builder: &mut Builder, event: Event<'_>, mark: Mark, unfolded: &mut Size) {
     let flow = |style| style == StructureStyle::Flow;
     match event {
         Event::Scalar(value, style, anchor, tag) => {
@@ -56,7 +62,7 @@ fn read(builder: &mut Builder, event: Event<'_>, mark: Mark) {
             builder.begin(node(Value::Map(Vec::new()), mark, tag.as_deref()), flow(style), anchor);
         }
         Event::SequenceEnd | Event::MappingEnd => builder.end(),
-        Event::Alias(anchor) => builder.unfold(anchor, mark),
+        Event::Alias(anchor) => builder.unfold(anchor, mark, unfolded),
         Event::UnresolvedAlias(name) => {
             builder.flawed(codes::ALIAS, mark, format!("no anchor `&{name}` stands before this alias"));
         }

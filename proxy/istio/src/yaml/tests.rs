@@ -107,7 +107,25 @@ fn an_alias_bomb_does_not_go_off() {
     }
     let documents = parse(&text);
     assert!(documents[0].root.problems().iter().any(|p| p.code == codes::ALIAS));
-    assert!(documents[0].root.size() < 2 * MAX_UNFOLDED);
+    assert!(documents[0].root.size().values < 2 * MAX_UNFOLDED.values);
+}
+
+#[test]
+fn long_texts_and_many_documents_do_not_unfold_without_end_either() {
+    let long = |aliases: usize| format!("a: &a {}\nb: [{}]\n", "x".repeat(40_000), vec!["*a"; aliases].join(", "));
+    let flawed = |document: &Document| document.root.problems().iter().any(|p| p.code == codes::ALIAS);
+    assert!(!flawed(&parse(&long(100))[0]));
+    let documents = parse(&long(1_000));
+    assert!(flawed(&documents[0]) && documents[0].root.size().bytes < 2 * MAX_UNFOLDED.bytes);
+
+    let documents = parse(&vec![long(100); 40].join("---\n"));
+    let unfolded = documents.iter().filter(|document| !flawed(document)).count();
+    assert_eq!((documents.len(), unfolded), (40, MAX_UNFOLDED_IN_ALL.bytes / 4_000_000));
+
+    // Anchors within anchors are kept once for each.
+    let open: String = (0..60).map(|depth| format!("&a{depth} [")).collect();
+    let documents = parse(&format!("a: {open}{}{}\nb: *a0\n", "x".repeat(2 << 20), "]".repeat(60)));
+    assert!(flawed(&documents[0]));
 }
 
 #[test]

@@ -61,6 +61,15 @@ fn hosts() -> Vec<Pair> {
         )
         .replace("'.'", to)
     };
+    let short = |host: &str| {
+        let spec =
+            "resolution: STATIC, ports: [{number: 80, name: http, protocol: HTTP}], endpoints: [{address: 10.0.0.7}]";
+        object("ServiceEntry", "stock", &format!("{{hosts: [{host}], {spec}}}"))
+    };
+    let stock = || {
+        let spec = "{hosts: [stock], http: [{route: [{destination: {host: stock}}]}]}";
+        object("VirtualService", "stock", spec) + &rule("host: stock, trafficPolicy: {loadBalancer: {simple: RANDOM}}")
+    };
     vec![
         (UNKNOWN_HOST, to("{host: «reviewz»}"), to("{host: reviews}")),
         (
@@ -90,6 +99,12 @@ fn hosts() -> Vec<Pair> {
             private("demo") + &to("{host: inner.example.com}"),
         ),
         (
+            UNKNOWN_SUBSET,
+            rule(&format!("{SUBSETS}, exportTo: [prod]")) + &to("{host: reviews, subset: «v1»}"),
+            rule(&format!("{SUBSETS}, exportTo: [prod, demo]")) + &to("{host: reviews, subset: v1}"),
+        ),
+        (HOST_NOT_COMPLETED, short("«stock»") + &stock(), short("stock.demo.svc.cluster.local") + &stock()),
+        (
             ROUTED_ON_80_ONLY,
             object(
                 "VirtualService",
@@ -109,6 +124,20 @@ fn gateways() -> Vec<Pair> {
             UNKNOWN_GATEWAY,
             gateway("edge", "'*'") + &claim("mesh, «egde»"),
             gateway("edge", "'*'") + &claim("mesh, edge"),
+        ),
+        (
+            NOT_EXPORTED,
+            gateway("edge.front", "'*'") + &claim("«front/edge»").replace("{hosts", "{exportTo: ['.'], hosts"),
+            gateway("edge.front", "'*'") + &claim("front/edge").replace("{hosts", "{exportTo: ['.', front], hosts"),
+        ),
+        (
+            NOT_EXPORTED,
+            pod("gw-1", "{istio: gw}").replace("namespace: demo", "namespace: pods")
+                + &gateway("edge", "'*'")
+                + &claim("«edge»").replace("{hosts", "{exportTo: ['.'], hosts"),
+            pod("gw-1", "{istio: gw}")
+                + &gateway("edge.front", "'*'")
+                + &claim("front/edge").replace("{hosts", "{exportTo: ['.'], hosts"),
         ),
         (
             GENERATED_GATEWAY,
@@ -264,6 +293,12 @@ fn conflicts() -> Vec<Pair> {
         );
         object("Gateway", name, &format!("{{selector: {{istio: gw}}, servers: [{server}]}}"))
     };
+    let of_two = |name: &str, to: &str, protocol: &str| {
+        let spec = format!(
+            "{{hosts: [two.example.com], exportTo: [{to}], resolution: STATIC, ports: [{{number: 80, name: http, protocol: {protocol}}}], endpoints: [{{address: 10.0.0.4}}]}}"
+        );
+        object("ServiceEntry", name, &spec)
+    };
     let named = |name: &str| sidecar(name, "").replace(&format!("name: {name}"), &format!("name: «{name}»"));
     vec![
         (
@@ -299,6 +334,11 @@ fn conflicts() -> Vec<Pair> {
                 "{hosts: [reviews.demo.svc.cluster.local], location: MESH_INTERNAL, resolution: STATIC, ports: [{number: 80, name: http, protocol: HTTP}], endpoints: [{address: 10.0.0.4}]}",
             ),
         ),
+        (
+            PROTOCOL_CONFLICT,
+            of_two("e.prod", "'.'", "HTTP") + &of_two("f.prod", "'*'", "«HTTP2»"),
+            of_two("e.prod", "'.'", "HTTP") + &of_two("f.stage", "'.'", "HTTP2"),
+        ),
     ]
 }
 
@@ -321,8 +361,10 @@ fn rules() -> Vec<Pair> {
         (
             RULE_SHADOWED,
             named("a", &format!("host: reviews, {lb}")) + &named("b.other", &format!("host: «'*.local'», {lb}")),
-            named("a", &format!("host: reviews, {lb}"))
-                + &named("b.other", &format!("host: '*.other.svc.cluster.local', {lb}"))
+            named("a", &format!("host: reviews, exportTo: ['.'], {lb}"))
+                + &named("b.other", &format!("host: '*.local', {lb}"))
+                + &named("c", &format!("host: reviews, exportTo: [third], {lb}"))
+                + &named("d.other", &format!("host: '*.other.svc.cluster.local', {lb}"))
                 + &service("x", "other", "{ports: [{name: http, port: 80}]}"),
         ),
         (

@@ -86,6 +86,22 @@ fn workload_entries() {
 }
 
 #[test]
+fn hosts_ports_and_endpoints_that_are_too_many_together() {
+    let list = |n: usize, one: &dyn Fn(usize) -> String| (0..n).map(one).collect::<Vec<_>>().join(", ");
+    for (ports, errors) in [(9, 0), (11, 1)] {
+        let text = format!(
+            "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {{name: s}}\nspec:\n  hosts: [{}]\n  \
+             resolution: STATIC\n  ports: [{}]\n  endpoints: [{}]\n",
+            list(10, &|i| format!("h{i}.com")),
+            list(ports, &|i| format!("{{number: {}, name: http-{i}, protocol: HTTP}}", 80 + i)),
+            list(1_000, &|i| format!("{{address: 10.0.{}.{}}}", i / 250, i % 250)),
+        );
+        let loaded = leeboard_istio::load(&[leeboard_istio::source::Source::new("f.yaml", text)]);
+        assert_eq!(loaded.errors(), errors, "{:?}", loaded.diagnostics);
+    }
+}
+
+#[test]
 fn lists_that_are_too_long() {
     let list = |n: usize, one: &dyn Fn(usize) -> String| (0..n).map(one).collect::<Vec<_>>().join(", ");
     for (kind, spec, most, one) in [
@@ -118,6 +134,8 @@ fn kubernetes() {
             error(BAD_VALUE, "{type: «Clusterip»}"),
             warning(NOT_ENFORCED, "{«sessionAffinity»: ClientIP}"),
             warning(UNKNOWN_FIELD, "{«selctor»: {app: a}}"),
+            good("{trafficDistribution: PreferSameNode}"),
+            warning(BAD_VALUE, "{trafficDistribution: «PreferHome»}"),
         ],
     );
     check(

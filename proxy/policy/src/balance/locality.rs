@@ -44,8 +44,8 @@ impl Levels {
         let count = self.labels.len() as u64;
         let mut base = 0;
         for (place, (key, value)) in (0u64..).zip(&self.labels) {
-            let wanted = value.as_deref().unwrap_or_else(|| label(here, key));
-            if wanted == label(there, key) {
+            let wanted = value.as_deref().unwrap_or_else(|| here.label(key));
+            if wanted == there.label(key) {
                 continue;
             }
             if place == 0 && &**key == "topology.istio.io/network" {
@@ -75,20 +75,6 @@ impl Levels {
     fn abroad(&self, there: &Workload) -> u64 {
         let next = self.next_region.as_deref().is_none_or(|region| region == parts(&there.locality)[0]);
         if next { 3 } else { 4 }
-    }
-}
-
-/// Istio: what is known of a workload's place counts as labels of it.
-fn label<'w>(workload: &'w Workload, key: &str) -> &'w str {
-    let part = match key {
-        "topology.kubernetes.io/region" => 0,
-        "topology.kubernetes.io/zone" => 1,
-        "topology.istio.io/subzone" => 2,
-        _ => return workload.label(key),
-    };
-    match parts(&workload.locality)[part] {
-        "" => workload.label(key),
-        known => known,
     }
 }
 

@@ -205,7 +205,9 @@ impl Attempting {
     async fn original(&self, head: &RequestHead, ledger: &mut Ledger) -> Result<Arc<Endpoint>, Step> {
         let authority = head.sent_authority();
         let (host, port) = split_authority(authority);
-        let (host, port) = (host.into_owned(), port.unwrap_or(80));
+        let live = ledger.exchange().live().clone();
+        let host = live.snapshot().cluster(self.cluster).service.full_name(&host).into_owned();
+        let port = port.unwrap_or(80);
         let lane = ledger.lane.clone();
         let addresses = under_timers(pin!(lane.resolve(&host)), ledger).await?;
         let error = |failure, words: &str| ConnectError { failure, words: words.into() };

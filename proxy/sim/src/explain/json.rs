@@ -24,6 +24,7 @@ impl Explanation {
             "host": self.host.as_ref().map(|host| found(host, "domain")),
             "unknown_host_passes": self.came.passes,
             "not_used": self.unused.iter().map(|(of, why)| json!({"origin": origin(of), "why": why})).collect::<Vec<_>>(),
+            "definition": self.definition,
             "rules_tried": self.tried.iter().map(tried).collect::<Vec<_>>(),
             "rules_never_for_caller": self.absent.iter().map(tried).collect::<Vec<_>>(),
             "rule": self.rule.as_ref().map(|rule| json!({"name": rule.name, "origin": origin(&rule.origin)})),

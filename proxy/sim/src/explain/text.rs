@@ -23,6 +23,10 @@ impl fmt::Display for Explanation {
         self.mirrors(f)?;
         self.changes(f)?;
         self.times(f)?;
+        if let Some(definition) = &self.definition {
+            row(f, "to define it", "add this, with its own address and port")?;
+            writeln!(f, "---\n{}", definition.trim_end())?;
+        }
         // Only what concerns this request.
         let shown = |note: &&String| {
             let endpoints = self.cluster.iter().flat_map(|cluster| &cluster.endpoints);
@@ -50,11 +54,13 @@ impl Explanation {
                 let (of, at) = (&host.origin.resource, at(&host.origin));
                 row(f, "host", &format!("{}, by its domain {}, of {of}{at}", host.name, host.by))?
             }
-            (None, Some(true)) => {
-                row(f, "host", &format!("nobody claims {}: it is sent where it asks to be", came.host))?
-            }
-            (None, Some(false)) => {
-                row(f, "host", &format!("nobody claims {}, and unknown hosts are refused", came.host))?
+            (None, Some(passes)) => {
+                let claim = match self.definition {
+                    Some(_) => format!("a VirtualService has rules for {}, but no service is defined", came.host),
+                    None => format!("nobody claims {}", came.host),
+                };
+                let fate = if passes { ": it is sent where it asks to be" } else { ", and unknown hosts are refused" };
+                row(f, "host", &format!("{claim}{fate}"))?
             }
             (None, None) => {}
         }

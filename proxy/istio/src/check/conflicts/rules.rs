@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::super::Checking;
 use crate::codes;
 use crate::compile::age;
+use crate::compile::catalog::Service;
 use crate::compile::names::{complete, is_wildcard, within};
 use crate::diagnostic::Diagnostic;
 use crate::places::way;
@@ -61,7 +62,8 @@ fn dropped(rule: &DestinationRule, at: &Spot, message: String) -> Diagnostic {
 
 /// Istio: a workload that a selector fits uses that rule alone.
 fn hidden(cx: &Checking<'_>, host: &str, rules: &[&DestinationRule]) {
-    let Some(general) = rules.iter().find(|rule| rule.workload_selector.is_none()) else { return };
+    let seen = |rule: &&&DestinationRule| rule.workload_selector.is_none() && cx.sees_rule(rule.meta.namespace(), rule);
+    let Some(general) = rules.iter().find(seen) else { return };
     for rule in rules.iter().filter(|rule| rule.workload_selector.is_some()) {
         let lacks = |name: &str| !rule.subsets.iter().any(|known| **known.name == *name);
         let lost: Vec<&str> = general.subsets.iter().map(|subset| &**subset.name).filter(|name| lacks(name)).collect();
@@ -94,13 +96,18 @@ fn shadowed(cx: &Checking<'_>, hosts: &BTreeMap<(String, String), Vec<&Destinati
                 && within(&service.host, pattern)
                 && owned(&service.host, namespace).is_none()
         });
-        let hidden: Vec<_> = covered.filter_map(|s| Some((s, owned(&s.host, &s.namespace)?.first()?))).collect();
-        let Some((service, theirs)) = hidden.first() else { continue };
+        let seen = |rules: &'_ [&'_ DestinationRule]| rules.iter().position(|rule| cx.sees_rule(namespace, rule));
+        let theirs = |service: &Service| {
+            let rules = owned(&service.host, &service.namespace)?;
+            seen(rules).map(|at| rules[at])
+        };
+        let hidden: Vec<_> = covered.filter_map(|service| Some((service, theirs(service)?))).collect();
+        let (Some((service, theirs)), Some(own)) = (hidden.first(), seen(rules)) else { continue };
         let more = match hidden.len() {
             1 => String::new(),
             n => format!(", and those of {} other services", n - 1),
         };
-        let rule: &DestinationRule = rules[0];
+        let rule: &DestinationRule = rules[own];
         let message = format!("for callers in {namespace} this puts {} out of force{more}", theirs.meta.resource);
         let spot = &rule.host.spot;
         let complaint = Diagnostic::warning(codes::RULE_SHADOWED, &rule.meta.resource, spot, message);

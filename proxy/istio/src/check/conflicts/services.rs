@@ -1,9 +1,9 @@
 //! Services that are defined in two ways, or whose ports do not say what they speak.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use super::super::Checking;
+use super::someone;
 use crate::codes;
 use crate::compile::protocol::PortProtocol;
 use crate::diagnostic::{Diagnostic, Severity};
@@ -35,12 +35,9 @@ fn protocols(cx: &Checking<'_>) {
     for ((host, number), all) in ports.iter().filter(|(_, all)| all.len() > 1) {
         let (first, known, _) = all[0];
         for (entry, _, at) in all[1..].iter().filter(|(_, port, _)| word(port) != word(known)) {
-            let overlap = |a: &[Arc<str>], b: &[Arc<str>]| {
-                a.is_empty()
-                    || b.is_empty()
-                    || a.iter().any(|entry| &**entry == "*" || b.contains(entry) || b.iter().any(|b| &**b == "*"))
-            };
-            if !overlap(&first.export_to, &entry.export_to) {
+            let named = first.export_to.iter().chain(&entry.export_to);
+            let sees_both = |namespace: &str| cx.sees_entry(namespace, first) && cx.sees_entry(namespace, entry);
+            if !someone([&first.meta, &entry.meta], named, sees_both) {
                 continue;
             }
             let spoken = |port: &ServicePort| match &*word(port) {

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use super::super::Checking;
 use crate::codes;
 use crate::diagnostic::Diagnostic;
-use crate::names;
 use crate::places::{Path, way};
 use crate::resources::{Labels, Meta};
 
@@ -83,7 +82,7 @@ fn misspelt(cx: &Checking<'_>, meta: &Meta, path: &Path, namespace: &str, known:
     if known.contains(namespace) {
         return;
     }
-    let near = known.iter().copied().find(|other| namespace.len() > 3 && names::distance(namespace, other) == 1);
+    let near = known.iter().copied().find(|other| namespace.len() > 3 && cx.distance(namespace, other) == 1);
     if let Some(near) = near {
         let message = format!("no object is of namespace {namespace}");
         let complaint = cx.warning(codes::UNKNOWN_NAMESPACE, meta, path, message);
@@ -99,7 +98,7 @@ fn labels(cx: &Checking<'_>, meta: &Meta, path: &Path, wanted: &Labels, callers:
         let path = path.to(key.to_string());
         if values.is_empty() {
             let keys: BTreeSet<&str> = callers.iter().flat_map(|labels| labels.keys()).map(|key| &**key).collect();
-            let near = keys.into_iter().find(|other| key.len() > 2 && names::distance(key, other) == 1);
+            let near = keys.into_iter().find(|other| key.len() > 2 && cx.distance(key, other) == 1);
             if let Some(near) = near {
                 let spot = cx.key(meta, &path);
                 let message = format!("no workload has a label `{key}`");
@@ -107,7 +106,7 @@ fn labels(cx: &Checking<'_>, meta: &Meta, path: &Path, wanted: &Labels, callers:
                 cx.tell(complaint.help(format!("did you mean `{near}`?")));
             }
         } else if !values.contains(&**value) {
-            let near = values.into_iter().find(|other| value.len() > 3 && names::distance(value, other) == 1);
+            let near = values.into_iter().find(|other| value.len() > 3 && cx.distance(value, other) == 1);
             if let Some(near) = near {
                 let message = format!("no workload has the label `{key}: {value}`");
                 let complaint = cx.warning(codes::SELECTS_NOBODY, meta, &path, message);

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use leeboard_policy::cluster::{TOPOLOGY, Workload};
+
 use super::super::{Checking, list};
 use super::labels::Misspelt;
 use crate::codes;
@@ -28,11 +30,13 @@ fn subsets(cx: &Checking<'_>, rule: &DestinationRule, misspelt: &Misspelt) {
     let host = complete(&rule.host.value, rule.meta.namespace(), cx.domain());
     let Some(view) = cx.view(rule.meta.namespace()).filter(|_| !is_wildcard(&host)) else { return };
     let Some(service) = view.catalog.find(&host) else { return };
-    let carried: Vec<Labels> = carried(cx, service).iter().map(|labels| misspelt.mended(labels)).collect();
-    if carried.is_empty() {
+    let found = carried(cx, service);
+    if found.is_empty() {
         return;
     }
-    if service.origin.resource.starts_with("Service ") && carried.iter().any(Labels::is_empty) {
+    let carried: Vec<Labels> =
+        found.iter().map(|(labels, locality)| with_place(misspelt.mended(labels), locality)).collect();
+    if service.origin.resource.starts_with("Service ") && found.iter().any(|(labels, _)| labels.is_empty()) {
         return unlabelled(cx, rule, &host, &carried);
     }
     for (at, subset) in rule.subsets.iter().enumerate() {
@@ -59,23 +63,40 @@ fn unlabelled(cx: &Checking<'_>, rule: &DestinationRule, host: &str, carried: &[
     }
 }
 
+/// Labels with the locality of who carries them.
+type Carried = BTreeSet<(Labels, Arc<str>)>;
+
 /// The labels that the known endpoints of a service carry, each set once; those of its pods stand for endpoints not listed.
-fn carried(cx: &Checking<'_>, service: &Service) -> Vec<Labels> {
-    let mut found: BTreeSet<Labels> = BTreeSet::new();
+fn carried(cx: &Checking<'_>, service: &Service) -> Carried {
+    let of = |workload: &Workload| (workload.labels.clone(), workload.locality.clone());
+    let mut found = Carried::new();
     for port in &service.ports {
         match &port.backends {
-            Backends::Written(all) => found.extend(all.iter().map(|spec| spec.workload.labels.clone())),
+            Backends::Written(all) => found.extend(all.iter().map(|spec| of(&spec.workload))),
             Backends::Names(all) | Backends::FirstName(all) if !service.external || all.len() > 1 => {
-                found.extend(all.iter().map(|spec| spec.workload.labels.clone()));
+                found.extend(all.iter().map(|spec| of(&spec.workload)));
             }
             _ => {}
         }
     }
     if !service.selector.is_empty() {
         let pods = cx.pods(&service.namespace).filter(|labels| selects(&service.selector, labels));
-        found.extend(pods.cloned());
+        found.extend(pods.map(|labels| (labels.clone(), Arc::default())));
     }
-    found.into_iter().collect()
+    found
+}
+
+/// Istio: what is known of a workload's place counts as labels of it.
+fn with_place(labels: Labels, locality: &Arc<str>) -> Labels {
+    let mut workload = Workload { labels, locality: locality.clone(), ..Workload::default() };
+    for key in TOPOLOGY {
+        let value = workload.label(key);
+        if !value.is_empty() {
+            let value = value.into();
+            workload.labels.insert(key.into(), value);
+        }
+    }
+    workload.labels
 }
 
 /// Points at the label that keeps a selector from fitting: its key if nobody carries it, else its value.

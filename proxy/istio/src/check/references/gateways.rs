@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::super::Checking;
+use super::super::{Checking, list};
 use super::destinations;
 use crate::codes;
 use crate::compile::names::complete;
@@ -33,7 +33,10 @@ pub(super) fn check(cx: &Checking<'_>) {
             let (namespace, short) = address(&name.value, document.meta.namespace());
             match gateways.get(&(&*namespace, &*short)) {
                 _ if short.contains(GENERATED) => generated(cx, document, name),
-                Some(gateway) => served.push(*gateway),
+                Some(gateway) => {
+                    hidden(cx, document, name, gateway);
+                    served.push(*gateway);
+                }
                 None => {
                     lost = true;
                     unknown(cx, document, name, &namespace, &short);
@@ -133,6 +136,29 @@ fn unknown(cx: &Checking<'_>, document: &VirtualService, name: &Located<Arc<str>
         (None, None) if names::nearest(short, ["mesh"].into_iter()).is_some() => complaint.help("did you mean `mesh`?"),
         (None, None) => complaint,
     });
+}
+
+/// Istio: a gateway's pods serve what is exported to their namespace. Where no pod of it is known, the Gateway's own tells.
+fn hidden(cx: &Checking<'_>, document: &VirtualService, name: &Located<Arc<str>>, gateway: &Gateway) {
+    let pods = cx
+        .resources
+        .pods
+        .iter()
+        .filter(|pod| !gateway.selector.is_empty() && selects(&gateway.selector, &pod.meta.labels));
+    let mut namespaces: BTreeSet<&str> = pods.map(|pod| &**pod.meta.namespace()).collect();
+    if namespaces.is_empty() {
+        namespaces.insert(gateway.meta.namespace());
+    }
+    if namespaces.iter().any(|namespace| cx.sees(namespace, document)) {
+        return;
+    }
+    let message = format!("not exported to namespace {}, where this gateway is", list(namespaces));
+    let complaint = Diagnostic::warning(codes::NOT_EXPORTED, &document.meta.resource, &name.spot, message);
+    let there = match document.export_to.is_empty() {
+        true => complaint,
+        false => complaint.label(&cx.key(&document.meta, &way!["spec", "exportTo"]), "it is exported to others only"),
+    };
+    cx.tell(there.help("add the namespace to `exportTo`"));
 }
 
 /// Istio: IST0132, if none of the hosts is one that some server takes from this namespace.

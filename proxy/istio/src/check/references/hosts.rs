@@ -39,6 +39,11 @@ impl<'r> Known<'r> {
         Self { hosts }
     }
 
+    /// Whether a host is defined.
+    pub(super) fn has(&self, host: &str) -> bool {
+        self.hosts.contains_key(host)
+    }
+
     /// The known host that a name most likely means. Cluster hosts are compared by name, within their namespace.
     fn nearest(&self, host: &str, domain: &str) -> Option<&str> {
         let same_kind = |known: &&str| match (cluster_parts(host, domain), cluster_parts(known, domain)) {
@@ -94,14 +99,16 @@ pub(super) fn check<'r>(cx: &Checking<'r>, known: &Known<'r>) -> Lost<'r> {
     let domain = cx.domain();
     let mut meant: BTreeMap<String, Option<&str>> = BTreeMap::new();
     for one in &gathered {
-        if meant.len() < MOST_SUGGESTIONS {
+        let is_new = !meant.contains_key(&one.host);
+        if is_new && meant.len() < MOST_SUGGESTIONS && cx.may_compare(2 * known.hosts.len()) {
             meant.entry(one.host.clone()).or_insert_with(|| known.nearest(&one.host, domain));
         }
     }
     // A service whose own name has been told to be wrong explains what is not found.
     let explained = |one: &Unknown<'_>| {
         let meant = meant.get(&*one.host).copied().flatten().and_then(|meant| known.hosts.get(meant));
-        meant.is_some_and(|(_, spot)| cx.has_told(spot))
+        let itself = known.hosts.get(&one.written.value.to_ascii_lowercase());
+        meant.into_iter().chain(itself).any(|(_, spot)| cx.has_told(spot))
     };
     let unknown: Vec<Unknown<'r>> = gathered.into_iter().filter(|one| !explained(one)).collect();
     let mut lost = Lost::default();

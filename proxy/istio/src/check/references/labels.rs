@@ -1,11 +1,10 @@
 //! Labels of workloads that are nearly those of others, and hosts that are nearly the cluster's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::Checking;
 use crate::codes;
 use crate::diagnostic::Diagnostic;
-use crate::names;
 use crate::places::{Path, way};
 use crate::resources::{Labels, Meta};
 
@@ -51,7 +50,7 @@ pub(super) fn check(cx: &Checking<'_>) -> Misspelt {
         let near = counts.iter().find(|(other, count)| {
             *count > all.len()
                 && key.len() > 2
-                && names::distance(key, other) == 1
+                && cx.distance(key, other) == 1
                 && all.iter().all(|(_, _, labels)| !labels.contains_key(*other))
         });
         let Some((meant, _)) = near else { continue };
@@ -70,19 +69,20 @@ pub(super) fn check(cx: &Checking<'_>) -> Misspelt {
 pub(super) fn cluster_hosts(cx: &Checking<'_>) {
     let end = format!("svc.{}", cx.domain());
     let parts = end.split('.').count();
-    let mut namespaces: Vec<&str> = Vec::new();
-    cx.resources.each(|meta| namespaces.push(meta.namespace()));
+    let mut namespaces: BTreeSet<&str> = BTreeSet::new();
+    cx.resources.each(|meta| {
+        namespaces.insert(meta.namespace());
+    });
     for entry in &cx.resources.service_entries {
         for host in &entry.hosts {
             let labels: Vec<&str> = host.value.split('.').collect();
             let Some(rest) = labels.len().checked_sub(parts).filter(|rest| *rest > 1) else { continue };
             let (namespace, found) = (labels[rest - 1], labels[rest..].join("."));
-            let (code, message, meant) = if found != end && names::distance(&found, &end) <= 2 {
+            let (code, message, meant) = if found != end && cx.distance(&found, &end) <= 2 {
                 let message = format!("`{}` is no host of the cluster: those end with `.{end}`", host.value);
                 (codes::NEARLY_CLUSTER, message, end.clone())
-            } else if found == end && !namespaces.contains(&namespace) {
-                let near =
-                    namespaces.iter().find(|known| namespace.len() > 3 && names::distance(namespace, known) == 1);
+            } else if found == end && !namespaces.contains(namespace) {
+                let near = namespaces.iter().find(|known| namespace.len() > 3 && cx.distance(namespace, known) == 1);
                 let Some(near) = near else { continue };
                 (codes::UNKNOWN_NAMESPACE, format!("no object is of namespace {namespace}"), (*near).to_owned())
             } else {

@@ -194,11 +194,35 @@ fn a_service_selects_workload_entries_too() {
 }
 
 #[test]
-fn headless_services_go_where_the_caller_resolved() {
-    let world = world(&(users("clusterIP: None") + SLICES));
-    assert_eq!(world.endpoints("outbound|80||users.demo.svc.cluster.local"), ["original"]);
-    let host = world.host("pod-0.users.demo.svc.cluster.local", 80).expect("names under it are its own");
+fn headless_services_go_where_the_caller_resolved_unless_their_endpoints_are_listed() {
+    let (users_80, under) = ("outbound|80||users.demo.svc.cluster.local", "pod-0.users.demo.svc.cluster.local");
+    let unlisted = world(&users("clusterIP: None"));
+    assert_eq!(unlisted.endpoints(users_80), ["original"]);
+    let host = unlisted.host(under, 80).expect("names under it are its own");
     assert_eq!(&*host.name, "users.demo.svc.cluster.local:80");
+
+    let named = SLICES.replace("  - addresses: [192.0.2.1]\n", "  - addresses: [192.0.2.1]\n    hostname: pod-0\n");
+    assert_ne!(named, SLICES);
+    let listed = world(&(users("clusterIP: None") + &named));
+    assert_eq!(listed.endpoints(users_80), ["192.0.2.1:8080", "192.0.2.2:8080"]);
+    assert_eq!(listed.endpoints(&format!("outbound|80||{under}")), ["192.0.2.1:8080"]);
+    assert_eq!(listed.routes("pod-0.users", 80), [format!("default -> outbound|80||{under}*1")]);
+    assert_eq!(listed.routes("192-0-2-2.users.demo.svc", 80).len(), 1);
+    assert!(listed.host("pod-7.users", 80).is_none());
+}
+
+#[test]
+fn a_target_port_by_name_is_the_workloads_own() {
+    let service =
+        "spec: {clusterIP: 10.0.0.1, selector: {app: users}, ports: [{name: http, port: 80, targetPort: web}]}";
+    let entry =
+        |ports: &str| object("WorkloadEntry", "vm", &format!("{{address: 192.0.2.20, labels: {{app: users}}{ports}}}"));
+    for (ports, expected) in
+        [(", ports: {web: 7}", &["192.0.2.20:7"][..]), (", ports: {http: 8}", &["192.0.2.20:8"]), ("", &[])]
+    {
+        let world = world(&(core("Service", "users", service) + &entry(ports)));
+        assert_eq!(world.endpoints("outbound|80||users.demo.svc.cluster.local"), expected, "{ports}");
+    }
 }
 
 #[test]

@@ -39,6 +39,31 @@ fn lookup_by_namespace() {
         ("not of a third namespace", rule(1, "d.third", FULL, 1, ""), "other", 0),
         ("private to the service's", rule(1, "d", "users", 1, private), "other", 0),
         ("named by the service's", rule(1, "d", "users", 1, ", exportTo: [other]"), "other", 1),
+        ("for others only, so not for its own", rule(1, "d", "users", 1, ", exportTo: [other]"), "demo", 0),
+        (
+            "one for others does not hide the root's",
+            rule(1, "d", "users", 1, ", exportTo: [other]") + &in_root(""),
+            "demo",
+            3,
+        ),
+        (
+            "nor a wildcard beside it",
+            rule(1, "d", "users", 1, ", exportTo: [other]") + &rule(2, "w", "*.local", 2, ""),
+            "demo",
+            2,
+        ),
+        (
+            "a wider rule is not merged into one that the namespace does not see",
+            rule(1, "a", "users", 1, ", exportTo: [other]") + &rule(2, "b", "users", 2, ", exportTo: [other, '.']"),
+            "demo",
+            2,
+        ),
+        (
+            "but into it for those that do",
+            rule(1, "a", "users", 1, ", exportTo: [other]") + &rule(2, "b", "users", 2, ", exportTo: [other, '.']"),
+            "other",
+            1,
+        ),
         ("the root's last", in_root(""), "other", 3),
         ("the service's before the root's", in_root("") + &rule(2, "d", "users", 1, ""), "other", 1),
         (

@@ -1,7 +1,7 @@
 //! What explanations take from the text: places of conditions, rules that are not for the proxy, VirtualServices in vain.
 
 use super::*;
-use crate::compile::{places, rules_as_written, unclaimed, unused};
+use crate::compile::{definition, places, rules_as_written, unclaimed, unused};
 use crate::resources::Resources;
 
 const VS: &str = "VirtualService";
@@ -173,7 +173,8 @@ fn a_name_that_nobody_claims_is_told_why() {
             "e.prod",
             "{hosts: ['*.example.com'], exportTo: ['.'], ports: [{number: 80, name: http, protocol: HTTP}]}",
         )
-        + &object(VS, "a", "{hosts: [out.test], http: [{route: [{destination: {host: users}}]}]}");
+        + &object(VS, "a", "{hosts: [out.test], http: [{route: [{destination: {host: users}}]}]}")
+        + &object(VS, "b", "{hosts: [ratings], http: [{route: [{destination: {host: ratings}}]}]}");
     let (_, resources, snapshot) = read(&text);
     #[rustfmt::skip]
     let table = [
@@ -182,7 +183,17 @@ fn a_name_that_nobody_claims_is_told_why() {
         ("hidden.prod", 80, "it is not exported to namespace demo"),
         ("db", 5432, "its port 5432 is not HTTP"),
         ("a.example.com", 80, "it is not exported to namespace demo"),
-        ("out.test", 8080, "it routes hosts of no service on port 80 only, and port 8080 is called"),
+        (
+            "out.test",
+            8080,
+            "no service out.test is defined, without which its rules hold for that very name on port 80 only",
+        ),
+        (
+            "ratings",
+            80,
+            "no service ratings.demo.svc.cluster.local is defined, without which its rules hold for that very name on \
+             port 80 only",
+        ),
         ("user", 80, "users is nearly that name"),
         ("nobody.knows", 80, ""),
     ];
@@ -192,4 +203,42 @@ fn a_name_that_nobody_claims_is_told_why() {
         let why: Vec<_> = found.iter().map(|unused| unused.why.as_str()).collect();
         assert_eq!(why.join("; "), expected, "{name}");
     }
+}
+
+#[test]
+fn what_would_define_a_host_that_only_rules_name_is_written_out() {
+    let rules = |host: &str| {
+        object(VS, "a", &format!("{{hosts: [{host}], http: [{{route: [{{destination: {{host: {host}}}}}]}}]}}"))
+    };
+    for (text, name, port, host) in [
+        (rules("ratings"), "ratings", 80, Some("ratings.demo.svc.cluster.local")),
+        (rules("ratings"), "ratings.demo", 9080, Some("ratings.demo.svc.cluster.local")),
+        (rules("out.test"), "out.test", 81, Some("out.test")),
+        (rules("'*.out.test'"), "a.out.test", 81, Some("a.out.test")),
+        (rules("users") + &service("users", 80), "users", 81, None),
+        (rules("ratings").replace("{hosts", "{exportTo: [prod], hosts"), "ratings", 80, None),
+        (String::new(), "ratings", 80, None),
+    ] {
+        let (_, resources, _) = read(&text);
+        let found = definition(&resources, &site(), name, port);
+        assert_eq!(found.is_some(), host.is_some(), "{name}: {found:?}");
+        let (Some(found), Some(host)) = (found, host) else { continue };
+        // What is to be pasted is in order, and does what it says.
+        let (_, _, snapshot) = read(&(text + &found));
+        assert!(snapshot.cluster_named(&format!("outbound|{port}||{host}")).is_some(), "{found}");
+        assert!(snapshot.host(port, name).is_some(), "{found}");
+    }
+}
+
+#[test]
+fn a_short_host_of_a_service_entry_is_not_the_one_that_rules_complete() {
+    let text = object(
+        "ServiceEntry",
+        "e",
+        "{hosts: [reviews], resolution: DNS, ports: [{number: 80, name: http, protocol: HTTP}]}",
+    ) + &object(VS, "a", "{hosts: [reviews], http: [{route: [{destination: {host: reviews}}]}]}");
+    let (_, resources, snapshot) = read(&text);
+    let host = snapshot.host(80, "reviews").expect("the ServiceEntry's");
+    let why: Vec<_> = unused(&resources, &site(), host).into_iter().map(|unused| unused.why).collect();
+    assert_eq!(why, ["its `reviews` means reviews.demo.svc.cluster.local, which is what the ServiceEntry has to say"]);
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::super::{Document, Start, events, parse, simple};
+use super::super::{Document, Size, Start, events, parse, simple};
 
 /// A small generator of its own, so that a failure can be repeated.
 struct Noise(u64);
@@ -30,7 +30,7 @@ fn read(text: &str) -> Vec<Document> {
 fn by_the_parser(text: &str) -> Vec<Document> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut documents = Vec::new();
-    events::documents(text, Start::default(), true, &mut |document| documents.push(document));
+    events::documents(text, Start::default(), true, &mut Size::default(), &mut |document| documents.push(document));
     documents
 }
 
@@ -52,7 +52,7 @@ fn count(text: &str) -> (usize, usize) {
         all += 1;
         let direct = simple::document(text, at).map(|(_, behind)| behind);
         simple += usize::from(direct.is_some());
-        start = direct.or_else(|| events::documents(text, at, false, &mut |_| ()));
+        start = direct.or_else(|| events::documents(text, at, false, &mut Size::default(), &mut |_| ()));
     }
     (all, simple)
 }
