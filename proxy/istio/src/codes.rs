@@ -115,8 +115,8 @@ codes! {
         "A duration is a number with a unit: `500ms`, `1.5s`, `1h30m`. It is at least `1ms` and a whole number of \
         milliseconds. Where there is to be no limit, leave the field out instead of writing `0s`."
     106 BAD_REGEX "a regular expression is not allowed"
-        "Expressions are of RE2's syntax: no look-around, no back-references, 1 to 1024 bytes. They match from the first \
-        character to the last."
+        "Expressions are of RE2's syntax: no look-around, no back-references, 1 to 1024 bytes, and no more than \
+        2 MiB of program. They match from the first character to the last."
     107 OUT_OF_RANGE "a number is out of range"
         "The message says which numbers the field takes."
     108 BAD_NAME "a name is malformed"

@@ -40,7 +40,7 @@ const ROWS: [Row; 10] = [
     ("routes.yaml", 12, 22, Error, codes::WRONG_TYPE, "`exact` must be text, not a number"),
     ("routes.yaml", 15, 7, Warning, codes::UNKNOWN_FIELD, "unknown field `timout` in `http[]`"),
     ("routes.yaml", 20, 22, Error, codes::BAD_VALUE, "`resett` is no `retryOn` condition"),
-    ("routes.yaml", 42, 24, Error, codes::BAD_REGEX, "`regex` does not compile: unclosed group"),
+    ("routes.yaml", 42, 24, Error, codes::BAD_REGEX, "`regex` does not compile: missing `)`"),
     ("services.yaml", 20, 10, Error, codes::SYNTAX, "`[` is not closed"),
     ("services.yaml", 31, 3, Error, codes::DUPLICATE_KEY, "`resolution` is written twice in this block"),
 ];

@@ -253,18 +253,17 @@ fn exactly(pattern: &Pattern) -> Option<&str> {
     }
 }
 
-/// What every text begins with that an expression made by [`whole`](crate::pattern::whole) matches; often not all that could
-/// be known.
+/// What every text begins with that an expression matches from end to end; often not all that could be known.
 fn literal_start(expression: &str) -> &str {
-    let Some(inner) = expression.strip_prefix("^(?:").and_then(|rest| rest.strip_suffix(")$")) else { return "" };
-    if inner.contains('|') {
+    if expression.contains('|') {
         return "";
     }
     let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'/' | b'-' | b'_');
-    let end = inner.bytes().position(|b| !plain(b)).unwrap_or(inner.len());
-    // What may occur no time at all is no part of it.
-    let optional = matches!(inner.as_bytes().get(end), Some(b'*' | b'?' | b'{'));
-    &inner[..end - usize::from(optional && end > 0)]
+    let end = expression.bytes().position(|b| !plain(b)).unwrap_or(expression.len());
+    // What may occur no time at all is no part of it. Between it and the operator that says so flags and empty quotes may stand.
+    let rest = &expression[end..];
+    let optional = rest.starts_with(['*', '?', '{']) || rest.starts_with("(?") || rest.starts_with("\\Q");
+    &expression[..end - usize::from(optional && end > 0)]
 }
 
 #[cfg(test)]

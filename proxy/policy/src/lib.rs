@@ -15,6 +15,7 @@ pub mod cors;
 pub mod dice;
 pub mod endpoints;
 pub mod exchange;
+pub mod expression;
 mod fault;
 pub mod headers;
 mod index;

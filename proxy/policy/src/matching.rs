@@ -91,17 +91,18 @@ impl HeaderMatch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pattern::{PathMatch, QueryMatch, whole};
+    use crate::expression::Expression;
+    use crate::pattern::{PathMatch, QueryMatch};
     use crate::request::tests::Sketch;
     use alloc::vec;
 
     fn regex(text: &str) -> Pattern {
-        Pattern::Regex(whole(text).expect("the test's expression compiles"))
+        Pattern::Regex(Expression::whole(text).expect("the test's expression compiles"))
     }
 
     #[test]
     fn paths() {
-        let any_regex = PathMatch::Regex(whole("/v[0-9]+/.*").expect("compiles"));
+        let any_regex = PathMatch::Regex(Expression::whole("/v[0-9]+/.*").expect("compiles"));
         #[rustfmt::skip]
         let table: &[(PathMatch, &str, bool)] = &[
             (PathMatch::Any, "/x", true),

@@ -1,10 +1,9 @@
 //! Patterns for text, paths, headers and query parameters.
 
-use alloc::string::String;
 use alloc::sync::Arc;
 use core::fmt;
 
-use regex::Regex;
+use crate::expression::Expression;
 
 /// A pattern for text.
 #[derive(Clone, Debug)]
@@ -15,8 +14,8 @@ pub enum Pattern {
     Exact(Arc<str>),
     /// Anything that begins so.
     Prefix(Arc<str>),
-    /// Anything that the expression matches from end to end; compile with [`whole`].
-    Regex(Regex),
+    /// Anything that the expression, a whole one, matches.
+    Regex(Expression),
 }
 
 impl Pattern {
@@ -56,8 +55,8 @@ pub enum PathMatch {
     Prefix(Arc<str>),
     /// Paths that begin with these bytes, ASCII case aside.
     PrefixIgnoreCase(Arc<str>),
-    /// Paths that the expression matches from end to end; compile with [`whole`].
-    Regex(Regex),
+    /// Paths that the expression, a whole one, matches.
+    Regex(Expression),
 }
 
 impl PathMatch {
@@ -107,17 +106,4 @@ pub fn first_value<'q>(query: &'q str, name: &str) -> Option<&'q str> {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
         (key == name).then_some(value)
     })
-}
-
-/// Compiles an expression so that it must match from end to end, as RE2's full match does.
-///
-/// # Errors
-/// The expression does not compile, or would be larger than the engine allows.
-pub fn whole(expression: &str) -> Result<Regex, regex::Error> {
-    Regex::new(expression)?;
-    let mut anchored = String::with_capacity(expression.len() + 8);
-    anchored.push_str("^(?:");
-    anchored.push_str(expression);
-    anchored.push_str(")$");
-    Regex::new(&anchored)
 }

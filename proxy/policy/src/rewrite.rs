@@ -5,6 +5,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
+use crate::expression::Expression;
 use crate::request::Head;
 use crate::route::{Redirect, RedirectPath, Rewrite, Substitution};
 use crate::snapshot::split_authority;
@@ -31,7 +32,7 @@ fn cut_prefix(path: &str, cut: usize, with: &str) -> String {
     format!("{with}{}", path.get(cut..).unwrap_or(""))
 }
 
-fn replace_all(find: &regex::Regex, with: &[Substitution], path: &str) -> String {
+fn replace_all(find: &Expression, with: &[Substitution], path: &str) -> String {
     let mut new = String::with_capacity(path.len());
     let mut end = 0;
     for groups in find.captures_iter(path) {
@@ -177,11 +178,11 @@ mod tests {
     #[test]
     fn paths_are_rewritten_as_strings() {
         let old = Rewrite::Regex {
-            find: regex::Regex::new("/old/(.*)").expect("compiles"),
+            find: Expression::part("/old/(.*)").expect("compiles"),
             with: vec![Substitution::Literal("/new/".into()), Substitution::Group(1)],
         };
         let every = Rewrite::Regex {
-            find: regex::Regex::new("a").expect("compiles"),
+            find: Expression::part("a").expect("compiles"),
             with: vec![Substitution::Literal("<".into()), Substitution::Group(0), Substitution::Literal(">".into())],
         };
         let prefix = |cut, with: &str| Rewrite::Prefix { cut, with: with.into() };

@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use crate::cluster::{ClusterId, HashKey};
 use crate::cors::Cors;
 use crate::dice::Share;
+use crate::expression::Expression;
 use crate::headers::{HeaderOps, Template};
 use crate::origin::Origin;
 use crate::pattern::{HeaderMatch, PathMatch, Pattern, QueryMatch};
@@ -137,7 +138,7 @@ pub enum Rewrite {
     /// Every match gives way to the substitution, in which `\1` is the first group and `\0` the whole match.
     Regex {
         /// What is looked for, anywhere in the path.
-        find: regex::Regex,
+        find: Expression,
         /// What replaces it, in parts.
         with: Vec<Substitution>,
     },

@@ -102,7 +102,7 @@ pub(crate) fn is_catch_all(when: &Match) -> bool {
     let path = match &when.path {
         PathMatch::Any => true,
         PathMatch::Prefix(prefix) | PathMatch::PrefixIgnoreCase(prefix) => &**prefix == "/",
-        PathMatch::Regex(regex) => regex.as_str() == "^(?:.*)$",
+        PathMatch::Regex(regex) => regex.as_str() == ".*",
         PathMatch::Exact(_) | PathMatch::ExactIgnoreCase(_) => false,
     };
     let plain = when.method.is_none() && when.scheme.is_none() && when.authority.is_none();

@@ -3,8 +3,8 @@
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use leeboard_policy::expression::{Expression, ExpressionError};
 use leeboard_policy::time::Span;
-use regex::Regex;
 
 use super::{Cx, Fields};
 use crate::codes::{self, Code};
@@ -189,7 +189,7 @@ impl<'a> Field<'a> {
     }
 
     /// A regular expression of RE2's syntax, compiled by `compile`.
-    pub(crate) fn regex(self, compile: impl Fn(&str) -> Result<Regex, regex::Error>) -> Option<Regex> {
+    pub(crate) fn regex(self, compile: impl Fn(&str) -> Result<Expression, ExpressionError>) -> Option<Expression> {
         let text = self.located()?;
         if text.is_empty() || text.len() > 1024 {
             self.cx.error(codes::BAD_REGEX, self.mark(), "a regular expression has 1 to 1024 bytes");
@@ -198,9 +198,7 @@ impl<'a> Field<'a> {
         match compile(&text) {
             Ok(regex) => Some(regex),
             Err(error) => {
-                let reason = error.to_string();
-                let reason = reason.lines().last().unwrap_or("").trim_start_matches("error: ").to_owned();
-                self.cx.error(codes::BAD_REGEX, self.mark(), format!("`{}` does not compile: {reason}", self.name));
+                self.cx.error(codes::BAD_REGEX, self.mark(), format!("`{}` does not compile: {error}", self.name));
                 None
             }
         }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use leeboard_policy::expression::Expression;
 use leeboard_policy::retry::{RetryOn, TOKENS};
-use regex::Regex;
 
 use super::http_route::destination;
 use super::percent;
@@ -23,7 +23,7 @@ pub(super) fn rewrite(field: Field<'_>) -> Option<Rewrite> {
     fields.at_most_one(&["uri", "uriRegexRewrite"]);
     let uri = fields.get("uri").text().map(RewritePath::Uri);
     let regex = fields.get("uriRegexRewrite").block(&REGEX_REWRITE).and_then(|regex| {
-        let find = regex.required("match").regex(Regex::new);
+        let find = regex.required("match").regex(Expression::part);
         let with = regex.required("rewrite");
         if with.text().as_deref() == Some("") {
             regex.cx.error(codes::BAD_VALUE, with.mark(), "`rewrite` cannot be empty");

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use leeboard_policy::pattern;
+use leeboard_policy::expression::Expression;
 
 use super::virtual_service::{Scope, gateways};
 use crate::codes;
@@ -68,7 +68,7 @@ pub(super) fn pattern_of(fields: &Fields<'_>, form: Form) -> Option<StringMatch>
     let regex = if star {
         Some(StringMatch::Present)
     } else {
-        regex.regex(pattern::whole).map(|regex| StringMatch::Regex(Box::new(regex)))
+        regex.regex(Expression::whole).map(|regex| StringMatch::Regex(Box::new(regex)))
     };
     let written = !fields.present(&["exact", "prefix", "regex"]).is_empty();
     let found = exact.or(prefix_text.map(StringMatch::Prefix)).or(regex);

@@ -97,7 +97,7 @@ fn is_everything(one: &HttpMatch) -> bool {
     let any_path = match &one.uri {
         None | Some(StringMatch::Present) => true,
         Some(StringMatch::Prefix(prefix)) => matches!(&**prefix, "" | "/"),
-        Some(StringMatch::Regex(regex)) => matches!(regex.as_str(), "^(?:.*)$"),
+        Some(StringMatch::Regex(regex)) => matches!(regex.as_str(), ".*"),
         Some(StringMatch::Exact(_)) => false,
     };
     any_path

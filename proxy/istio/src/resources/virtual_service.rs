@@ -3,8 +3,8 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
+use leeboard_policy::expression::Expression;
 use leeboard_policy::time::Span;
-use regex::Regex;
 
 use super::{Labels, Meta};
 use crate::source::{Located, Spot};
@@ -168,7 +168,7 @@ pub enum StringMatch {
     /// `prefix`.
     Prefix(Arc<str>),
     /// `regex`, compiled to match from end to end.
-    Regex(Box<Regex>),
+    Regex(Box<Expression>),
 }
 
 /// A host, and perhaps a subset and port of it.
@@ -212,7 +212,7 @@ pub enum RewritePath {
     /// `uriRegexRewrite`: every match gives way.
     Regex {
         /// What is looked for, anywhere in the path.
-        find: Regex,
+        find: Expression,
         /// The substitution, with `\1` and `\0`.
         with: Arc<str>,
     },

@@ -30,15 +30,7 @@ pub(super) fn mismatch(mismatch: Mismatch<'_>, head: &impl Head) -> (String, Str
             (format!("queryParams[{}]", wanted.name), wanted.value.to_string(), value.map(str::to_owned))
         }
     };
-    (part, as_written(&wanted), is)
-}
-
-/// What must be, with an expression as the user wrote it, without what makes it match from end to end.
-fn as_written(wanted: &str) -> String {
-    match wanted.split_once("regex ^(?:").and_then(|(before, regex)| Some((before, regex.strip_suffix(")$")?))) {
-        Some((before, regex)) => format!("{before}regex {regex}"),
-        None => wanted.to_owned(),
-    }
+    (part, wanted, is)
 }
 
 /// What a rule asks that a request has, each as [`mismatch`] tells it.

@@ -1,6 +1,6 @@
 //! Matches that hold for no request, or for others than they seem to.
 
-use regex::Regex;
+use leeboard_policy::expression::Expression;
 
 use super::super::references::ports::called;
 use super::super::shadowed::cover::takes;
@@ -154,8 +154,8 @@ impl At<'_, '_> {
     }
 
     /// An expression without an operator must be the whole value.
-    fn regex(&self, regex: &Regex, path: &Path) {
-        let inner = regex.as_str().trim_start_matches("^(?:").trim_end_matches(")$");
+    fn regex(&self, regex: &Expression, path: &Path) {
+        let inner = regex.as_str();
         if inner.is_empty() || inner.contains(|c: char| r"\.+*?()|[]{}^$".contains(c)) {
             return;
         }

@@ -64,7 +64,7 @@ fn any_path(rule: &HttpMatch) -> bool {
     match &rule.uri {
         None | Some(StringMatch::Present) => true,
         Some(StringMatch::Prefix(prefix)) => matches!(&**prefix, "" | "/"),
-        Some(StringMatch::Regex(regex)) => regex.as_str() == "^(?:.*)$",
+        Some(StringMatch::Regex(regex)) => regex.as_str() == ".*",
         Some(StringMatch::Exact(_)) => false,
     }
 }
@@ -102,8 +102,8 @@ fn pattern(outer: &StringMatch, inner: &StringMatch) -> bool {
         (_, StringMatch::Present) => false,
         (outer, StringMatch::Exact(value)) => takes(outer, value),
         (StringMatch::Prefix(wide), StringMatch::Prefix(narrow)) => narrow.starts_with(&**wide),
-        (StringMatch::Regex(a), StringMatch::Regex(b)) => a.as_str() == b.as_str() || a.as_str() == "^(?:.*)$",
-        (StringMatch::Regex(regex), StringMatch::Prefix(_)) => regex.as_str() == "^(?:.*)$",
+        (StringMatch::Regex(a), StringMatch::Regex(b)) => a.as_str() == b.as_str() || a.as_str() == ".*",
+        (StringMatch::Regex(regex), StringMatch::Prefix(_)) => regex.as_str() == ".*",
         (StringMatch::Exact(_), _) | (StringMatch::Prefix(_), StringMatch::Regex(_)) => false,
     }
 }
