@@ -35,7 +35,7 @@ pub(crate) fn begin() -> ExitCode {
             begin_again_with_little_memory();
             let settings = args.settings(cpus());
             match log::start(&settings.log_level, settings.log_format) {
-                Ok(level) => run(settings, level, listener::serve),
+                Ok((log, level, _last_lines)) => run(settings, &log, level, listener::serve),
                 Err(complaint) => {
                     eprintln!("error: {complaint}");
                     COULD_NOT

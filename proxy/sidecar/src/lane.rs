@@ -25,20 +25,21 @@ use crate::clock::Clock;
 use crate::drain::Traffic;
 use crate::exchange::berth::Berths;
 use crate::exchange::head::RequestHead;
-use crate::exchange::peer;
+use crate::exchange::peer::{self, Peers};
 use crate::fields::{self, Name, Names};
 use crate::listener::talk::Talks;
 use crate::outbox;
 use crate::run::Shared;
 use crate::telemetry::WorkerTelemetry;
+use crate::telemetry::metrics::KEEP_SECONDS;
 use crate::telemetry::record::{Destination, Reporter};
 use crate::upstream::connect::SWEEP;
 use crate::upstream::pool::Pool;
 
 /// After how many sweeps half of what is kept for exchanges to come is let go.
 const FORGET: u64 = 10;
-/// The most callers that are remembered.
-const PEERS: usize = 256;
+/// After how many sweeps callers are forgotten that have not called in between: as long as series stay.
+const FORGET_PEERS: u64 = KEEP_SECONDS * 1_000_000_000 / SWEEP.as_nanos() as u64;
 /// The most destinations that are remembered; beyond it all are found again.
 const DESTINATIONS: usize = 16_384;
 
@@ -67,7 +68,8 @@ pub(crate) struct Lane {
     destinations: RefCell<FxHashMap<(usize, u64, usize), KnownDestination>>,
     /// What this workload's proxy tells the next one.
     introduction: Option<String>,
-    peers: RefCell<FxHashMap<String, Arc<Workload>>>,
+    /// Who calls.
+    pub(crate) peers: Peers,
     nowhere: Rc<Destination>,
 }
 
@@ -88,7 +90,7 @@ impl Lane {
             date: Cell::new(date_at(shared.clock.wall())),
             destinations: RefCell::default(),
             introduction: peer::describe(&shared.settings.workload),
-            peers: RefCell::default(),
+            peers: Peers::new(shared.settings.trusted_peers.clone()),
             traffic,
             talks: Talks::default(),
             alarms: Alarms::default(),
@@ -151,20 +153,6 @@ impl Lane {
         }
     }
 
-    /// The workload that a caller's proxy describes, as one value for all its calls.
-    pub(crate) fn peer(&self, description: String) -> Option<Arc<Workload>> {
-        let mut peers = self.peers.borrow_mut();
-        if let Some(peer) = peers.get(&description) {
-            return Some(peer.clone());
-        }
-        let peer = Arc::new(peer::read(&description)?);
-        if peers.len() >= PEERS {
-            peers.clear();
-        }
-        peers.insert(description, peer.clone());
-        Some(peer)
-    }
-
     /// Where an exchange went, as one value for all that went there, so that its series are found without looking at labels.
     pub(crate) fn destination(&self, exchange: &Exchange, caller: Option<&Arc<Workload>>) -> Rc<Destination> {
         let Some(cluster) = exchange.cluster() else { return self.nowhere.clone() };
@@ -209,6 +197,7 @@ impl Lane {
             if !swept.as_ref().is_some_and(|before| Arc::ptr_eq(before, &live)) {
                 wanted = live.clusters().iter().flat_map(|c| c.endpoints()).map(|e| e.id()).collect();
                 self.destinations.borrow_mut().clear();
+                self.peers.follow(&live);
                 swept = Some(live.clone());
             }
             let out = live.clusters().iter().filter(|cluster| cluster.ejected() > 0);
@@ -219,6 +208,9 @@ impl Lane {
             let wall = self.clock.wall();
             self.telemetry.tick(wall);
             self.date.set(date_at(wall));
+            if turn.is_multiple_of(FORGET_PEERS) {
+                self.peers.forget();
+            }
             if turn.is_multiple_of(FORGET) {
                 self.alarms.forget();
                 self.berths.forget();

@@ -1,6 +1,7 @@
-//! The program's own log, on standard error. Its level can be changed while it runs.
+//! The program's own log, on standard error. Its level can be changed while it runs. Nobody waits for whoever reads it, or
+//! does not: lines are written by a thread of their own, and dropped when too many wait.
 
-use std::io;
+use std::io::{self, Write};
 use std::sync::Mutex;
 
 use tracing_subscriber::layer::SubscriberExt;
@@ -8,12 +9,67 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, reload};
 
 use crate::cli::run::Format;
+use crate::spool::{Spool, Words};
+
+/// The most bytes of the log that wait to be written. What comes while so many wait is dropped and counted.
+const BACKLOG: usize = 1 << 20;
+
+const WORDS: Words = Words {
+    began: None,
+    over: |lines| {
+        tracing::warn!(lines, "lines of this log were dropped since nobody took them, so many since the start")
+    },
+};
 
 /// What the log tells, and the way to change it.
 #[derive(Debug)]
 pub(crate) struct LogLevel {
     filter: reload::Handle<EnvFilter, Registry>,
     directives: Mutex<String>,
+}
+
+/// The log's way to standard error.
+#[derive(Clone, Debug)]
+pub(crate) struct Log(Spool);
+
+impl Log {
+    /// Says something that is no event: the reason for which the process ends.
+    pub(crate) fn say(&self, text: &str) {
+        self.0.hand_over(format!("{text}\n").into_bytes(), 1);
+    }
+
+    /// Lines lost so far.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.0.dropped()
+    }
+}
+
+/// The end of the process waits, for a second at most, for the last lines.
+pub(crate) struct LastLines(Log);
+
+impl Drop for LastLines {
+    fn drop(&mut self) {
+        self.0.0.finish();
+    }
+}
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.hand_over(bytes.to_vec(), 1);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl fmt::MakeWriter<'_> for Log {
+    type Writer = Self;
+
+    fn make_writer(&self) -> Self {
+        self.clone()
+    }
 }
 
 impl LogLevel {
@@ -34,14 +90,22 @@ impl LogLevel {
     }
 }
 
-/// Starts the log of the whole process.
+/// Starts the log of the whole process, which also tells of panics: what std writes of them waits for standard error.
 ///
 /// # Errors
 /// When the level cannot be read, or a log has been started already.
-pub(crate) fn start(directives: &str, format: Format) -> Result<LogLevel, String> {
-    let (level, layers) = build(directives, format, io::stderr)?;
+pub(crate) fn start(directives: &str, format: Format) -> Result<(Log, LogLevel, LastLines), String> {
+    let spool = Spool::start("log", BACKLOG, WORDS, || Ok(Box::new(io::stderr())));
+    let log = Log(spool.map_err(|error| format!("the log has no thread: {error}"))?);
+    let (level, layers) = build(directives, format, log.clone())?;
     layers.try_init().map_err(|error| error.to_string())?;
-    Ok(level)
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let thread = std::thread::current();
+        let thread = thread.name().unwrap_or_default();
+        tracing::error!(%place, %thread, "panicked: {}", panic.payload_as_str().unwrap_or("for no reason"));
+    }));
+    Ok((log.clone(), level, LastLines(log)))
 }
 
 type Layers = tracing_subscriber::layer::Layered<
@@ -54,7 +118,7 @@ where
     W: for<'a> fmt::MakeWriter<'a> + Send + Sync + 'static,
 {
     let (filter, handle) = reload::Layer::new(filter(directives)?);
-    let lines = fmt::layer().with_writer(writer).with_ansi(false);
+    let lines = fmt::layer().with_writer(writer).with_ansi(false).log_internal_errors(false);
     let lines = match format {
         Format::Text => lines.with_target(false).boxed(),
         Format::Json => lines.json().flatten_event(true).boxed(),

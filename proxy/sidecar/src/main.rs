@@ -20,6 +20,8 @@ mod listener;
 mod log;
 mod outbox;
 mod run;
+mod secrets;
+mod spool;
 mod store;
 mod telemetry;
 mod texts;

@@ -21,14 +21,14 @@ use tokio::time::timeout;
 
 use crate::admin::{AdminState, Controls, DrainListeners, Drained, Listening, Scope, server};
 use crate::beside::give_back;
-use crate::bootstrap::{COULD_NOT, DONE};
+use crate::bootstrap::{COULD_NOT, DONE, hostname};
 use crate::cli::run::{OutboundPolicy, Settings};
 use crate::clock::Clock;
 use crate::discovery::doubts::Doubts;
 use crate::discovery::{dns, files};
 use crate::drain::application::Ports;
 use crate::drain::{Drain, Life, Manner, Pace, Side, Traffic};
-use crate::log::LogLevel;
+use crate::log::{Log, LogLevel};
 use crate::outbox;
 use crate::store::{Audience, Store};
 use crate::telemetry::Telemetry;
@@ -108,14 +108,19 @@ pub(crate) struct Worker {
 
 /// Runs until the process is asked to end; the exit code. `carry` is what a worker does on its thread; it is dropped, with
 /// all that it has spawned, when the process ends.
-pub(crate) fn run<F>(settings: Settings, log: LogLevel, carry: impl Fn(Worker) -> F + Clone + Send + 'static) -> u8
+pub(crate) fn run<F>(
+    settings: Settings,
+    log: &Log,
+    level: LogLevel,
+    carry: impl Fn(Worker) -> F + Clone + Send + 'static,
+) -> u8
 where
     F: Future<Output = ()> + 'static,
 {
-    match try_run(settings, log, carry) {
+    match try_run(settings, log, level, carry) {
         Ok(()) => DONE,
         Err(complaint) => {
-            eprintln!("{}", complaint.trim_end());
+            log.say(complaint.trim_end());
             COULD_NOT
         }
     }
@@ -123,7 +128,8 @@ where
 
 fn try_run<F>(
     settings: Settings,
-    log: LogLevel,
+    log: &Log,
+    level: LogLevel,
     carry: impl Fn(Worker) -> F + Clone + Send + 'static,
 ) -> Result<(), String>
 where
@@ -137,7 +143,7 @@ where
     let resolver = dns::Resolver::new(settings.dns, settings.dns_max_ttl)?;
     let sockets = Sockets::open(&settings)?;
     let (sink, format) = settings.log_of_requests(store.mesh());
-    let telemetry = Telemetry::start(settings.workload.clone(), &sink, format)
+    let telemetry = Telemetry::start(settings.workload.clone(), &sink, format, Some(log.clone()))
         .map_err(|error| format!("error: access log: {error}"))?;
     let (names, questions) = dns::Names::new(clock);
     let (doubts, doubted) = Doubts::new(clock, names.clone());
@@ -159,7 +165,7 @@ where
     runtime
         .block_on(async {
             let discovery = Discovery { files, store, resolver, names, questions, doubted };
-            prepare(&shared, discovery, sockets.admin, sockets.listening, log).await?;
+            prepare(&shared, discovery, sockets.admin, sockets.listening, level).await?;
             let workers = start_workers(&shared, sockets.outbound, sockets.inbound, carry)?;
             give_back(clock, read).await;
             shared.drain.started();
@@ -187,7 +193,7 @@ async fn prepare(
     discovery: Discovery,
     admin: Vec<(Scope, TcpListener)>,
     listening: Vec<Listening>,
-    log: LogLevel,
+    level: LogLevel,
 ) -> Result<(), String> {
     let state = AdminState {
         live: shared.live.clone(),
@@ -196,7 +202,9 @@ async fn prepare(
         listening,
         workers: shared.settings.workers,
         started: shared.clock.wall(),
-        controls: Box::new(Process { shared: shared.clone(), log }),
+        names: (shared.settings.admin_hosts.iter().cloned()).chain([hostname().to_owned()]).collect(),
+        secrets: shared.settings.redact.clone(),
+        controls: Box::new(Process { shared: shared.clone(), log: level }),
     };
     server::start(admin, Arc::new(state)).map_err(|error| format!("error: admin server: {error}"))?;
 

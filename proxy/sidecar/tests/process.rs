@@ -276,13 +276,13 @@ fn it_ends_by_itself_when_what_is_in_flight_has_finished() {
     let admin = leeboard.address("admin");
     let inbound = leeboard.address("inbound");
     leeboard.heard("ready");
-    assert!(ask(admin, "GET /ready HTTP/1.1\r\nhost: admin").starts_with("HTTP/1.1 200"));
+    assert!(ask(admin, "GET /ready HTTP/1.1\r\nhost: localhost").starts_with("HTTP/1.1 200"));
 
     let caller = thread::spawn(move || ask(inbound, "GET /slow HTTP/1.1\r\nhost: app"));
     let (mut request, _) = app.accept().unwrap();
     leeboard.signal("-TERM");
     leeboard.heard("draining");
-    assert!(ask(admin, "GET /ready HTTP/1.1\r\nhost: admin").starts_with("HTTP/1.1 503"));
+    assert!(ask(admin, "GET /ready HTTP/1.1\r\nhost: localhost").starts_with("HTTP/1.1 503"));
     // New callers are still served, and told to leave.
     let late = thread::spawn(move || ask(inbound, "GET /late HTTP/1.1\r\nhost: app"));
     let mut second = asking(&app);

@@ -5,6 +5,7 @@
 
 mod json;
 mod listening;
+mod redact;
 mod text;
 mod timeline;
 mod words;

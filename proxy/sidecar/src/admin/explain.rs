@@ -10,6 +10,7 @@ use super::AdminState;
 use super::service::{Ask, Reply};
 use crate::beside::beside;
 use crate::inquiry::{self, Inquiry};
+use crate::secrets::HIDDEN;
 
 pub(super) fn answer(state: &AdminState, ask: &Ask) -> Reply {
     let live = state.live.load();
@@ -25,6 +26,7 @@ pub(super) fn answer(state: &AdminState, ask: &Ask) -> Reply {
     // The texts are read again for that, which takes its time for large ones.
     let report = state.config.load();
     beside(|| report.in_force.complete(&mut told, live.snapshot()));
+    told.redact(&|name| state.secrets.hide(name), HIDDEN);
     if ask.json() { Reply::json(&told.to_json()) } else { Reply::text(told.to_string()) }
 }
 

@@ -4,6 +4,7 @@ mod clusters;
 mod config_dump;
 mod explain;
 mod gauges;
+mod guests;
 mod pages;
 mod process;
 pub(crate) mod server;
@@ -12,6 +13,7 @@ mod status;
 mod table;
 #[cfg(test)]
 mod tests;
+mod visitors;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -23,6 +25,7 @@ use leeboard_policy::live::Live;
 use leeboard_policy::time::Time;
 
 use crate::drain::Life;
+use crate::secrets::Secrets;
 use crate::store::InForce;
 use crate::telemetry::Telemetry;
 
@@ -35,6 +38,17 @@ pub(crate) enum Scope {
     Status,
     /// Metrics.
     Metrics,
+}
+
+impl Scope {
+    /// Its port's name.
+    fn port(self) -> &'static str {
+        match self {
+            Scope::Admin => "admin",
+            Scope::Status => "status",
+            Scope::Metrics => "metrics",
+        }
+    }
 }
 
 /// What the pages ask of the rest of the process.
@@ -135,6 +149,10 @@ pub(crate) struct AdminState {
     pub(crate) workers: usize,
     /// When the process began, by the wall clock.
     pub(crate) started: SystemTime,
+    /// Names by which the admin port may be asked, besides addresses and `localhost`.
+    pub(crate) names: Vec<String>,
+    /// Whose values are not shown.
+    pub(crate) secrets: Secrets,
     /// The rest of the process.
     pub(crate) controls: Box<dyn Controls>,
 }

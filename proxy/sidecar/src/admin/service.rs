@@ -9,11 +9,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, ORIGIN, X_CONTENT_TYPE_OPTIONS};
+use http::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body::{Body, Frame};
 
 use super::table::PAGES;
+use super::visitors::Visit;
 use super::{AdminState, Scope};
 use crate::telemetry::exposition::Classic;
 
@@ -25,12 +26,12 @@ pub(super) struct Ask {
     /// Every value of the parameter `header`, in order.
     pub(super) headers: Vec<String>,
     pub(super) accept: String,
-    /// A page of a web site asks, in the browser of someone who can reach us.
-    foreign: bool,
+    /// Why nothing is answered.
+    refused: Option<String>,
 }
 
 impl Ask {
-    fn of<B>(request: &Request<B>) -> Self {
+    fn of<B>(request: &Request<B>, scope: Scope, names: &[String]) -> Self {
         let mut query = BTreeMap::new();
         let mut headers = Vec::new();
         for pair in request.uri().query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
@@ -46,7 +47,8 @@ impl Ask {
             query,
             headers,
             accept: accept.collect::<Vec<_>>().join(","),
-            foreign: request.headers().contains_key(ORIGIN),
+            refused: Visit { scope, method: request.method(), uri: request.uri(), headers: request.headers() }
+                .refused(names),
         }
     }
 
@@ -149,7 +151,7 @@ impl<B> tower::Service<Request<B>> for Pages {
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let ask = Ask::of(&request);
+        let ask = Ask::of(&request, self.scope, &self.state.names);
         let path = request.uri().path();
         // A page that panics is one page that does not answer.
         let reply = catch_unwind(AssertUnwindSafe(|| self.reply(path, &ask))).unwrap_or_else(|_| {
@@ -163,6 +165,9 @@ impl<B> tower::Service<Request<B>> for Pages {
 impl Pages {
     /// An answer, and what is allowed when the method is not.
     fn reply(&self, path: &str, ask: &Ask) -> (Reply, Option<&'static str>) {
+        if let Some(why) = &ask.refused {
+            return (Reply::refusal(StatusCode::FORBIDDEN, format!("{why}\n")), None);
+        }
         let path = if path.len() > 1 { path.trim_end_matches('/') } else { path };
         let Some(page) = PAGES.iter().find(|page| page.path == path && page.scopes.contains(&self.scope)) else {
             return (Reply::refusal(StatusCode::NOT_FOUND, self.overview()), None);
@@ -170,10 +175,6 @@ impl Pages {
         if !page.methods.allow(&ask.method) {
             let text = format!("{path} takes {}\n", page.methods.names());
             return (Reply::refusal(StatusCode::METHOD_NOT_ALLOWED, text), Some(page.methods.names()));
-        }
-        // Browsers name the origin of what they post. No page here posts, so it is another site's doing.
-        if ask.method == Method::POST && ask.foreign {
-            return (Reply::refusal(StatusCode::FORBIDDEN, "not from a browser\n"), None);
         }
         ((page.answer)(&self.state, ask), None)
     }

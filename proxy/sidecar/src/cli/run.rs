@@ -11,8 +11,9 @@ use leeboard_istio::resources::MeshConfig;
 use leeboard_policy::cluster::Workload;
 use leeboard_policy::time::Span;
 
-use super::values::{self, InboundPort, Labels, Listen};
+use super::values::{self, InboundPort, Labels, Listen, Networks};
 use crate::http1::read::Rules;
+use crate::secrets::Secrets;
 use crate::telemetry::access_log;
 use crate::telemetry::log_sink::Sink;
 
@@ -105,6 +106,15 @@ pub(crate) struct RunArgs {
     /// How long new requests are still served after SIGTERM, so that callers can learn of it.
     #[arg(long, env = "LEEBOARD_MIN_DRAIN_TIME", value_name = "TIME", default_value = "5s", value_parser = values::span)]
     min_drain_time: Span,
+    /// Addresses, besides those of known endpoints, whose proxies are believed when they say which workload calls, as CIDR blocks.
+    #[arg(long, env = "LEEBOARD_TRUSTED_PEERS", value_name = "CIDR,...", default_value = "", value_parser = values::networks)]
+    trusted_peers: Networks,
+    /// Names by which the admin port may be asked, besides addresses, `localhost` and this host's name.
+    #[arg(long, env = "LEEBOARD_ADMIN_HOSTS", value_name = "NAME,...", value_delimiter = ',')]
+    admin_hosts: Vec<String>,
+    /// Headers whose values admin pages do not show, as an expression that their names match, besides those of credentials.
+    #[arg(long, env = "LEEBOARD_REDACT", value_name = "REGEX", default_value = "", value_parser = values::secrets)]
+    redact: Secrets,
     /// The DNS server to ask instead of those in /etc/resolv.conf.
     #[arg(long, env = "LEEBOARD_DNS", value_name = "ADDR", value_parser = values::address)]
     dns: Option<SocketAddr>,
@@ -186,6 +196,12 @@ pub(crate) struct Settings {
     pub(crate) drain_time: Span,
     /// From SIGTERM to the end at the earliest.
     pub(crate) min_drain_time: Span,
+    /// Whose proxies are believed besides those of known endpoints.
+    pub(crate) trusted_peers: Networks,
+    /// Names by which the admin port may be asked.
+    pub(crate) admin_hosts: Vec<String>,
+    /// Headers whose values admin pages do not show.
+    pub(crate) redact: Secrets,
     /// The DNS server, when it is not the system's.
     pub(crate) dns: Option<SocketAddr>,
     /// How long an answer of DNS is believed at most; `None` is as long as is usual for the name.
@@ -229,6 +245,9 @@ impl RunArgs {
             header_timeout: Some(self.header_timeout).filter(|span| span.0 > 0),
             drain_time: self.drain_time,
             min_drain_time: self.min_drain_time.min(self.drain_time),
+            trusted_peers: self.trusted_peers,
+            admin_hosts: self.admin_hosts,
+            redact: self.redact,
             dns: self.dns,
             dns_max_ttl: self.dns_max_ttl,
         }

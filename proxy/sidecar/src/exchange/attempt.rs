@@ -239,7 +239,8 @@ impl Attempting {
         let (lane, exchange) = (&ledger.lane, ledger.exchange());
         if let Some(endpoint) = exchange.endpoint() {
             let cluster = self.cluster(exchange.live());
-            lane.telemetry.connection_failed(&cluster.name, endpoint.address(), Failure::Unprocessed.reason());
+            let address = Some(endpoint.address());
+            lane.telemetry.connection_failed(&cluster.name, address, Failure::Unprocessed.reason());
             lane.shared.doubts.unreachable(cluster, endpoint);
         }
         failed(Failure::Unprocessed, false, lease, ledger)

@@ -19,7 +19,7 @@ use crate::fields::Name;
 use crate::http1::hints::Hints;
 use crate::lane::Lane;
 use crate::telemetry::FaultKind;
-use crate::telemetry::record::{LoggedHead, Record, Reporter};
+use crate::telemetry::record::{LoggedHead, Record, Reporter, counted_grpc_status};
 use crate::upstream::upload::Upload;
 
 /// What is noted while an exchange runs.
@@ -119,10 +119,11 @@ impl Ledger {
         }
     }
 
-    /// Notes what the caller's proxy says of it. Only the application's side is called by others.
+    /// Notes what the caller's proxy says of it, if it is one to be believed. Only the application's side is called by others.
     pub(crate) fn caller_is(&mut self, peer: Option<String>) {
         self.by_leeboard = peer.is_some();
-        self.peer = peer.filter(|_| self.reporter == Reporter::Destination).and_then(|peer| self.lane.peer(peer));
+        let peer = peer.filter(|_| self.reporter == Reporter::Destination);
+        self.peer = peer.and_then(|peer| self.lane.peers.find(peer, self.caller.remote.ip()));
     }
 
     /// The exchange; a request that was admitted has one.
@@ -246,7 +247,7 @@ impl Ledger {
             duration: self.over.unwrap_or_else(|| self.lane.clock.now()) - self.began,
             protocol: self.version,
             status: self.status,
-            grpc_status: self.grpc_status,
+            grpc_status: self.grpc_status.map(counted_grpc_status),
             grpc: exchange.is_some_and(Exchange::is_grpc),
             flags: self.flags.with(decided).with(caller_gone),
             details,

@@ -69,11 +69,12 @@ impl<'a> Field<'a> {
         matches!(self, Field::Absent | Field::Text(""))
     }
 
-    /// The value as it stands, without quotes or escapes.
+    /// The value without quotes around it.
     fn write(self, out: &mut Vec<u8>) {
         match self {
             Field::Absent => {}
-            Field::Text(text) | Field::Word(text) => out.extend_from_slice(text.as_bytes()),
+            Field::Word(text) => out.extend_from_slice(text.as_bytes()),
+            Field::Text(text) => escaped(out, text),
             Field::Number(number) | Field::Quoted(number) => digits(out, number),
             Field::Time(time) => timestamp(out, time),
             Field::Flags(Flags::NONE) => out.push(b'-'),
@@ -81,10 +82,10 @@ impl<'a> Field<'a> {
             Field::Socket(socket) => address(out, socket),
             Field::Unix(path) => {
                 out.extend_from_slice(b"unix://");
-                out.extend_from_slice(path.as_bytes());
+                escaped(out, path);
             }
             Field::Place(file, line) => {
-                out.extend_from_slice(file.as_bytes());
+                escaped(out, file);
                 out.push(b':');
                 digits(out, line.into());
             }
@@ -178,12 +179,6 @@ fn json_value(out: &mut Vec<u8>, field: Field<'_>) {
     }
     match field {
         Field::Number(number) => digits(out, number),
-        Field::Text(text) | Field::Unix(text) | Field::Place(text, _) if needs_escapes(text) => {
-            let mut plain = Vec::new();
-            field.write(&mut plain);
-            let plain = String::from_utf8_lossy(&plain);
-            serde_json::to_writer(out, &*plain).expect("text is JSON, and a Vec takes it");
-        }
         _ => {
             out.push(b'"');
             field.write(out);
@@ -192,8 +187,23 @@ fn json_value(out: &mut Vec<u8>, field: Field<'_>) {
     }
 }
 
-fn needs_escapes(text: &str) -> bool {
-    text.bytes().any(|byte| byte < b' ' || byte == b'"' || byte == b'\\')
+/// Text from outside, so that it neither ends its quotes nor moves a terminal's cursor. Both formats have the same escapes.
+fn escaped(out: &mut Vec<u8>, text: &str) {
+    // Without a way out in between, so that many bytes are looked at at a time. Control characters beyond ASCII begin with C2.
+    let special = |byte: u8| byte < b' ' || matches!(byte, b'"' | b'\\' | 0x7f | 0xc2);
+    if !text.bytes().fold(false, |found, byte| found | special(byte)) {
+        return out.extend_from_slice(text.as_bytes());
+    }
+    for letter in text.chars() {
+        match letter {
+            '"' => out.extend_from_slice(b"\\\""),
+            '\\' => out.extend_from_slice(b"\\\\"),
+            _ if letter.is_control() => {
+                write!(out, "\\u{:04x}", u32::from(letter)).expect("a Vec takes all that is written");
+            }
+            _ => out.extend_from_slice(letter.encode_utf8(&mut [0; 4]).as_bytes()),
+        }
+    }
 }
 
 fn service_time(record: &Record) -> Field<'static> {
@@ -333,8 +343,8 @@ mod tests {
     fn text_lines_are_istios() {
         #[rustfmt::skip]
         let table = [
-            (samples::record(), "[2024-02-29T12:34:56.007Z] \"GET /reviews/1?full=\"yes\" HTTP/1.1\" 200 - via_upstream - \"-\" 0 512 2 1 \"-\" \"curl/7.88.1\" \"4e1b5c0e-0000-4000-8000-000000000001\" \"reviews:9080\" \"10.0.0.7:9080\" outbound|9080|v2|reviews.default.svc.cluster.local 10.0.0.1:40000 127.0.0.1:15001 127.0.0.1:51000 - default\n"),
-            (refused(), "[2024-02-29T12:34:56.007Z] \"GET /reviews/1?full=\"yes\" HTTP/2\" 503 URX,UF upstream_reset_before_response_started{remote_connection_failure} - \"delayed connect error: Connection refused\" 0 512 2 - \"10.1.1.1\" \"-\" \"-\" \"reviews:9080\" \"10.0.0.7:9080\" outbound|9080|v2|reviews.default.svc.cluster.local - 127.0.0.1:15001 127.0.0.1:51000 - -\n"),
+            (samples::record(), "[2024-02-29T12:34:56.007Z] \"GET /reviews/1?full=\\\"yes\\\" HTTP/1.1\" 200 - via_upstream - \"-\" 0 512 2 1 \"-\" \"curl/7.88.1\" \"4e1b5c0e-0000-4000-8000-000000000001\" \"reviews:9080\" \"10.0.0.7:9080\" outbound|9080|v2|reviews.default.svc.cluster.local 10.0.0.1:40000 127.0.0.1:15001 127.0.0.1:51000 - default\n"),
+            (refused(), "[2024-02-29T12:34:56.007Z] \"GET /reviews/1?full=\\\"yes\\\" HTTP/2\" 503 URX,UF upstream_reset_before_response_started{remote_connection_failure} - \"delayed connect error: Connection refused\" 0 512 2 - \"10.1.1.1\" \"-\" \"-\" \"reviews:9080\" \"10.0.0.7:9080\" outbound|9080|v2|reviews.default.svc.cluster.local - 127.0.0.1:15001 127.0.0.1:51000 - -\n"),
             (lost(), "[2024-02-29T12:34:56.007Z] \"GET - HTTP/1.1\" 0 DC - - \"-\" 0 512 2 - \"-\" \"-\" \"-\" \"-\" \"-\" - - 127.0.0.1:15001 127.0.0.1:51000 - default\n"),
             (Record { head: None, ..samples::record() }, ""),
         ];
@@ -358,11 +368,26 @@ mod tests {
     }
 
     #[test]
+    fn text_from_outside_stays_inside_its_quotes() {
+        let tricky = "a\" 200 - \\ \u{1b}[2J\r\n\u{7f}\u{80}\u{9b}31m\u{9f}\u{a0}\u{e9}\u{20ac}";
+        let mut record = samples::record();
+        record.head.as_mut().unwrap().user_agent = Some(tricky.into());
+        let escaped = r#""a\" 200 - \\ \u001b[2J\u000d\u000a\u007f\u0080\u009b31m\u009f"#;
+        let text = line(Format::Text, &record);
+        assert!(text.contains(&format!("{escaped}\u{a0}\u{e9}\u{20ac}\"")), "{text}");
+        assert!(text.trim_end().chars().all(|letter| !letter.is_control()), "{text}");
+        let json = line(Format::Json, &record);
+        assert!(json.trim_end().chars().all(|letter| !letter.is_control()), "{json}");
+        let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(json["user_agent"], tricky);
+    }
+
+    #[test]
     fn a_unix_sockets_path_is_shown_as_one() {
         let path = Address::Unix("/run/a \"b\".sock".into());
         let destination = Rc::new(Destination { endpoint: Some(path), ..samples::destination() });
         let record = Record { destination, ..samples::record() };
-        assert!(line(Format::Text, &record).contains(" \"unix:///run/a \"b\".sock\" "));
+        assert!(line(Format::Text, &record).contains(r#" "unix:///run/a \"b\".sock" "#));
         let json: serde_json::Value = serde_json::from_str(&line(Format::Json, &record)).unwrap();
         assert_eq!(json["upstream_host"], "unix:///run/a \"b\".sock");
     }

@@ -81,6 +81,12 @@ pub(crate) static RETURNS: Metric = counter(
     "Times an ejected endpoint took traffic again",
 );
 
+pub(crate) static CALLERS_DISMISSED: Metric = counter(
+    "leeboard_admin_connections_dismissed_total",
+    &["port", "reason"],
+    "Connections closed since others came and these were silent for the longest, or since their callers took no answer",
+);
+
 // Read from the live state at the moment of a scrape.
 pub(crate) static EJECTED: Metric =
     gauge("leeboard_endpoint_ejected", &["cluster", "endpoint"], "1 while the endpoint is set aside");
@@ -129,11 +135,16 @@ pub(crate) static LOG_DROPPED: Metric = counter(
     &[],
     "Access log lines lost since their sink took them too slowly or not at all",
 );
+pub(crate) static OWN_LOG_DROPPED: Metric = counter(
+    "leeboard_log_lines_dropped_total",
+    &[],
+    "Lines of the program's own log lost since standard error took them too slowly or not at all",
+);
 pub(crate) static SERIES: Metric = gauge("leeboard_telemetry_series", &["table"], "Label sets that are counted on now");
 pub(crate) static SERIES_REFUSED: Metric = counter(
     "leeboard_telemetry_refused_total",
     &["table"],
-    "Events that were not counted since there was no room for another label set",
+    "Events counted in a series whose labels are all other, since there was no room for another label set",
 );
 
 // Prometheus' customary metrics of a process.

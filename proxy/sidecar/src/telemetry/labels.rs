@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use leeboard_policy::cluster::Workload;
 
-use super::record::{Record, Reporter};
+use super::record::{Record, Reporter, UNKNOWN_GRPC_STATUS};
 use super::series::LabelValues;
 
 /// Istio: the labels of `istio_requests_total` and its siblings, in the order in which Istio writes them.
@@ -38,6 +38,9 @@ pub(crate) const NAMES: [&str; 25] = [
 
 /// Istio writes this where it knows nothing.
 const UNKNOWN: &str = "unknown";
+
+/// The labels of what there is no room for.
+pub(crate) const OTHER: &str = "other";
 
 /// The label that Istio puts on a workload that it knows to live in another cluster.
 const CLUSTER_LABEL: &str = "topology.istio.io/cluster";
@@ -78,7 +81,10 @@ pub(crate) fn values(own: &Workload, record: &Record) -> LabelValues {
     let (source, target) = (Peer::of(source), Peer::of(target));
     let service = destination.service.as_ref();
     let unknown = || Arc::from(UNKNOWN);
-    let grpc_status = record.grpc_status.filter(|_| record.grpc).map(|status| status.to_string());
+    let grpc_status = record.grpc_status.filter(|_| record.grpc).map(|status| match status {
+        UNKNOWN_GRPC_STATUS => UNKNOWN.to_owned(),
+        status => status.to_string(),
+    });
     let values: [Arc<str>; NAMES.len()] = [
         reporter.into(),
         source.workload,
@@ -109,6 +115,15 @@ pub(crate) fn values(own: &Workload, record: &Record) -> LabelValues {
     values.into()
 }
 
+/// The values for all records of a reporter that there is no room for.
+pub(crate) fn other(reporter: Reporter) -> LabelValues {
+    let reporter = match reporter {
+        Reporter::Source => "source",
+        Reporter::Destination => "destination",
+    };
+    std::iter::once(reporter).chain([OTHER; NAMES.len() - 1]).map(Arc::from).collect()
+}
+
 fn known(value: &str) -> Arc<str> {
     if value.is_empty() { UNKNOWN } else { value }.into()
 }
@@ -116,7 +131,7 @@ fn known(value: &str) -> Arc<str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::telemetry::record::Destination;
+    use crate::telemetry::record::{Destination, counted_grpc_status};
     use crate::telemetry::samples;
     use leeboard_policy::verdict::Flags;
     use std::rc::Rc;
@@ -156,6 +171,15 @@ mod tests {
              destination_cluster=unknown request_protocol=grpc response_code=200 grpc_response_status=14 response_flags=-
              connection_security_policy=none",
         );
+    }
+
+    #[test]
+    fn grpc_statuses_that_are_none_are_unknown() {
+        for (sent, label) in [(0, "0"), (16, "16"), (17, "unknown"), (64_000, "unknown")] {
+            let grpc_status = Some(counted_grpc_status(sent));
+            let record = Record { grpc: true, grpc_status, ..samples::record() };
+            assert_eq!(&*values(&samples::workload("web", "v1", "shop"), &record)[22], label, "{sent}");
+        }
     }
 
     #[test]

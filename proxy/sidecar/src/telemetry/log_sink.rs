@@ -1,25 +1,24 @@
 //! Where access log lines go: gathered by each worker, written by a thread of their own that no worker ever waits for.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
-use std::thread;
-use std::time::Duration;
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
 
 use super::access_log::{Format, write_line};
 use super::record::Record;
+use crate::spool::{Spool, Words};
 
 /// A worker hands its lines over when they are this many bytes, or at its next tick.
 const BATCH: usize = 8 * 1024;
 
-/// Batches that wait for the sink at a time. What comes while so many wait is dropped and counted.
-const BACKLOG: usize = 256;
+/// The most bytes that wait for the sink. What comes while so many wait is dropped and counted.
+const BACKLOG: usize = 2 << 20;
 
-/// How long the end of the process waits for the last lines.
-const LAST_LINES: Duration = Duration::from_secs(1);
+const WORDS: Words = Words {
+    began: Some(|| tracing::warn!("the access log's lines are not taken: what does not fit is dropped and counted")),
+    over: |lines| tracing::warn!(lines, "the access log's lines are taken again; dropped since the start"),
+};
 
 /// Where lines go.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -42,30 +41,11 @@ impl Sink {
             path => Sink::File(path.into()),
         }
     }
-
-    fn open(&self) -> io::Result<Option<Box<dyn Write + Send>>> {
-        Ok(match self {
-            Sink::Off => None,
-            Sink::Stdout => Some(Box::new(io::stdout())),
-            Sink::File(path) => {
-                let file: File = OpenOptions::new().create(true).append(true).open(path)?;
-                Some(Box::new(file))
-            }
-        })
-    }
-}
-
-enum Message {
-    Lines { text: Vec<u8>, lines: u64 },
-    Written(mpsc::Sender<()>),
 }
 
 /// The writer's thread, as workers see it.
 #[derive(Clone, Debug)]
-pub(crate) struct LogWriter {
-    sender: SyncSender<Message>,
-    dropped: Arc<AtomicU64>,
-}
+pub(crate) struct LogWriter(Spool);
 
 impl LogWriter {
     /// Opens a sink and starts its thread; `None` when the log is off.
@@ -73,53 +53,43 @@ impl LogWriter {
     /// # Errors
     /// When the file cannot be opened or the thread cannot be started.
     pub(crate) fn start(sink: &Sink) -> io::Result<Option<Self>> {
-        sink.open()?.map(Self::start_on).transpose()
+        Ok(match sink {
+            Sink::Off => None,
+            Sink::Stdout => Some(Self::start_on(|| Ok(Box::new(io::stdout())))?),
+            // It opens when somebody reads it, which may be never.
+            Sink::File(path) if is_fifo(path) => {
+                let path = path.clone();
+                tracing::info!(path = %path.display(), "the access log is a FIFO: its lines wait until it is read");
+                Some(Self::start_on(move || open(&path))?)
+            }
+            Sink::File(path) => {
+                let file = OpenOptions::new().create(true).append(true).open(path)?;
+                Some(Self::start_on(move || Ok(Box::new(file)))?)
+            }
+        })
     }
 
-    fn start_on(out: Box<dyn Write + Send>) -> io::Result<Self> {
-        let (sender, receiver) = mpsc::sync_channel(BACKLOG);
-        let dropped = Arc::new(AtomicU64::new(0));
-        let lost = dropped.clone();
-        thread::Builder::new().name("access-log".into()).spawn(move || write_all(out, &receiver, &lost))?;
-        Ok(Self { sender, dropped })
+    fn start_on(open: impl FnOnce() -> io::Result<Box<dyn Write>> + Send + 'static) -> io::Result<Self> {
+        Spool::start("access-log", BACKLOG, WORDS, open).map(Self)
     }
 
     /// Lines lost so far.
     pub(crate) fn dropped(&self) -> u64 {
-        self.dropped.load(Relaxed)
+        self.0.dropped()
     }
 
     /// Waits, for a second at most, until all that was handed over is written.
     pub(crate) fn finish(&self) {
-        let (written, wait) = mpsc::channel();
-        if self.sender.try_send(Message::Written(written)).is_ok() {
-            // Either way the process ends: nothing is left to do about lines that a stuck sink has not taken.
-            let _ = wait.recv_timeout(LAST_LINES);
-        }
-    }
-
-    fn hand_over(&self, text: Vec<u8>, lines: u64) {
-        match self.sender.try_send(Message::Lines { text, lines }) {
-            Ok(()) => {}
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
-                self.dropped.fetch_add(lines, Relaxed);
-            }
-        }
+        self.0.finish();
     }
 }
 
-fn write_all(mut out: Box<dyn Write + Send>, receiver: &Receiver<Message>, lost: &AtomicU64) {
-    for message in receiver {
-        match message {
-            Message::Lines { text, lines } => {
-                if out.write_all(&text).and_then(|()| out.flush()).is_err() {
-                    lost.fetch_add(lines, Relaxed);
-                }
-            }
-            // Whoever asked may have stopped waiting.
-            Message::Written(written) => drop(written.send(())),
-        }
-    }
+fn is_fifo(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_fifo())
+}
+
+fn open(path: &Path) -> io::Result<Box<dyn Write>> {
+    Ok(Box::new(OpenOptions::new().append(true).open(path)?))
 }
 
 /// One worker's lines that are not handed over yet.
@@ -153,7 +123,7 @@ impl LogBuffer {
     /// Hands over what there is.
     pub(crate) fn flush(&mut self) {
         if !self.text.is_empty() {
-            self.writer.hand_over(std::mem::take(&mut self.text), std::mem::take(&mut self.lines));
+            self.writer.0.hand_over(std::mem::take(&mut self.text), std::mem::take(&mut self.lines));
         }
     }
 }
@@ -167,23 +137,8 @@ impl Drop for LogBuffer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::spool::tests::Paper;
     use crate::telemetry::samples;
-    use std::sync::Mutex;
-
-    /// A sink that tests can read, and that takes nothing while it is held.
-    #[derive(Clone, Default)]
-    struct Paper(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Paper {
-        fn write(&mut self, text: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(text);
-            Ok(text.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
 
     #[test]
     fn sinks_are_read_from_the_command_line() {
@@ -195,32 +150,30 @@ mod tests {
     #[test]
     fn all_lines_are_written_when_a_buffer_ends() {
         let paper = Paper::default();
-        let writer = LogWriter::start_on(Box::new(paper.clone())).unwrap();
+        let sheet = paper.clone();
+        let writer = LogWriter::start_on(move || Ok(Box::new(sheet))).unwrap();
         let mut buffer = LogBuffer::new(writer.clone(), Format::Text);
         for _ in 0..100 {
             buffer.push(&samples::record());
         }
         drop(buffer);
         writer.finish();
-        let text = String::from_utf8(paper.0.lock().unwrap().clone()).unwrap();
-        assert_eq!((text.lines().count(), writer.dropped()), (100, 0));
+        assert_eq!((paper.text().lines().count(), writer.dropped()), (100, 0));
     }
 
     #[test]
-    fn a_stuck_sink_costs_lines_and_no_time() {
-        let paper = Paper::default();
-        let stuck = paper.0.lock().unwrap();
-        let writer = LogWriter::start_on(Box::new(paper.clone())).unwrap();
+    fn a_fifo_that_nobody_reads_does_not_hold_up_the_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let writer = LogWriter::start(&Sink::File(path.clone())).unwrap().unwrap();
         let mut buffer = LogBuffer::new(writer.clone(), Format::Text);
-        for _ in 0..BACKLOG + 3 {
-            buffer.push(&samples::record());
-            buffer.flush();
-        }
-        let dropped = writer.dropped();
-        // The writer holds one batch if it has begun.
-        assert!((2..=3).contains(&dropped), "{dropped}");
-        drop(stuck);
-        buffer.flush();
+        buffer.push(&samples::record());
         drop(buffer);
+        // Now somebody reads it: what was logged before is there.
+        let reader = std::thread::spawn(move || fs::read_to_string(&path));
+        writer.finish();
+        drop(writer);
+        assert_eq!(reader.join().unwrap().unwrap().lines().count(), 1);
     }
 }

@@ -10,7 +10,7 @@ use super::families;
 use super::histogram::{Histogram, HistogramTotal, Scale};
 use super::labels;
 use super::record::Record;
-use super::series::{Count, LabelValues, SeriesTable, Share, Tally};
+use super::series::{Count, LabelValues, SeriesTable, Shared, Tally};
 
 /// Label sets of Istio's metrics that are counted at a time. Each is some 70 lines of a scrape.
 const REQUEST_SERIES: usize = 2_000;
@@ -74,10 +74,11 @@ pub(crate) enum Event {
     Ejection,
     Return,
     Reload,
+    CallerDismissed,
 }
 
 impl Event {
-    const ALL: [Event; 15] = [
+    const ALL: [Event; 16] = [
         Event::Retry,
         Event::Mirror,
         Event::Fault,
@@ -93,6 +94,7 @@ impl Event {
         Event::Ejection,
         Event::Return,
         Event::Reload,
+        Event::CallerDismissed,
     ];
 
     fn metric(self) -> &'static Metric {
@@ -112,6 +114,7 @@ impl Event {
             Event::Ejection => &families::EJECTIONS,
             Event::Return => &families::RETURNS,
             Event::Reload => &families::CONFIG_RELOADS,
+            Event::CallerDismissed => &families::CALLERS_DISMISSED,
         }
     }
 
@@ -145,24 +148,25 @@ impl Metrics {
     }
 
     /// A worker's share of the series that a record belongs to.
-    pub(crate) fn requests(&self, record: &Record, worker: usize, now: u64) -> Option<Arc<Share<Requests>>> {
+    pub(crate) fn requests(&self, record: &Record, worker: usize, now: u64) -> Shared<Requests> {
         let labels = labels::values(&self.own, record);
-        held(&self.requests).share(labels, worker, now)
+        held(&self.requests).share(labels, || labels::other(record.reporter), worker, now)
     }
 
     /// A worker's share of one of our own series.
-    pub(crate) fn event(&self, event: Event, labels: &[&str], worker: usize, now: u64) -> Option<Arc<Share<Count>>> {
+    pub(crate) fn event(&self, event: Event, labels: &[&str], worker: usize, now: u64) -> Shared<Count> {
         debug_assert_eq!(labels.len(), event.metric().labels.len(), "{event:?}");
-        let labels = labels.iter().map(|&label| Arc::from(label)).collect();
-        held(&self.events).share((event, labels), worker, now)
+        let other = || (event, labels.iter().map(|_| Arc::from(labels::OTHER)).collect());
+        let own = labels.iter().map(|&label| Arc::from(label)).collect();
+        held(&self.events).share((event, own), other, worker, now)
     }
 
-    /// Notes that a request had no room to be counted.
+    /// Notes that a request had no room for a series of its own.
     pub(crate) fn refuse_request(&self) {
         self.refused[0].fetch_add(1, Relaxed);
     }
 
-    /// Notes that an event had no room to be counted.
+    /// Notes that an event had no room for a series of its own.
     pub(crate) fn refuse_event(&self) {
         self.refused[1].fetch_add(1, Relaxed);
     }

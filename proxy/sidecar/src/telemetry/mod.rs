@@ -27,6 +27,8 @@ use log_sink::{LogBuffer, LogWriter, Sink};
 use metrics::{Event, Metrics};
 pub(crate) use worker::WorkerTelemetry;
 
+use crate::log::Log;
+
 /// What became of a mirrored request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum MirrorOutcome {
@@ -76,19 +78,21 @@ pub(crate) struct Telemetry {
     workers: Arc<AtomicUsize>,
     log: Option<LogWriter>,
     format: Format,
+    own_log: Option<Log>,
 }
 
 impl Telemetry {
-    /// Counts for the proxy beside `workload`, and logs to `sink`.
+    /// Counts for the proxy beside `workload`, and logs to `sink`; `own_log` is the program's own, whose losses are counted.
     ///
     /// # Errors
     /// When the sink cannot be opened.
-    pub(crate) fn start(workload: Workload, sink: &Sink, format: Format) -> io::Result<Self> {
+    pub(crate) fn start(workload: Workload, sink: &Sink, format: Format, own_log: Option<Log>) -> io::Result<Self> {
         Ok(Self {
             metrics: Arc::new(Metrics::new(workload)),
             workers: Arc::default(),
             log: LogWriter::start(sink)?,
             format,
+            own_log,
         })
     }
 
@@ -124,11 +128,21 @@ impl Telemetry {
         self.rare(Event::Reload, &[if good { "success" } else { "failure" }], now);
     }
 
+    /// Counts a caller of an admin port that had to leave.
+    pub(crate) fn caller_dismissed(&self, port: &str, reason: &str, now: SystemTime) {
+        self.rare(Event::CallerDismissed, &[port, reason], now);
+    }
+
     /// What has been counted until now.
     pub(crate) fn families(&self, now: SystemTime) -> Vec<Family> {
         let mut families = self.metrics.families(seconds(now));
-        let dropped = self.log.as_ref().map_or(0, LogWriter::dropped);
-        families.push(Family { metric: &families::LOG_DROPPED, samples: vec![([].into(), Value::Counter(dropped))] });
+        let dropped = [
+            (&families::LOG_DROPPED, self.log.as_ref().map_or(0, LogWriter::dropped)),
+            (&families::OWN_LOG_DROPPED, self.own_log.as_ref().map_or(0, Log::dropped)),
+        ];
+        families.extend(
+            dropped.map(|(metric, lines)| Family { metric, samples: vec![([].into(), Value::Counter(lines))] }),
+        );
         families
     }
 
@@ -140,9 +154,10 @@ impl Telemetry {
     }
 
     fn rare(&self, event: Event, labels: &[&str], now: SystemTime) {
-        match self.metrics.event(event, labels, NO_WORKER, seconds(now)) {
-            Some(share) => share.tally.add(1),
-            None => self.metrics.refuse_event(),
+        let shared = self.metrics.event(event, labels, NO_WORKER, seconds(now));
+        shared.share.tally.add(1);
+        if !shared.own {
+            self.metrics.refuse_event();
         }
     }
 }

@@ -36,6 +36,14 @@ pub(crate) struct Destination {
     pub(crate) endpoint: Option<Address>,
 }
 
+/// The gRPC status of those that send a number which is none: there are 17, and each number is a series.
+pub(crate) const UNKNOWN_GRPC_STATUS: u16 = u16::MAX;
+
+/// The gRPC status that counts for a number that an endpoint has sent.
+pub(crate) fn counted_grpc_status(number: u16) -> u16 {
+    if number > 16 { UNKNOWN_GRPC_STATUS } else { number }
+}
+
 /// One finished exchange.
 #[derive(Debug)]
 pub(crate) struct Record {

@@ -37,6 +37,15 @@ impl<T> Share<T> {
     }
 }
 
+/// What a worker counts with.
+#[derive(Debug)]
+pub(crate) struct Shared<T> {
+    /// Its share of a series.
+    pub(crate) share: Arc<Share<T>>,
+    /// Whether it is the series that was asked for, and not the one of all that there was no room for.
+    pub(crate) own: bool,
+}
+
 /// All series of a kind, in order of their keys.
 #[derive(Debug)]
 pub(crate) struct SeriesTable<K, T: Tally> {
@@ -61,17 +70,18 @@ impl<K: Ord + Clone, T: Tally> SeriesTable<K, T> {
         Self { series: BTreeMap::new(), bound, keep_seconds, expired: 0 }
     }
 
-    /// A worker's share of a series, which is made if it is new; `None` when there is no room for another.
-    pub(crate) fn share(&mut self, key: K, worker: usize, now: u64) -> Option<Arc<Share<T>>> {
+    /// A worker's share of a series, which is made if it is new. When there is no room for another it is of the series `other`,
+    /// of which there are few and always room for.
+    pub(crate) fn share(&mut self, key: K, other: impl FnOnce() -> K, worker: usize, now: u64) -> Shared<T> {
+        let mut fits = true;
         if self.series.len() >= self.bound && !self.series.contains_key(&key) {
             // Once a second at most: while the table is full every new label set comes this way.
             if now > self.expired {
                 self.expire(now);
             }
-            if self.series.len() >= self.bound {
-                return None;
-            }
+            fits = self.series.len() < self.bound;
         }
+        let key = if fits { key } else { other() };
         let series = self.series.entry(key).or_insert_with(|| Series {
             retired: T::Total::default(),
             shares: Vec::new(),
@@ -86,7 +96,7 @@ impl<K: Ord + Clone, T: Tally> SeriesTable<K, T> {
             }
         };
         share.touch(now);
-        Some(share)
+        Shared { share, own: fits }
     }
 
     /// Forgets what was not used for long and is not held by anyone.
@@ -163,36 +173,49 @@ mod tests {
         SeriesTable::new(bound, 600)
     }
 
+    fn share(
+        table: &mut SeriesTable<&'static str, Count>,
+        key: &'static str,
+        worker: usize,
+        now: u64,
+    ) -> Shared<Count> {
+        table.share(key, || "other", worker, now)
+    }
+
     #[test]
     fn workers_are_added_up() {
         let mut table = table(8);
         for (worker, by) in [(0, 2), (1, 3), (0, 4)] {
-            table.share("a", worker, 0).unwrap().tally.add(by);
+            share(&mut table, "a", worker, 0).share.tally.add(by);
         }
         assert_eq!(table.totals(), [("a", 9)]);
     }
 
     #[test]
-    fn a_full_table_takes_no_new_series_until_an_old_one_expires() {
+    fn what_a_full_table_has_no_room_for_counts_as_other_until_an_old_series_expires() {
         let mut table = table(2);
-        let held = table.share("held", 0, 0).unwrap();
-        table.share("idle", 0, 0).unwrap();
-        for (key, now, fits) in [("new", 0, false), ("idle", 0, true), ("new", 599, false), ("new", 600, true)] {
-            assert_eq!(table.share(key, 0, now).is_some(), fits, "{key} at {now}");
+        let held = share(&mut table, "held", 0, 0);
+        share(&mut table, "idle", 0, 0);
+        for (key, now, own) in [("new", 0, false), ("newer", 0, false), ("idle", 0, true), ("new", 599, false)] {
+            let shared = share(&mut table, key, 0, now);
+            shared.share.tally.add(1);
+            assert_eq!(shared.own, own, "{key} at {now}");
         }
-        held.tally.add(1);
+        held.share.tally.add(1);
+        assert_eq!(table.totals(), [("held", 1), ("idle", 1), ("other", 3)]);
+        assert!(share(&mut table, "new", 0, 1300).own, "what was idle has left");
         assert_eq!(table.totals(), [("held", 1), ("new", 0)]);
     }
 
     #[test]
     fn a_series_in_use_never_goes_back() {
         let mut table = table(8);
-        table.share("a", 0, 0).unwrap().tally.add(5);
-        let other = table.share("a", 1, 900).unwrap();
-        other.tally.add(1);
+        share(&mut table, "a", 0, 0).share.tally.add(5);
+        let other = share(&mut table, "a", 1, 900);
+        other.share.tally.add(1);
         table.expire(1000);
         assert_eq!(table.totals(), [("a", 6)], "worker 0's share has gone, its count has not");
-        table.share("a", 0, 1001).unwrap().tally.add(1);
+        share(&mut table, "a", 0, 1001).share.tally.add(1);
         assert_eq!(table.totals(), [("a", 7)]);
         drop(other);
         table.expire(1700);

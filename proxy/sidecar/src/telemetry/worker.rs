@@ -12,7 +12,7 @@ use rustc_hash::FxHashMap;
 use super::log_sink::LogBuffer;
 use super::metrics::{Event, KEEP_SECONDS, Metrics, Requests};
 use super::record::{Destination, Record, Reporter};
-use super::series::{Count, Share};
+use super::series::{Count, Share, Shared};
 use super::{FaultKind, MirrorOutcome, seconds};
 use crate::upstream::upload::Outgrown;
 
@@ -48,8 +48,7 @@ struct RequestKey {
 struct RequestHandle {
     _destination: Rc<Destination>,
     used: u64,
-    /// `None` while there is no room for the series.
-    share: Option<Arc<Share<Requests>>>,
+    shared: Shared<Requests>,
 }
 
 /// A series of ours: its first label by its place in memory, the second as a constant.
@@ -64,7 +63,7 @@ struct EventKey {
 struct EventHandle {
     _owner: Arc<str>,
     used: u64,
-    share: Option<Arc<Share<Count>>>,
+    shared: Shared<Count>,
 }
 
 impl WorkerTelemetry {
@@ -98,15 +97,13 @@ impl WorkerTelemetry {
         let handle = handles.entry(key).or_insert_with(|| RequestHandle {
             _destination: record.destination.clone(),
             used: now,
-            share: self.metrics.requests(record, self.worker, now),
+            shared: self.metrics.requests(record, self.worker, now),
         });
         handle.used = now;
-        match &handle.share {
-            Some(share) => {
-                share.touch(now);
-                share.tally.count(record);
-            }
-            None => self.metrics.refuse_request(),
+        handle.shared.share.touch(now);
+        handle.shared.share.tally.count(record);
+        if !handle.shared.own {
+            self.metrics.refuse_request();
         }
         if let Some(log) = &mut *self.log.borrow_mut() {
             log.push(record);
@@ -128,8 +125,8 @@ impl WorkerTelemetry {
         if now.saturating_sub(self.swept.get()) >= SWEEP_SECONDS {
             self.swept.set(now);
             // What had no room is let go too: there may be room by now.
-            self.requests.borrow_mut().retain(|_, h| h.share.is_some() && h.used.saturating_add(KEEP_SECONDS) > now);
-            self.events.borrow_mut().retain(|_, h| h.share.is_some() && h.used.saturating_add(KEEP_SECONDS) > now);
+            self.requests.borrow_mut().retain(|_, h| h.shared.own && h.used.saturating_add(KEEP_SECONDS) > now);
+            self.events.borrow_mut().retain(|_, h| h.shared.own && h.used.saturating_add(KEEP_SECONDS) > now);
         }
     }
 
@@ -180,25 +177,25 @@ impl WorkerTelemetry {
     }
 
     /// Counters for the connections of a cluster to an endpoint, for as long as the pool lives.
-    pub(crate) fn pool(&self, cluster: &Arc<str>, endpoint: &Address) -> PoolCounters {
-        let endpoint = endpoint.to_string();
-        let share = |event| self.metrics.event(event, &[cluster, &endpoint], self.worker, self.now.get());
+    pub(crate) fn pool(&self, cluster: &Arc<str>, endpoint: Option<&Address>) -> PoolCounters {
+        let endpoint = endpoint_label(endpoint);
+        let share = |event| self.share(event, &[cluster, &endpoint]);
         PoolCounters {
-            opened: share(Event::UpstreamOpened),
-            closed: share(Event::UpstreamClosed),
-            active: share(Event::UpstreamActive),
+            opened: Some(share(Event::UpstreamOpened)),
+            closed: Some(share(Event::UpstreamClosed)),
+            active: Some(share(Event::UpstreamActive)),
         }
     }
 
     /// Counts a connection that could not be made.
-    pub(crate) fn connection_failed(&self, cluster: &Arc<str>, endpoint: &Address, cause: &'static str) {
-        self.rare(Event::UpstreamFailed, &[cluster, &endpoint.to_string(), &cause.replace(' ', "_")]);
+    pub(crate) fn connection_failed(&self, cluster: &Arc<str>, endpoint: Option<&Address>, cause: &'static str) {
+        self.rare(Event::UpstreamFailed, &[cluster, &endpoint_label(endpoint), &cause.replace(' ', "_")]);
     }
 
     /// Counters for the connections that a listener accepts, for as long as it lives.
     pub(crate) fn listener(&self, name: &str) -> ListenerCounters {
-        let share = |event| self.metrics.event(event, &[name], self.worker, self.now.get());
-        ListenerCounters { opened: share(Event::DownstreamOpened), active: share(Event::DownstreamActive) }
+        let share = |event| self.share(event, &[name]);
+        ListenerCounters { opened: Some(share(Event::DownstreamOpened)), active: Some(share(Event::DownstreamActive)) }
     }
 
     fn count(&self, event: Event, owner: &Arc<str>, detail: &'static str, by: u32) {
@@ -213,24 +210,36 @@ impl WorkerTelemetry {
         }
         let handle = handles.entry(key).or_insert_with(|| {
             let labels: &[&str] = if detail.is_empty() { &[owner] } else { &[owner, detail] };
-            EventHandle { _owner: owner.clone(), used: now, share: self.metrics.event(event, labels, self.worker, now) }
+            EventHandle {
+                _owner: owner.clone(),
+                used: now,
+                shared: self.metrics.event(event, labels, self.worker, now),
+            }
         });
         handle.used = now;
-        match &handle.share {
-            Some(share) => {
-                share.touch(now);
-                share.tally.add(by.into());
-            }
-            None => self.metrics.refuse_event(),
+        handle.shared.share.touch(now);
+        handle.shared.share.tally.add(by.into());
+        if !handle.shared.own {
+            self.metrics.refuse_event();
         }
     }
 
     fn rare(&self, event: Event, labels: &[&str]) {
-        match self.metrics.event(event, labels, self.worker, self.now.get()) {
-            Some(share) => share.tally.add(1),
-            None => self.metrics.refuse_event(),
-        }
+        self.share(event, labels).tally.add(1);
     }
+
+    fn share(&self, event: Event, labels: &[&str]) -> Arc<Share<Count>> {
+        let shared = self.metrics.event(event, labels, self.worker, self.now.get());
+        if !shared.own {
+            self.metrics.refuse_event();
+        }
+        shared.share
+    }
+}
+
+/// An endpoint's address; not one that only a caller has named, for a caller may name as many as it likes.
+fn endpoint_label(endpoint: Option<&Address>) -> String {
+    endpoint.map_or_else(|| "unknown".to_owned(), ToString::to_string)
 }
 
 /// Connections to one endpoint, counted. May cross threads.
@@ -303,7 +312,7 @@ mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
     fn telemetry() -> Telemetry {
-        Telemetry::start(samples::workload("web", "v1", "shop"), &Sink::Off, Format::Text).unwrap()
+        Telemetry::start(samples::workload("web", "v1", "shop"), &Sink::Off, Format::Text, None).unwrap()
     }
 
     fn at(second: u64) -> SystemTime {
@@ -363,15 +372,15 @@ mod tests {
         worker.stale_replay(&cluster);
         worker.outgrown(&cluster, Outgrown::Process);
         worker.bad_request("missing-host");
-        worker.connection_failed(&cluster, &endpoint, "connect-refused");
-        let pool = worker.pool(&cluster, &endpoint);
+        worker.connection_failed(&cluster, Some(&endpoint), "connect-refused");
+        let pool = worker.pool(&cluster, Some(&endpoint));
         let (first, second) = (pool.opened(), pool.opened());
         drop(second);
         let listener = worker.listener("outbound");
         drop(listener.accepted());
         let held = listener.accepted();
         let mut lines = scrape(&telemetry, at(0), "leeboard_");
-        lines.retain(|line| !line.contains("telemetry") && !line.contains("access_log"));
+        lines.retain(|line| !line.contains("telemetry") && !line.contains("log_lines"));
         assert_eq!(
             lines,
             [
@@ -405,7 +414,7 @@ mod tests {
         let record = samples::record();
         let began = seconds(record.started);
         worker.finish(&record);
-        let pool = worker.pool(&"a".into(), &Address::Socket(([10, 0, 0, 1], 80).into()));
+        let pool = worker.pool(&"a".into(), Some(&Address::Socket(([10, 0, 0, 1], 80).into())));
         drop(pool.opened());
         for (after, requests, pools) in [(0, 1, 1), (599, 1, 1), (660, 0, 1), (100_000, 0, 1)] {
             worker.tick(at(began + after));
@@ -421,15 +430,40 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_room_is_counted_as_refused() {
+    fn what_has_no_room_is_counted_as_other() {
         let telemetry = telemetry();
         let worker = telemetry.worker();
         for status in 0..2_100 {
             worker.finish(&Record { status, ..samples::record() });
         }
         let now = samples::record().started;
-        assert_eq!(scrape(&telemetry, now, "istio_requests_total").len(), 2_000);
+        let counted = scrape(&telemetry, now, "istio_requests_total");
+        assert_eq!((counted.len(), counted.iter().map(|line| value(line)).sum::<u64>()), (2_001, 2_100));
+        let other = counted.iter().find(|line| line.contains("source_workload=\"other\"")).unwrap();
+        assert!(other.contains("reporter=\"source\"") && other.contains("response_code=\"other\""), "{other}");
+        assert_eq!(value(other), 100);
         let refused = scrape(&telemetry, now, "leeboard_telemetry_refused_total");
         assert_eq!(refused.iter().map(|line| value(line)).collect::<Vec<_>>(), [100, 0]);
+        // Those that were counted before are counted on, and whoever has no room gets it when an old series leaves.
+        let late = at(seconds(now) + 700);
+        worker.tick(late);
+        worker.finish(&Record { status: 2_099, started: late, ..samples::record() });
+        assert!(scrape(&telemetry, late, "istio_requests_total").iter().any(|line| line.contains("\"2099\"")));
+    }
+
+    #[test]
+    fn addresses_that_callers_make_up_are_one_series() {
+        let telemetry = telemetry();
+        let worker = telemetry.worker();
+        for _ in 0..3 {
+            worker.connection_failed(&"PassthroughCluster".into(), None, "connect-refused");
+            drop(worker.pool(&"PassthroughCluster".into(), None).opened());
+        }
+        assert_eq!(
+            scrape(&telemetry, at(0), "leeboard_upstream_connections_failed_total"),
+            [
+                "leeboard_upstream_connections_failed_total{cluster=\"PassthroughCluster\",endpoint=\"unknown\",cause=\"connect-refused\"} 3"
+            ]
+        );
     }
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame};
-use leeboard_policy::cluster::Connection as Settings;
+use leeboard_policy::cluster::{Address, Connection as Settings};
 use leeboard_policy::endpoints::{Endpoint, EndpointId};
 use leeboard_policy::limits::Slot;
 use leeboard_policy::live::LiveCluster;
@@ -59,6 +59,13 @@ pub(crate) struct Ask<'a> {
     pub(crate) now: Time,
     /// Which worker asks.
     pub(crate) worker: usize,
+}
+
+impl Ask<'_> {
+    /// The endpoint's address, unless the caller has made it up.
+    fn known_address(&self) -> Option<&Address> {
+        Some(self.endpoint.address()).filter(|_| !self.passing)
+    }
 }
 
 /// Envoy: the most streams at a time on a connection whose limit is not configured.
@@ -120,7 +127,7 @@ impl Pool {
             Ok(_) => {}
             Err(error) => {
                 let address = ask.endpoint.address();
-                telemetry.connection_failed(&ask.cluster.name, address, error.failure.reason());
+                telemetry.connection_failed(&ask.cluster.name, ask.known_address(), error.failure.reason());
                 match (error.failure.is_connect(), ask.passing) {
                     (true, false) => self.doubts.unreachable(ask.cluster, ask.endpoint),
                     (true, true) => self.doubts.unreachable_anyway(address),
@@ -177,7 +184,7 @@ impl Pool {
 
     fn counters(&self, ask: &Ask<'_>, telemetry: &WorkerTelemetry) -> PoolCounters {
         let mut counters = self.counters.borrow_mut();
-        let new = || telemetry.pool(&ask.cluster.name, ask.endpoint.address());
+        let new = || telemetry.pool(&ask.cluster.name, ask.known_address());
         counters.entry(ask.endpoint.id()).or_insert_with(new).clone()
     }
 

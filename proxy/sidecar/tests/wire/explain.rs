@@ -105,7 +105,7 @@ async fn page(wire: &mut Wire, asked: &Asked, seed: &str) -> Json {
     let url = format!("http://shop.test{}", asked.path).replace('?', "%3F").replace('&', "%26");
     let header = asked.header.map_or_else(String::new, |value| format!("&header=x-k:{value}"));
     let query = format!("/explain?format=json&url={url}&method={}&seed={seed}{header}", asked.method);
-    wire.send(format!("GET {query} HTTP/1.1\r\nHost: admin\r\n\r\n")).await.unwrap();
+    wire.send(format!("GET {query} HTTP/1.1\r\nHost: localhost\r\n\r\n")).await.unwrap();
     let answer = soon("an explanation", wire.response()).await.expect("the connection is kept");
     serde_json::from_str(&answer.text()).unwrap_or_else(|_| panic!("{query}: {}", answer.text()))
 }

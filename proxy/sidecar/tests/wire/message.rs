@@ -77,6 +77,14 @@ impl Wire {
         Self::new(TcpStream::connect(address).await.expect("the listener is there"))
     }
 
+    /// Connects from another address of this machine.
+    pub(crate) async fn between(from: &str, address: SocketAddr) -> Self {
+        let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+        let from = format!("{from}:0").parse().expect("an address of IPv4");
+        socket.bind(from).expect("all of 127.0.0.0/8 is this machine");
+        Self::new(socket.connect(address).await.expect("the listener is there"))
+    }
+
     /// Writes bytes.
     pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
         self.stream.write_all(bytes.as_ref()).await

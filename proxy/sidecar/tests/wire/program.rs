@@ -1,10 +1,14 @@
 //! The program itself: started on free ports with a folder of its own, watched by its log, and stopped at the end.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read};
+use std::fs::OpenOptions;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use serde_json::Value as Json;
 use tempfile::TempDir;
@@ -19,7 +23,15 @@ pub(crate) struct Leeboard {
     config: TempDir,
     log: Lines,
     access: Lines,
+    ears: Arc<Ears>,
     ports: BTreeMap<String, SocketAddr>,
+}
+
+/// Whether anybody reads what a process writes, and what is held open after that.
+#[derive(Default)]
+struct Ears {
+    deaf: AtomicBool,
+    covered: Mutex<Vec<Box<dyn Read + Send>>>,
 }
 
 /// Lines that a process has written so far.
@@ -33,15 +45,28 @@ impl Leeboard {
 
     /// Starts one with a configuration and flags of its own, and waits until it is ready.
     pub(crate) async fn with(config: &str, flags: &[&str]) -> Self {
+        Self::launch(Command::new(env!("CARGO_BIN_EXE_leeboard")), config, flags).await
+    }
+
+    /// Starts one that may have so many descriptors.
+    pub(crate) async fn with_descriptors(most: usize, config: &str, flags: &[&str]) -> Self {
+        let mut shell = Command::new("/bin/sh");
+        let limited = format!("ulimit -n {most} && exec \"$0\" \"$@\"");
+        shell.args(["-c", &limited, env!("CARGO_BIN_EXE_leeboard")]);
+        Self::launch(shell, config, flags).await
+    }
+
+    async fn launch(mut command: Command, config: &str, flags: &[&str]) -> Self {
         let folder = TempDir::new().expect("a folder for the configuration");
         std::fs::write(folder.path().join("config.yaml"), config).expect("the folder can be written to");
-        let mut child = Command::new(env!("CARGO_BIN_EXE_leeboard"))
+        let mut child = command
             .env_clear()
             .env("LEEBOARD_WORKERS", "1")
             .env("LEEBOARD_MIN_DRAIN_TIME", "0s")
+            .env("LEEBOARD_ACCESS_LOG", "-")
+            .env("LEEBOARD_ACCESS_LOG_FORMAT", "json")
             .args(["run", "--outbound", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
             .args(["--status", "127.0.0.1:0", "--metrics", "off"])
-            .args(["--access-log", "-", "--access-log-format", "json"])
             .arg("--config")
             .arg(folder.path())
             .args(flags)
@@ -50,9 +75,10 @@ impl Leeboard {
             .stderr(Stdio::piped())
             .spawn()
             .expect("the program starts");
-        let log = lines(child.stderr.take().expect("stderr is piped"));
-        let access = lines(child.stdout.take().expect("stdout is piped"));
-        let mut leeboard = Self { child, config: folder, log, access, ports: BTreeMap::new() };
+        let ears = Arc::<Ears>::default();
+        let log = lines(child.stderr.take().expect("stderr is piped"), ears.clone());
+        let access = lines(child.stdout.take().expect("stdout is piped"), ears.clone());
+        let mut leeboard = Self { child, config: folder, log, access, ears, ports: BTreeMap::new() };
         leeboard.logged(" ready").await;
         let listening: Vec<String> =
             leeboard.log.borrow().iter().filter(|line| line.contains(" listening ")).cloned().collect();
@@ -87,7 +113,7 @@ impl Leeboard {
 
     /// An admin page.
     pub(crate) async fn page(&self, path: &str) -> String {
-        let request = format!("GET {path} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
         self.ask_at("admin", request).await.text()
     }
 
@@ -169,6 +195,25 @@ impl Leeboard {
         std::fs::rename(&draft, self.folder().join("config.yaml")).expect("a file can be renamed");
     }
 
+    /// From here on nobody reads what it writes on standard output and standard error, and both pipes are full.
+    pub(crate) async fn deafen(&self) {
+        self.ears.deaf.store(true, Ordering::SeqCst);
+        let mut pipes = [1, 2].map(|number| {
+            let path = format!("/proc/{}/fd/{number}", self.child.id());
+            let flags = nix::libc::O_NONBLOCK;
+            OpenOptions::new().append(true).custom_flags(flags).open(path).expect("a pipe can be opened once more")
+        });
+        // Each reader is woken by a last line.
+        for pipe in &mut pipes {
+            pipe.write_all(b"\n").expect("the pipe has room");
+        }
+        until("nobody reads", || async { self.ears.covered.lock().unwrap().len() == pipes.len() }).await;
+        for pipe in &mut pipes {
+            while pipe.write(&[b'.'; 512]).is_ok() {}
+            while pipe.write(b".").is_ok() {}
+        }
+    }
+
     /// Its folder of configuration.
     pub(crate) fn folder(&self) -> &Path {
         self.config.path()
@@ -211,12 +256,16 @@ fn word<'l>(line: &'l str, name: &str) -> &'l str {
     after.split(' ').next().unwrap_or_default().trim_matches('"')
 }
 
-/// Reads lines on a thread of their own until the process closes its end.
-fn lines(source: impl Read + Send + 'static) -> Lines {
+/// Reads lines on a thread of their own until the process closes its end, or nobody shall read any more.
+fn lines(source: impl Read + Send + 'static, ears: Arc<Ears>) -> Lines {
     let (sender, receiver) = watch::channel(Vec::new());
     std::thread::spawn(move || {
-        for line in BufReader::new(source).lines().map_while(Result::ok) {
+        let mut source = BufReader::new(source);
+        for line in source.by_ref().lines().map_while(Result::ok) {
             sender.send_modify(|lines: &mut Vec<String>| lines.push(line));
+            if ears.deaf.load(Ordering::SeqCst) {
+                return ears.covered.lock().unwrap().push(Box::new(source));
+            }
         }
     });
     receiver

@@ -17,6 +17,7 @@ use serde_json::{Map, Value as Json, json};
 use super::clusters::{address, iso};
 use super::service::{Ask, Reply};
 use super::{AdminState, ConfigReport, Listening, pages};
+use crate::secrets::{HIDDEN, Secrets};
 
 /// The names by which Envoy's tools tell the parts of a dump from one another.
 const TYPE: &str = "type.googleapis.com/envoy";
@@ -25,7 +26,7 @@ pub(super) fn answer(state: &AdminState, _: &Ask) -> Reply {
     let live = state.live.load();
     let (snapshot, config) = (live.snapshot(), state.config.load());
     let updated = iso(config.read);
-    Reply::json(&json!({
+    let mut dump = json!({
         "configs": [
             {
                 "@type": format!("{TYPE}.admin.v3.BootstrapConfigDump"),
@@ -37,7 +38,50 @@ pub(super) fn answer(state: &AdminState, _: &Ask) -> Reply {
             routes::dump(snapshot, &updated),
         ],
         "leeboard": own(snapshot, &config),
-    }))
+    });
+    let mut taken = Vec::new();
+    redact(&mut dump, &state.secrets, &mut taken);
+    // Complaints quote what is written.
+    texts(&mut dump["leeboard"]["diagnostics"], &mut |text| {
+        for secret in taken.iter().filter(|secret| secret.len() >= LEAST) {
+            if text.contains(&**secret) {
+                *text = text.replace(&**secret, HIDDEN);
+            }
+        }
+    });
+    Reply::json(&dump)
+}
+
+/// The shortest value that is looked for in complaints.
+const LEAST: usize = 4;
+
+/// Takes away the values of what is secret, wherever they stand: header operations have a key and a value, matches a name and
+/// what must be there.
+fn redact(json: &mut Json, secrets: &Secrets, taken: &mut Vec<String>) {
+    match json {
+        Json::Array(items) => items.iter_mut().for_each(|item| redact(item, secrets, taken)),
+        Json::Object(fields) => {
+            for (name, value) in [("key", "value"), ("name", "string_match")] {
+                let secret = fields.get(name).and_then(Json::as_str).is_some_and(|name| secrets.hide(name));
+                if let Some(value) = fields.get_mut(value).filter(|_| secret) {
+                    texts(value, &mut |text| taken.push(text.clone()));
+                    *value = HIDDEN.into();
+                }
+            }
+            fields.values_mut().for_each(|field| redact(field, secrets, taken));
+        }
+        _ => {}
+    }
+}
+
+/// Every text in it.
+fn texts(json: &mut Json, see: &mut dyn FnMut(&mut String)) {
+    match json {
+        Json::String(text) => see(text),
+        Json::Array(items) => items.iter_mut().for_each(|item| texts(item, see)),
+        Json::Object(fields) => fields.values_mut().for_each(|field| texts(field, see)),
+        _ => {}
+    }
 }
 
 fn clusters(snapshot: &Snapshot, updated: &str) -> Json {
