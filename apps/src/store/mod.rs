@@ -67,10 +67,11 @@ impl Dialect {
 }
 
 impl Store {
-    /// Connects to `url` and makes what is missing: the file, the tables, the first users and subscriptions.
+    /// Connects to `url` and makes what is missing: the file, the tables, the first users and subscriptions. A database that
+    /// is not there yet, or whose name is not, is waited for: it may have been started at the same time.
     ///
     /// # Errors
-    /// The URL is neither `sqlite:` nor `postgres:`, or the database does not answer.
+    /// The URL is neither `sqlite:` nor `postgres:`, or the database does not answer in a minute.
     pub async fn connect(url: &str) -> Result<Store, sqlx::Error> {
         let dialect = Dialect::of(url).ok_or_else(|| {
             sqlx::Error::Configuration("DATABASE_URL must begin with `sqlite:` or `postgres:`".into())
@@ -82,18 +83,15 @@ impl Store {
             }
             _ => url.to_owned(),
         };
-        let pool = AnyPoolOptions::new()
-            .max_connections(5)
-            .acquire_timeout(Duration::from_secs(30))
-            .after_connect(move |connection, _| {
+        let options = AnyPoolOptions::new().max_connections(5).acquire_timeout(Duration::from_secs(30)).after_connect(
+            move |connection, _| {
                 Box::pin(async move {
                     connection.execute(dialect.greeting()).await?;
                     Ok(())
                 })
-            })
-            .connect(&url)
-            .await?;
-        let store = Store { pool };
+            },
+        );
+        let store = Store { pool: reach(|| options.clone().connect(&url), LOOK).await? };
         store.make_tables(dialect).await?;
         Ok(store)
     }
@@ -111,6 +109,25 @@ impl Store {
         connection.execute("COMMIT").await?;
         Ok(())
     }
+}
+
+/// How often a database that is not there is looked for, and how many times.
+const LOOK: Duration = Duration::from_millis(500);
+const LOOKS: u32 = 120;
+
+/// Connects as soon as there is something to connect to.
+async fn reach<T, F>(connect: impl Fn() -> F, look: Duration) -> Result<T, sqlx::Error>
+where
+    F: Future<Output = Result<T, sqlx::Error>>,
+{
+    for _ in 1..LOOKS {
+        match connect().await {
+            Err(sqlx::Error::Io(error)) => tracing::warn!(%error, "the database is not there yet"),
+            other => return other,
+        }
+        tokio::time::sleep(look).await;
+    }
+    connect().await
 }
 
 /// JSON text from the store as the value it was; text that is no JSON (someone edited it) is shown as text.
@@ -145,6 +162,20 @@ mod tests {
         ] {
             assert_eq!(Dialect::of(url), dialect, "{url}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_database_that_is_not_there_yet_is_waited_for() {
+        use std::future::ready;
+        let refused = || sqlx::Error::Io(std::io::ErrorKind::ConnectionRefused.into());
+        let tries = std::cell::Cell::new(0);
+        let count = || tries.replace(tries.get() + 1) + 1;
+        let found = reach(|| ready(if count() < 10 { Err(refused()) } else { Ok("here") }), Duration::ZERO).await;
+        assert_eq!((found.unwrap(), tries.replace(0)), ("here", 10));
+        let never = reach(|| ready(Err::<(), _>((count(), refused()).1)), Duration::ZERO).await;
+        assert!(matches!(never, Err(sqlx::Error::Io(_))) && tries.get() == LOOKS);
+        let other = reach(|| ready(Err::<(), _>(sqlx::Error::RowNotFound)), Duration::ZERO).await;
+        assert!(matches!(other, Err(sqlx::Error::RowNotFound)), "nothing else is waited for");
     }
 
     #[tokio::test]

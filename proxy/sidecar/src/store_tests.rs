@@ -188,6 +188,25 @@ fn addresses_move_endpoints_and_survive_reloads_while_they_are_wanted() {
 }
 
 #[test]
+fn an_answer_that_names_a_doubted_address_again_makes_nothing_anew() {
+    let (mut store, heard) = (open(both(&routes("410", ""))).unwrap(), Heard::default());
+    let say = |asked: u64| Update::Resolved {
+        name: "far.test".into(),
+        addresses: vec!["192.0.2.1".parse().unwrap()],
+        asked: Time(asked),
+    };
+    apply(&mut store, [say(1)], &heard);
+    let live = store.live.load_full();
+    let far = live.cluster(live.snapshot().cluster_named("outbound|80||far.test").unwrap());
+    far.doubt(&far.endpoints()[0], Time(5));
+    for (asked, doubted) in [(4, true), (6, false)] {
+        apply(&mut store, [say(asked)], &heard);
+        assert_eq!(far.endpoints()[0].doubted(), doubted, "asked at {asked}");
+        assert!(Arc::ptr_eq(&live, &store.live.load_full()));
+    }
+}
+
+#[test]
 fn a_forced_look_that_finds_nothing_new_is_noted() {
     let (mut store, heard) = (open(both(&routes("410", ""))).unwrap(), Heard::default());
     let (before, live) = (store.report.load().read, store.live.load_full());

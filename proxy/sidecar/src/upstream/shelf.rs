@@ -9,6 +9,7 @@ use leeboard_policy::limits::Slot;
 use leeboard_policy::time::{Span, Time};
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use super::connect::SWEEP;
 use super::http1::One;
 use super::http2::{Sender, Share};
 use super::pool::{Ask, stream_of};
@@ -138,6 +139,19 @@ pub(crate) struct Shelf {
     many: FxHashMap<EndpointId, Vec<Arc<Many>>>,
     /// Endpoints that are set aside, as of the last look.
     ejected: FxHashSet<EndpointId>,
+    /// How long connections to endpoints are kept that were seen to end idle ones, and when they were.
+    learnt: FxHashMap<EndpointId, (Span, Time)>,
+}
+
+/// An endpoint that ends a connection which has been idle for less is probably ending itself.
+const TELLING: Span = Span::from_millis(1_500);
+/// How long it is remembered that an endpoint ends idle connections.
+const LEARNT_FOR: Span = Span::from_secs(600);
+
+/// How long to keep connections to an endpoint that has been seen to end one after this time, at a sweep: some time less, so
+/// that a request and the end do not cross on their way. Better than Envoy, which keeps them until they are ended.
+fn shorter_than(seen: Span) -> Span {
+    Span((seen.0 - SWEEP.as_nanos() as u64) / 5 * 4)
 }
 
 impl Shelf {
@@ -188,9 +202,14 @@ impl Shelf {
     }
 
     /// Keeps an HTTP/1 connection for the next request. One to an endpoint that is set aside has no next request.
-    pub(super) fn put_one(&mut self, endpoint: EndpointId, connection: Connection) {
+    pub(super) fn put_one(&mut self, endpoint: EndpointId, mut connection: Connection) {
         if !self.ejected.is_empty() && self.ejected.contains(&endpoint) {
             return;
+        }
+        if !self.learnt.is_empty()
+            && let Some((keep, _)) = self.learnt.get(&endpoint)
+        {
+            connection.keep = Some(connection.keep.map_or(*keep, |known| known.min(*keep)));
         }
         self.ones.entry(endpoint).or_default().push(connection);
     }
@@ -228,11 +247,19 @@ impl Shelf {
     pub(super) fn sweep(&mut self, now: Time, wanted: &FxHashSet<EndpointId>, ejected: &FxHashSet<EndpointId>) {
         self.ejected.clear();
         ejected.iter().for_each(|endpoint| self.part_from(*endpoint));
+        let learnt = &mut self.learnt;
         self.ones.retain(|endpoint, idle| {
             let listed = wanted.contains(endpoint);
-            idle.retain(|connection| (listed || connection.passing) && connection.fresh(now));
+            idle.retain(|connection| {
+                let idle_for = now - connection.idle_since;
+                if listed && connection.meter.stale() && idle_for >= TELLING {
+                    learnt.insert(*endpoint, (shorter_than(idle_for), now));
+                }
+                (listed || connection.passing) && connection.fresh(now)
+            });
             !idle.is_empty()
         });
+        learnt.retain(|endpoint, (_, at)| wanted.contains(endpoint) && now - *at < LEARNT_FOR);
         self.many.retain(|endpoint, open| {
             open.retain(|many| {
                 let listed = wanted.contains(endpoint) || many.passing;

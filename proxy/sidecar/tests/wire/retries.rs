@@ -257,3 +257,34 @@ async fn orders_to_an_endpoint_that_closes_after_each_are_not_lost() {
     assert!(lost <= 5, "{lost} are lost");
     assert_eq!(lost + endpoint.hits(), 500);
 }
+
+#[tokio::test]
+async fn an_endpoint_that_ends_idle_connections_is_not_raced() {
+    const KEEPS: Duration = Duration::from_secs(2);
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let endpoint = Endpoint::raw(move |mut wire, _| {
+        let tell = tell.clone();
+        async move {
+            loop {
+                let ended_by = match tokio::time::timeout(KEEPS, wire.request()).await {
+                    Ok(Some(_)) => {
+                        wire.send(response(200, "")).await.unwrap();
+                        continue;
+                    }
+                    Ok(None) => "leeboard",
+                    Err(_) => "endpoint",
+                };
+                tell.send(ended_by).unwrap();
+                return;
+            }
+        }
+    })
+    .await;
+    let leeboard = shop(&endpoint, "", &[]).await;
+    for ended_by in ["endpoint", "leeboard"] {
+        assert_eq!(leeboard.ask(get("/", "")).await.status(), 200);
+        assert_eq!(soon("the connection's end", told.recv()).await, Some(ended_by));
+        let none = ("leeboard_upstream_connections_active", "cluster=\"outbound|80||shop.test\"");
+        leeboard.metric_becomes(none.0, &[none.1], 0.0).await;
+    }
+}
