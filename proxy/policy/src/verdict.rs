@@ -11,7 +11,7 @@ pub struct Flags(pub u32);
 
 /// The short names. Envoy prints flags in the order in which they were set: injected trouble, then the retry decision,
 /// then how the last attempt ended.
-const NAMES: [(Flags, &str); 16] = [
+const NAMES: [(Flags, &str); 17] = [
     (Flags::DELAY_INJECTED, "DI"),
     (Flags::FAULT_INJECTED, "FI"),
     (Flags::RETRY_LIMIT, "URX"),
@@ -28,6 +28,7 @@ const NAMES: [(Flags, &str); 16] = [
     (Flags::UPSTREAM_TIMEOUT, "UT"),
     (Flags::DOWNSTREAM_PROTOCOL, "DPE"),
     (Flags::DOWNSTREAM_TERMINATED, "DC"),
+    (Flags::OVERLOADED, "OM"),
 ];
 
 impl Flags {
@@ -65,11 +66,19 @@ impl Flags {
     pub const NO_CLUSTER: Self = Self(1 << 14);
     /// `DF`: the name could not be resolved.
     pub const DNS_FAILED: Self = Self(1 << 15);
+    /// `OM`: too much is held for callers who do not read.
+    pub const OVERLOADED: Self = Self(1 << 16);
 
     /// Both sets together.
     #[must_use]
     pub const fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)
+    }
+
+    /// This set but for `other`.
+    #[must_use]
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
     }
 
     /// Whether all of `other` is in this set.
@@ -187,6 +196,10 @@ pub enum BadRequest {
     Malformed,
     /// More header bytes or fields than allowed.
     HeadTooLarge,
+    /// Too much is held for its caller, who does not read.
+    Overload,
+    /// It has been through so many proxies of this kind that it goes in a circle.
+    Loop,
 }
 
 /// Why the proxy answered.
@@ -326,9 +339,16 @@ fn bad_request(bad: BadRequest) -> Answer {
         BadRequest::Upgrade => (403, "upgrade_failed", "upgrade-not-enabled"),
         BadRequest::Malformed => (400, "http1.codec_error", "malformed"),
         BadRequest::HeadTooLarge => (431, "http1.headers_too_large", "header-too-large"),
+        BadRequest::Overload => (503, "overload", "overload"),
+        BadRequest::Loop => (508, "loop_detected", "loop"),
     };
-    let flags = if bad == BadRequest::Upgrade { Flags::NONE } else { Flags::DOWNSTREAM_PROTOCOL };
-    Answer { status, flags, details: details.into(), body: "".into(), reason, overloaded: false }
+    let (flags, body) = match bad {
+        BadRequest::Upgrade | BadRequest::Loop => (Flags::NONE, ""),
+        BadRequest::Overload => (Flags::OVERLOADED, "leeboard overloaded"),
+        _ => (Flags::DOWNSTREAM_PROTOCOL, ""),
+    };
+    let overloaded = bad == BadRequest::Overload;
+    Answer { status, flags, details: details.into(), body: body.into(), reason, overloaded }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 use std::thread;
 
 use clap::error::ErrorKind;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::cli::{Cli, Verb, check, drain, explain, help, test, version};
 use crate::run::run;
@@ -44,6 +45,16 @@ pub(crate) fn begin() -> ExitCode {
         }
     };
     ExitCode::from(code)
+}
+
+/// How many descriptors the process may have open. It takes as many as it is allowed to: each caller needs one, and mostly another
+/// to an endpoint.
+pub(crate) fn descriptors() -> usize {
+    let limits = getrlimit(Resource::Nofile);
+    let allowed = Rlimit { current: limits.maximum, maximum: limits.maximum };
+    // What cannot be had leaves what there is.
+    let current = if setrlimit(Resource::Nofile, allowed).is_ok() { limits.maximum } else { limits.current };
+    current.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX))
 }
 
 /// The kernel clears a huge page whole when it is first touched, which stalls a worker for milliseconds just when memory

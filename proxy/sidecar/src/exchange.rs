@@ -13,6 +13,7 @@ pub(crate) mod peer;
 
 use std::rc::Rc;
 
+use bytes::Bytes;
 use leeboard_policy::exchange::Exchange;
 use leeboard_policy::request::{self, Entrance};
 use leeboard_policy::step::{Reply, Step};
@@ -146,7 +147,8 @@ fn refuse(mut ledger: Box<Ledger>, bad: BadRequest) -> Answer {
     ledger.status = said.status;
     ledger.flags = said.flags;
     ledger.details = Some(said.details.clone());
-    Answer::of(refusal(&said), DownBody::Own(None, Some(ledger)))
+    let words = (!said.body.is_empty()).then(|| Bytes::copy_from_slice(said.body.as_bytes()));
+    Answer::of(refusal(&said), DownBody::Own(words, Some(ledger)))
 }
 
 /// Nobody reads this answer: the caller broke off in the middle of its request. Envoy logs status 0 and `DC`.

@@ -21,6 +21,7 @@ use leeboard_policy::time::Time;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::alarm::Alarms;
+use crate::backlog::Backlog;
 use crate::clock::Clock;
 use crate::drain::Traffic;
 use crate::exchange::berth::Berths;
@@ -61,6 +62,8 @@ pub(crate) struct Lane {
     pub(crate) traffic: Arc<Traffic>,
     /// The callers' connections.
     pub(crate) talks: Talks,
+    /// What is held for callers who do not read.
+    pub(crate) backlog: Rc<Backlog>,
     /// Timers to borrow.
     pub(crate) alarms: Alarms,
     /// Where exchanges run.
@@ -93,6 +96,10 @@ impl Lane {
             peers: Peers::new(shared.settings.trusted_peers.clone()),
             traffic,
             talks: Talks::default(),
+            backlog: Backlog::new(
+                shared.settings.max_unread / shared.settings.workers.max(1),
+                shared.settings.max_caller_unread,
+            ),
             alarms: Alarms::default(),
             berths: Berths::default(),
             nowhere: Rc::new(nowhere),
@@ -204,7 +211,7 @@ impl Lane {
             let out = out.flat_map(|cluster| cluster.endpoints()).filter(|endpoint| endpoint.ejected());
             let ejected: FxHashSet<EndpointId> = out.map(|endpoint| endpoint.id()).collect();
             self.pool.sweep(now, &wanted, &ejected);
-            self.talks.tidy();
+            self.talks.tidy(now, self.shared.settings.patience);
             let wall = self.clock.wall();
             self.telemetry.tick(wall);
             self.date.set(date_at(wall));
@@ -212,6 +219,7 @@ impl Lane {
                 self.peers.forget();
             }
             if turn.is_multiple_of(FORGET) {
+                self.backlog.tidy();
                 self.alarms.forget();
                 self.berths.forget();
                 fields::forget();

@@ -1,5 +1,7 @@
 //! Listeners: they accept connections, tell HTTP/1 from HTTP/2, and hand each request to [`crate::exchange`].
 
+pub(crate) mod crowd;
+mod frames;
 mod http1;
 mod http2;
 mod rim;
@@ -13,10 +15,11 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use leeboard_policy::request::Entrance;
-use leeboard_policy::time::Span;
+use leeboard_policy::time::{Span, Time};
 use tokio::io::Interest;
 use tokio::net::{TcpListener, TcpStream};
 
+use self::crowd::Place;
 use self::http1::Reading;
 use self::talk::{Downstream, Talk};
 use crate::bell::Bell;
@@ -29,6 +32,8 @@ use crate::telemetry::worker::{ListenerCounters, OpenConnection};
 
 /// How long accepting rests when the system is out of descriptors.
 const ACCEPT_REST: Span = Span::from_millis(50);
+/// How often it is logged that callers were turned away.
+const LOGGED_EACH: Span = Span::from_secs(1);
 
 /// Serves a worker's sockets until their side closes.
 pub(crate) async fn serve(worker: Worker) {
@@ -71,10 +76,8 @@ async fn heed(lane: Rc<Lane>) {
 async fn accept(lane: Rc<Lane>, socket: TcpListener, entrance: Entrance, side: Side) {
     // The process does not end before its listeners are closed: a moment without traffic is not the end of it.
     let _listening = lane.traffic.listener(side);
-    let counters = lane.telemetry.listener(match side {
-        Side::Outbound => "outbound",
-        Side::Inbound => "inbound",
-    });
+    let counters = lane.telemetry.listener(name(side));
+    let mut turned_away = TurnedAway::default();
     let mut stance = lane.shared.drain.watch();
     let port = if let Entrance::Inbound(index) = entrance { Some(index) } else { None };
     loop {
@@ -85,7 +88,11 @@ async fn accept(lane: Rc<Lane>, socket: TcpListener, entrance: Entrance, side: S
         tokio::select! {
             biased;
             accepted = socket.accept() => match accepted {
-                Ok((stream, remote)) => welcome(&lane, stream, remote, entrance, side, &counters),
+                Ok((stream, remote)) => {
+                    if let Err(limit) = welcome(&lane, stream, remote, entrance, side, &counters) {
+                        turned_away.note(&lane, side, limit);
+                    }
+                }
                 Err(error) => {
                     tracing::warn!(%error, "a connection was not accepted");
                     lane.clock.until(lane.clock.now() + ACCEPT_REST).await;
@@ -100,7 +107,36 @@ async fn accept(lane: Rc<Lane>, socket: TcpListener, entrance: Entrance, side: S
         if stream.set_nonblocking(true).is_ok()
             && let Ok(stream) = TcpStream::from_std(stream)
         {
-            welcome(&lane, stream, remote, entrance, side, &counters);
+            // Whoever is one too many now would be so on any other day.
+            let _ = welcome(&lane, stream, remote, entrance, side, &counters);
+        }
+    }
+}
+
+fn name(side: Side) -> &'static str {
+    match side {
+        Side::Outbound => "outbound",
+        Side::Inbound => "inbound",
+    }
+}
+
+/// Callers that were turned away since that was last logged.
+#[derive(Default)]
+struct TurnedAway {
+    count: u64,
+    logged: Option<Time>,
+}
+
+impl TurnedAway {
+    /// Counts one, and logs them now and then: a flood of callers is no flood of lines.
+    fn note(&mut self, lane: &Lane, side: Side, limit: &'static str) {
+        lane.telemetry.caller_closed(name(side), limit);
+        self.count += 1;
+        let now = lane.clock.now();
+        if self.logged.is_none_or(|logged| now - logged >= LOGGED_EACH) {
+            self.logged = Some(now);
+            tracing::warn!(listener = name(side), limit, count = self.count, "connections were closed as they came");
+            self.count = 0;
         }
     }
 }
@@ -112,15 +148,21 @@ fn welcome(
     entrance: Entrance,
     side: Side,
     counters: &ListenerCounters,
-) {
-    let Ok(local) = stream.local_addr() else { return };
+) -> Result<(), &'static str> {
+    let listener = match entrance {
+        Entrance::Outbound { .. } => 0,
+        Entrance::Inbound(index) => 1 + index,
+    };
+    let place = lane.shared.crowd.enter(listener, remote.ip())?;
+    let Ok(local) = stream.local_addr() else { return Ok(()) };
     // Without it answers wait for acknowledgements; a socket that refuses it still works.
     let _ = stream.set_nodelay(true);
-    let open = (counters.accepted(), lane.traffic.connection(side));
+    let open = (counters.accepted(), lane.traffic.connection(side), place);
     let talk = lane.talks.begin(side);
     let caller = Caller { remote, local };
     let conversation = Conversation { lane: lane.clone(), caller, entrance, side, talk, _open: open };
     tokio::task::spawn_local(conversation.hold(stream));
+    Ok(())
 }
 
 /// One connection.
@@ -131,7 +173,7 @@ struct Conversation {
     side: Side,
     talk: Rc<Talk>,
     /// Counts it for as long as it lasts.
-    _open: (OpenConnection, Open),
+    _open: (OpenConnection, Open, Place),
 }
 
 impl Conversation {
@@ -155,6 +197,14 @@ impl Conversation {
             }
             None => {}
         }
+    }
+}
+
+impl Conversation {
+    /// The connection is closed before its caller closes it: that is counted and logged.
+    fn closed(&self, reason: &'static str) {
+        self.lane.telemetry.caller_closed(name(self.side), reason);
+        tracing::debug!(caller = %self.caller.remote, listener = name(self.side), reason, "a caller's connection is closed");
     }
 }
 

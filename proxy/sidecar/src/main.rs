@@ -2,6 +2,7 @@
 
 mod admin;
 mod alarm;
+mod backlog;
 mod bell;
 mod beside;
 mod bootstrap;

@@ -1,5 +1,6 @@
 //! `leeboard run` from start to end: read, compile, bind, resolve, serve, drain.
 
+pub(crate) mod here;
 pub(crate) mod sockets;
 
 use std::io;
@@ -19,6 +20,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::timeout;
 
+use self::here::Here;
 use crate::admin::{AdminState, Controls, DrainListeners, Drained, Listening, Scope, server};
 use crate::beside::give_back;
 use crate::bootstrap::{COULD_NOT, DONE, hostname};
@@ -28,6 +30,7 @@ use crate::discovery::doubts::Doubts;
 use crate::discovery::{dns, files};
 use crate::drain::application::Ports;
 use crate::drain::{Drain, Life, Manner, Pace, Side, Traffic};
+use crate::listener::crowd::Crowd;
 use crate::log::{Log, LogLevel};
 use crate::outbox;
 use crate::store::{Audience, Store};
@@ -62,6 +65,10 @@ pub(crate) struct Shared {
     pub(crate) pools: Arc<SharedPools>,
     /// What requests may keep to be sent again.
     pub(crate) replay: Arc<Memory>,
+    /// Where nothing may be sent to.
+    pub(crate) here: Here,
+    /// The callers that are connected.
+    pub(crate) crowd: Arc<Crowd>,
 }
 
 impl Shared {
@@ -147,6 +154,7 @@ where
         .map_err(|error| format!("error: access log: {error}"))?;
     let (names, questions) = dns::Names::new(clock);
     let (doubts, doubted) = Doubts::new(clock, names.clone());
+    let crowd = Crowd::new(settings.most_callers(crate::bootstrap::descriptors()), 1 + settings.inbound.len());
     let shared = Arc::new(Shared {
         drain: Drain::new(settings.workers),
         replay: Memory::new(settings.replay_memory),
@@ -157,6 +165,8 @@ where
         names: names.clone(),
         doubts,
         pools: Arc::default(),
+        here: sockets.here.clone(),
+        crowd,
     });
     let runtime = Builder::new_current_thread()
         .enable_all()
@@ -254,12 +264,19 @@ struct Sockets {
     /// For each inbound port one for each worker.
     inbound: Vec<Vec<TcpListener>>,
     listening: Vec<Listening>,
+    here: Here,
 }
 
 impl Sockets {
     /// Binds everything, what people ask first: `/ready` can be asked before traffic can come.
     fn open(settings: &Settings) -> Result<Self, String> {
-        let mut all = Self { admin: Vec::new(), outbound: Vec::new(), inbound: Vec::new(), listening: Vec::new() };
+        let mut all = Self {
+            admin: Vec::new(),
+            outbound: Vec::new(),
+            inbound: Vec::new(),
+            listening: Vec::new(),
+            here: Here::default(),
+        };
         let pages = [
             ("admin", Scope::Admin, settings.admin),
             ("status", Scope::Status, settings.status),
@@ -268,24 +285,38 @@ impl Sockets {
         for (kind, scope, address) in pages {
             let Some(address) = address else { continue };
             let socket = sockets::alone(address).map_err(|error| refused(kind, address, &error))?;
-            all.tell(kind, kind, socket.local_addr().unwrap_or(address));
+            let bound = socket.local_addr().unwrap_or(address);
+            if scope == Scope::Admin {
+                all.here.bar(Side::Outbound, bound);
+                all.here.bar(Side::Inbound, bound);
+            }
+            all.tell(kind, kind, bound);
             all.admin.push((scope, socket));
         }
         if let Some(address) = settings.outbound {
-            all.outbound = all.share("outbound", "outbound", address, settings.workers)?;
+            let (bound, sockets) = all.share("outbound", "outbound", address, settings.workers)?;
+            all.here.bar(Side::Outbound, bound);
+            all.outbound = sockets;
         }
         for port in &settings.inbound {
             let name = format!("inbound|{}|", port.app.port());
-            let sockets = all.share("inbound", &name, port.listen, settings.workers)?;
+            let (bound, sockets) = all.share("inbound", &name, port.listen, settings.workers)?;
+            all.here.bar(Side::Inbound, bound);
             all.inbound.push(sockets);
         }
         Ok(all)
     }
 
-    fn share(&mut self, kind: &str, name: &str, at: SocketAddr, count: usize) -> Result<Vec<TcpListener>, String> {
+    fn share(
+        &mut self,
+        kind: &str,
+        name: &str,
+        at: SocketAddr,
+        count: usize,
+    ) -> Result<(SocketAddr, Vec<TcpListener>), String> {
         let (bound, sockets) = sockets::share(at, count).map_err(|error| refused(kind, at, &error))?;
         self.tell(kind, name, bound);
-        Ok(sockets)
+        Ok((bound, sockets))
     }
 
     fn tell(&mut self, kind: &str, name: &str, address: SocketAddr) {

@@ -84,6 +84,15 @@ pub(crate) struct Tunnel {
     over: bool,
 }
 
+/// How a tunnel was left.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Left {
+    /// It was over.
+    Over,
+    /// Nobody used it.
+    Idle,
+}
+
 /// Which side broke off.
 #[derive(Clone, Copy)]
 enum Broken {
@@ -97,17 +106,32 @@ impl Tunnel {
         Self { far: Some(far), ledger, _lease: lease, up: Cell::new(0), down: Cell::new(0), over: false }
     }
 
-    /// Carries bytes both ways until both sides have ended, or one breaks off. `early` came before its time.
-    pub(crate) async fn carry(mut self: Box<Self>, near: impl AsyncRead + AsyncWrite, early: Bytes) {
+    /// Carries bytes both ways until both sides have ended, one breaks off, or `idle` says that neither has had anything to say for
+    /// too long. `early` came before its time.
+    pub(crate) async fn carry(
+        mut self: Box<Self>,
+        near: impl AsyncRead + AsyncWrite,
+        early: Bytes,
+        idle: impl Future<Output = ()>,
+    ) -> Left {
         let carried = match self.far.take() {
             None => Err(Broken::Far),
-            Some((far, said)) => self.join(near, early, far, said).await,
+            Some((far, said)) => tokio::select! {
+                biased;
+                carried = self.join(near, early, far, said) => carried,
+                () = idle => {
+                    self.ledger.details = Some("stream_idle_timeout".into());
+                    self.end(End::CallerGone);
+                    return Left::Idle;
+                }
+            },
         };
         self.end(match carried {
             Ok(()) => End::Complete { grpc_status: None },
             Err(Broken::Near) => End::CallerGone,
             Err(Broken::Far) => End::Broken(Failure::Terminated),
         });
+        Left::Over
     }
 
     async fn join(

@@ -13,9 +13,16 @@ use leeboard_policy::time::Span;
 
 use super::values::{self, InboundPort, Labels, Listen, Networks};
 use crate::http1::read::Rules;
+use crate::listener::crowd::Most;
+use crate::listener::talk::Patience;
 use crate::secrets::Secrets;
 use crate::telemetry::access_log;
 use crate::telemetry::log_sink::Sink;
+
+/// Descriptors that are for other things than callers and endpoints: listeners, files, the admin pages, DNS.
+const OTHER_DESCRIPTORS: usize = 48;
+/// The least number of callers, whatever the process is allowed.
+const LEAST_CALLERS: usize = 16;
 
 /// The flags of `leeboard run`, as they are written.
 #[derive(Args, Debug)]
@@ -100,6 +107,27 @@ pub(crate) struct RunArgs {
     /// How long a request's head may take to arrive; slower is answered with 408. 0 is no limit.
     #[arg(long, env = "LEEBOARD_HEADER_TIMEOUT", value_name = "TIME", default_value = "10s", value_parser = values::span)]
     header_timeout: Span,
+    /// How long a caller's connection may be without a request; then it is closed. 0 is no limit.
+    #[arg(long, env = "LEEBOARD_IDLE_TIMEOUT", value_name = "TIME", default_value = "1h", value_parser = values::span)]
+    idle_timeout: Span,
+    /// How long nothing may pass through a tunnel (an upgrade, a CONNECT); then it is closed. 0 is no limit.
+    #[arg(long, env = "LEEBOARD_TUNNEL_IDLE_TIMEOUT", value_name = "TIME", default_value = "1h", value_parser = values::span)]
+    tunnel_idle_timeout: Span,
+    /// The most connections of callers [default: nearly half of the descriptors that the process may have open].
+    #[arg(long, env = "LEEBOARD_MAX_CONNECTIONS", value_name = "N")]
+    max_connections: Option<NonZeroUsize>,
+    /// The most of them at one listener [default: three quarters of all].
+    #[arg(long, env = "LEEBOARD_MAX_LISTENER_CONNECTIONS", value_name = "N")]
+    max_listener_connections: Option<NonZeroUsize>,
+    /// The most of them from one address [default: half of all].
+    #[arg(long, env = "LEEBOARD_MAX_CALLER_CONNECTIONS", value_name = "N")]
+    max_caller_connections: Option<NonZeroUsize>,
+    /// The most of answers over HTTP/2 that is held in all for callers who do not read; beyond it the largest are given up.
+    #[arg(long, env = "LEEBOARD_MAX_UNREAD", value_name = "BYTES", default_value = "32MiB", value_parser = values::bytes)]
+    max_unread: usize,
+    /// The most of them that is held for one connection of a caller.
+    #[arg(long, env = "LEEBOARD_MAX_CALLER_UNREAD", value_name = "BYTES", default_value = "8MiB", value_parser = values::bytes)]
+    max_caller_unread: usize,
     /// How long requests in flight may take after SIGTERM; what is left then is cut.
     #[arg(long, env = "LEEBOARD_DRAIN_TIME", value_name = "TIME", default_value = "45s", value_parser = values::span)]
     drain_time: Span,
@@ -192,6 +220,14 @@ pub(crate) struct Settings {
     pub(crate) allow_bare_lf: bool,
     /// How long a request's head may take; `None` is no limit.
     pub(crate) header_timeout: Option<Span>,
+    /// How long callers may do nothing.
+    pub(crate) patience: Patience,
+    /// The most connections of callers: in all, at one listener, from one address. `None` follows from what is possible.
+    pub(crate) max_connections: [Option<NonZeroUsize>; 3],
+    /// The most bytes of answers that are held for callers who do not read.
+    pub(crate) max_unread: usize,
+    /// The most of them for one connection.
+    pub(crate) max_caller_unread: usize,
     /// From SIGTERM to the end at the latest.
     pub(crate) drain_time: Span,
     /// From SIGTERM to the end at the earliest.
@@ -243,6 +279,13 @@ impl RunArgs {
             allow_chunked_length: self.allow_chunked_length,
             allow_bare_lf: self.allow_bare_lf,
             header_timeout: Some(self.header_timeout).filter(|span| span.0 > 0),
+            patience: Patience {
+                idle: Some(self.idle_timeout).filter(|span| span.0 > 0),
+                tunnel: Some(self.tunnel_idle_timeout).filter(|span| span.0 > 0),
+            },
+            max_connections: [self.max_connections, self.max_listener_connections, self.max_caller_connections],
+            max_unread: self.max_unread,
+            max_caller_unread: self.max_caller_unread,
             drain_time: self.drain_time,
             min_drain_time: self.min_drain_time.min(self.drain_time),
             trusted_peers: self.trusted_peers,
@@ -268,6 +311,18 @@ impl Settings {
     /// What heads of endpoints may be.
     pub(crate) fn endpoint_heads(&self) -> Rules {
         Rules { bytes: self.max_response_header_bytes, ..self.caller_heads() }
+    }
+
+    /// How many callers may be connected when the process may have so many descriptors open. Each needs one, and mostly another to
+    /// an endpoint; some are left for everything else. By default no listener has all places, and no address half of them.
+    pub(crate) fn most_callers(&self, descriptors: usize) -> Most {
+        let [all, listener, caller] = self.max_connections.map(|most| most.map(NonZeroUsize::get));
+        let all = all.unwrap_or((descriptors / 2).saturating_sub(OTHER_DESCRIPTORS).max(LEAST_CALLERS));
+        Most {
+            all,
+            listener: listener.unwrap_or((all - all / 4).max(1)).min(all),
+            caller: caller.unwrap_or((all / 2).max(1)).min(all),
+        }
     }
 
     /// Where the access log goes and how it is written: as the command line says, else as the mesh does.
@@ -383,6 +438,21 @@ mod tests {
         for (line, holds) in table {
             assert!(holds(&parse(line).unwrap()), "{line}");
         }
+    }
+
+    #[test]
+    fn callers_leave_descriptors_for_endpoints_and_for_each_other() {
+        for (line, descriptors, expected) in [
+            ("", 1024, [464, 348, 232]),
+            ("", 64, [16, 12, 8]),
+            ("--max-connections 100", 1024, [100, 75, 50]),
+            ("--max-connections 1", 1024, [1, 1, 1]),
+            ("--max-connections 100 --max-listener-connections 200 --max-caller-connections 7", 1024, [100, 100, 7]),
+        ] {
+            let most = parse(line).unwrap().most_callers(descriptors);
+            assert_eq!([most.all, most.listener, most.caller], expected, "{line} {descriptors}");
+        }
+        assert!(parse("--max-connections 0").is_err());
     }
 
     #[test]

@@ -110,6 +110,12 @@ pub(crate) fn refusal(answer: &leeboard_policy::verdict::Answer) -> Arrived {
     fields.put(Name::Server, b"leeboard");
     fields.put(Name::Connection, b"close");
     fields.put(Name::Reason, answer.reason.as_bytes());
+    if answer.overloaded {
+        fields.put(Name::Overloaded, b"true");
+    }
+    if !answer.body.is_empty() {
+        fields.put(Name::ContentType, b"text/plain");
+    }
     Arrived { status: answer.status, fields }
 }
 

@@ -56,6 +56,18 @@ impl Arrival {
         Self { method, target, version, fields, bad, body, hints, expects }
     }
 
+    /// How long the head is, about as HTTP/1 would write it.
+    pub(crate) fn head_bytes(&self) -> usize {
+        let target = match &self.target {
+            Target::Uri(uri) => {
+                uri.path_and_query().map_or(0, |path| path.as_str().len())
+                    + uri.authority().map_or(0, |authority| authority.as_str().len())
+            }
+            Target::Path(path) => path.as_str().len(),
+        };
+        self.fields.size() + target
+    }
+
     /// Something that is no request.
     pub(crate) fn unreadable(bad: BadRequest) -> Self {
         Self {

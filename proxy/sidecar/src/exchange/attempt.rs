@@ -19,7 +19,8 @@ use super::answer::response_head;
 use super::copies;
 use super::departure::Departure;
 use super::head::RequestHead;
-use super::ledger::Ledger;
+use super::ledger::{Ledger, side};
+use crate::drain::Side;
 use crate::fields::{Fields, Name};
 use crate::lane::{Lane, is_inside};
 use crate::telemetry::record::Reporter;
@@ -144,7 +145,14 @@ impl Attempting {
     ) -> Result<(Lease, Time), Step> {
         let bare = head.tunnel() == Some(Tunnel::Connect);
         if let Some(endpoint) = &attempt.endpoint {
-            let ask = self.ask(attempt, ledger.exchange().live(), endpoint, (http2, bare), &ledger.lane, attempt.at);
+            let ask = self.ask(
+                attempt,
+                ledger.exchange().live(),
+                endpoint,
+                (http2, bare),
+                (&ledger.lane, side(ledger.reporter)),
+                attempt.at,
+            );
             if let Some(lease) = ledger.lane.pool.idle(&ask) {
                 return Ok((lease, attempt.at));
             }
@@ -166,7 +174,7 @@ impl Attempting {
             None => (self.original(head, ledger).await?, lane.clock.now()),
         };
         let live = ledger.exchange().live().clone();
-        let ask = self.ask(attempt, &live, &endpoint, manner, &lane, now);
+        let ask = self.ask(attempt, &live, &endpoint, manner, (&lane, side(ledger.reporter)), now);
         let kept = if attempt.endpoint.is_none() { lane.pool.idle(&ask) } else { None };
         if let Some(lease) = kept {
             return Ok((lease, now));
@@ -184,7 +192,7 @@ impl Attempting {
         live: &'a Live,
         endpoint: &'a Endpoint,
         (http2, bare): (bool, bool),
-        lane: &Lane,
+        (lane, from): (&'a Lane, Side),
         now: Time,
     ) -> Ask<'a> {
         Ask {
@@ -195,6 +203,7 @@ impl Attempting {
             bare,
             fresh: attempt.fresh || bare,
             passing: attempt.endpoint.is_none(),
+            here: (&lane.shared.here, from),
             now,
             worker: lane.telemetry.worker(),
             heads: lane.shared.settings.endpoint_heads(),
@@ -215,12 +224,6 @@ impl Attempting {
             return Err(unconnected(error(Failure::Dns, "the name has no address"), ledger));
         };
         let address = std::net::SocketAddr::new(*ip, port);
-        if address == ledger.caller.local {
-            return Err(unconnected(
-                error(Failure::ConnectRefused, "the request was addressed to this proxy itself"),
-                ledger,
-            ));
-        }
         let endpoint = self.cluster(ledger.exchange().live()).passing(Address::Socket(address));
         ledger.exchange_mut().went_to(endpoint.clone());
         Ok(endpoint)

@@ -14,7 +14,9 @@ use leeboard_policy::verdict::Failure;
 
 use super::departure::Departure;
 use super::head::RequestHead;
+use super::ledger::side;
 use crate::clock::duration;
+use crate::drain::Side;
 use crate::lane::Lane;
 use crate::telemetry::MirrorOutcome;
 use crate::telemetry::record::Reporter;
@@ -41,7 +43,7 @@ pub(crate) fn send(
             continue;
         }
         let body = upload.map(|upload| upload.copy(LAG));
-        let sending = Sending(lane.clone());
+        let sending = Sending(lane.clone(), side(reporter));
         let (live, mut head, grpc) = (exchange.live().clone(), head.clone(), exchange.is_grpc());
         lane.introduce(&mut head, live.snapshot().cluster(copy.cluster.id), reporter);
         tokio::task::spawn_local(async move { sending.run(copy, &live, &head, grpc, body).await });
@@ -49,7 +51,7 @@ pub(crate) fn send(
 }
 
 /// A copy under way.
-struct Sending(Rc<Lane>);
+struct Sending(Rc<Lane>, Side);
 
 impl Sending {
     async fn run(self, copy: Copy, live: &Live, head: &RequestHead, grpc: bool, body: Option<CopyReader>) {
@@ -105,6 +107,7 @@ impl Sending {
             bare: false,
             fresh: false,
             passing: false,
+            here: (&lane.shared.here, self.1),
             now: lane.clock.now(),
             worker: lane.telemetry.worker(),
             heads: lane.shared.settings.endpoint_heads(),

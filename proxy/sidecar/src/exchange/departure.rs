@@ -54,9 +54,11 @@ impl Departure<'_> {
 
     fn said_otherwise(&self) -> Names {
         match (self.expected, self.grpc) {
-            (None, _) => const { Names::of(&[Name::AttemptCount]) },
-            (Some(_), false) => const { Names::of(&[Name::AttemptCount, Name::ExpectedTimeout]) },
-            (Some(_), true) => const { Names::of(&[Name::AttemptCount, Name::ExpectedTimeout, Name::GrpcTimeout]) },
+            (None, _) => const { Names::of(&[Name::AttemptCount, Name::Hops]) },
+            (Some(_), false) => const { Names::of(&[Name::AttemptCount, Name::Hops, Name::ExpectedTimeout]) },
+            (Some(_), true) => {
+                const { Names::of(&[Name::AttemptCount, Name::Hops, Name::ExpectedTimeout, Name::GrpcTimeout]) }
+            }
         }
     }
 
@@ -73,6 +75,7 @@ impl Departure<'_> {
         write::field(out, head.host_name.as_bytes(), host);
         head.fields.write(out, self.own());
         write::number(out, Name::AttemptCount, self.number.into());
+        write::number(out, Name::Hops, u64::from(head.hops) + 1);
         if let Some(milliseconds) = self.milliseconds() {
             write::number(out, Name::ExpectedTimeout, milliseconds);
             if self.grpc {
@@ -101,7 +104,7 @@ impl Departure<'_> {
     }
 
     /// What this attempt says of itself, for HTTP/2.
-    fn said(&self, length: Option<u64>) -> [Option<(Name, HeaderValue)>; 4] {
+    fn said(&self, length: Option<u64>) -> [Option<(Name, HeaderValue)>; 5] {
         let milliseconds = self.milliseconds();
         let expected = milliseconds.map(|milliseconds| {
             let mut value = HeaderValue::from(milliseconds);
@@ -115,6 +118,8 @@ impl Departure<'_> {
         let length = length.filter(|length| (*length > 0 || self.names_no_body()) && !self.says_length());
         let length = length.map(|length| (Name::ContentLength, length.into()));
         let number = if self.number == 1 { HeaderValue::from_static("1") } else { self.number.into() };
-        [Some((Name::AttemptCount, number)), expected, grpc, length]
+        let hops =
+            if self.head.hops == 0 { HeaderValue::from_static("1") } else { u16::from(self.head.hops + 1).into() };
+        [Some((Name::AttemptCount, number)), Some((Name::Hops, hops)), expected, grpc, length]
     }
 }

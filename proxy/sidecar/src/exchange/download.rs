@@ -7,11 +7,12 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use leeboard_policy::step::End;
 use leeboard_policy::time::{Span, Time};
-use leeboard_policy::verdict::Failure;
+use leeboard_policy::verdict::{Failure, Flags};
 
 use super::answer::grpc_status_of;
 use super::ledger::Ledger;
 use crate::hops::fit_to_pass;
+use crate::http2::outgoing::Source;
 use crate::tunnel::Tunnel;
 use crate::upstream::pool::Lease;
 use crate::upstream::upload::Upload;
@@ -100,6 +101,23 @@ impl Download {
         }
     }
 
+    /// The caller takes nothing just now. Ready when the route's timeout is over: that holds whether or not anybody reads.
+    fn poll_aside(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let (Some(lease), None) = (&mut self.lease, &self.broken) else { return Poll::Pending };
+        lease.gather(cx);
+        let Some(deadline) = self.deadline else { return Poll::Pending };
+        std::task::ready!(self.ledger.poll_until(deadline, cx));
+        self.end(End::TimedOut);
+        Poll::Ready(())
+    }
+
+    /// Too much is held for callers who do not read, and this one is given up.
+    fn give_up(&mut self) {
+        self.ledger.flags = self.ledger.flags.with(Flags::OVERLOADED);
+        self.ledger.details = Some("overload".into());
+        self.end(End::CallerGone);
+    }
+
     /// Breaks off one poll later: an error ends the caller's connection at once, and what came before it would be lost.
     fn break_off(&mut self, broken: Broken, cx: &Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         self.broken = Some(broken);
@@ -132,6 +150,31 @@ impl Drop for Download {
     fn drop(&mut self) {
         let whole = self.is_end_stream();
         self.end(if whole { End::Complete { grpc_status: None } } else { End::CallerGone });
+    }
+}
+
+impl DownBody {
+    /// Too much is held for callers who do not read: the rest of this one is not sent.
+    pub(crate) fn give_up(&mut self) {
+        if let DownBody::Stream(download) = self {
+            download.give_up();
+        }
+    }
+}
+
+impl Source for DownBody {
+    fn poll_aside(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self {
+            DownBody::Stream(download) => download.poll_aside(cx),
+            DownBody::Tunnel(_) | DownBody::Own(..) => Poll::Pending,
+        }
+    }
+
+    fn unwanted(&self) -> usize {
+        match self {
+            DownBody::Stream(download) => download.lease.as_ref().map_or(0, Lease::gathered),
+            DownBody::Tunnel(_) | DownBody::Own(..) => 0,
+        }
     }
 }
 

@@ -39,7 +39,13 @@ pub(crate) struct RequestHead {
     /// Whether the caller waits to be told to send its body, and can be told by the endpoint.
     pub(crate) expects: bool,
     pub(crate) version: Version,
+    /// How many proxies of this kind it has come through.
+    pub(crate) hops: u8,
 }
+
+/// The most proxies of this kind that a request may come through: more than any chain of applications that hand on all headers,
+/// and few enough that a circle holds few connections.
+const MOST_HOPS: u8 = 16;
 
 /// What goes no further: what belongs to the caller's connection; Host, which is kept apart; and Envoy's knobs and marks, which a caller outside the proxy must not set. Envoy:
 /// removed from requests that are not internal.
@@ -53,6 +59,7 @@ const NO_FURTHER: Names = Names::of(&[
     Name::Host,
     Name::Peer,
     Name::Unprocessed,
+    Name::Hops,
     Name::RetryOn,
     Name::RetryGrpcOn,
     Name::MaxRetries,
@@ -87,6 +94,10 @@ impl RequestHead {
         let upgrade = tunnel::wanted_upgrade(&arrival.method, arrival.version, &arrival.fields);
         let Arrival { method, target, mut fields, version, expects, .. } = arrival;
         let path = if method == Method::CONNECT { PathAndQuery::from_static("/") } else { path(target)? };
+        let hops = fields.text(Name::Hops).and_then(|hops| hops.parse().ok()).unwrap_or(0);
+        if hops >= MOST_HOPS {
+            return Err(BadRequest::Loop);
+        }
         let peer = fields.text(Name::Peer).map(str::to_owned);
         let host_name = match fields.iter().find(|(known, ..)| *known == Name::Host) {
             Some((_, b"Host", _)) => "Host",
@@ -105,6 +116,7 @@ impl RequestHead {
             upgrade,
             expects,
             version,
+            hops,
         })
     }
 

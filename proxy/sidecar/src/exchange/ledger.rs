@@ -249,7 +249,12 @@ impl Ledger {
             status: self.status,
             grpc_status: self.grpc_status.map(counted_grpc_status),
             grpc: exchange.is_some_and(Exchange::is_grpc),
-            flags: self.flags.with(decided).with(caller_gone),
+            flags: if self.flags.has(Flags::OVERLOADED) {
+                // It is the proxy that has left.
+                self.flags.with(decided).without(Flags::DOWNSTREAM_TERMINATED)
+            } else {
+                self.flags.with(decided).with(caller_gone)
+            },
             details,
             request_head_bytes: self.request_head_bytes,
             bytes_received: self.upload.as_ref().map_or(0, Upload::received) + self.bytes_tunnelled,

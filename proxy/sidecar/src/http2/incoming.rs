@@ -2,11 +2,14 @@
 
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use h2::{Reason, RecvStream};
 use http_body::Frame;
 
 use crate::fields::{Fields, Name};
+
+/// The longest piece of what has been gathered that is handed on at a time.
+const PIECE: usize = 16 * 1024;
 
 /// A body on a stream. Once nobody sends on the stream either, dropping it resets a stream that is not over.
 #[derive(Debug)]
@@ -14,6 +17,11 @@ pub(crate) struct Incoming {
     stream: RecvStream,
     /// How long the rest of it is, where the head says so. h2 holds the peer to it.
     left: Option<u64>,
+    /// What has come while nobody took it, as one piece: many small ones would cost more than their bytes. The peer has room for as
+    /// much less until it is taken.
+    gathered: BytesMut,
+    /// Why it broke off behind that.
+    cut: Option<Cut>,
     /// Whether only trailers can still come.
     data_over: bool,
     over: bool,
@@ -42,13 +50,24 @@ impl Incoming {
     pub(crate) fn new(stream: RecvStream, fields: &Fields) -> Self {
         let over = stream.is_end_stream();
         let left = if over { Some(0) } else { fields.text(Name::ContentLength).and_then(|length| length.parse().ok()) };
-        Self { stream, left, data_over: over, over }
+        Self { stream, left, gathered: BytesMut::new(), cut: None, data_over: over, over }
     }
 
     /// The next frame. What has been taken makes room for as much.
     pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         if self.over {
             return Poll::Ready(None);
+        }
+        if !self.gathered.is_empty() {
+            let data = self.gathered.split_to(self.gathered.len().min(PIECE)).freeze();
+            if self.gathered.is_empty() {
+                self.gathered = BytesMut::new();
+            }
+            return Poll::Ready(Some(Ok(self.take(data))));
+        }
+        if let Some(cut) = self.cut.take() {
+            self.over = true;
+            return Poll::Ready(Some(Err(cut)));
         }
         if !self.data_over {
             match ready!(self.stream.poll_data(cx)) {
@@ -62,11 +81,28 @@ impl Incoming {
         Poll::Ready(trailers.map(|trailers| trailers.map(Frame::trailers)).map_err(|error| self.cut(error)).transpose())
     }
 
+    /// Takes in what has come although nobody wants it yet. What is left with the connection counts against all of its streams.
+    pub(crate) fn gather(&mut self, cx: &mut Context<'_>) {
+        while !self.over && !self.data_over && self.cut.is_none() {
+            match self.stream.poll_data(cx) {
+                Poll::Ready(Some(Ok(data))) => self.gathered.extend_from_slice(&data),
+                Poll::Ready(Some(Err(error))) => self.cut = Some(Self::why(error)),
+                Poll::Ready(None) => self.data_over = true,
+                Poll::Pending => break,
+            }
+        }
+    }
+
+    /// How much has been taken in and is not wanted yet.
+    pub(crate) fn gathered(&self) -> usize {
+        self.gathered.len()
+    }
+
     fn take(&mut self, data: Bytes) -> Frame<Bytes> {
         // It fails for more than was received only.
         let _ = self.stream.flow_control().release_capacity(data.len());
         self.left = self.left.map(|left| left.saturating_sub(data.len() as u64));
-        if self.left.is_none_or(|left| left == 0) {
+        if self.left.is_none_or(|left| left == 0) && self.gathered.is_empty() && self.cut.is_none() {
             self.over = self.stream.is_end_stream();
         }
         Frame::data(data)
@@ -74,6 +110,10 @@ impl Incoming {
 
     fn cut(&mut self, error: h2::Error) -> Cut {
         self.over = true;
+        Self::why(error)
+    }
+
+    fn why(error: h2::Error) -> Cut {
         match error.reason() {
             // RFC 9113 §8.1: nothing is wrong, and yet there is no end.
             Some(Reason::NO_ERROR) if error.is_reset() => Cut::Gone,

@@ -6,10 +6,12 @@
 pub(crate) mod incoming;
 pub(crate) mod outgoing;
 
-/// How much a peer may send on one stream before it is read: enough for a fast stream, little enough for back-pressure to be
-/// felt.
-pub(crate) const STREAM_WINDOW: u32 = 256 * 1024;
-/// How much a peer may send on all streams of a connection together.
-pub(crate) const CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// How much a peer may send on one stream before it is read: enough for a fast stream within a mesh, little enough for many that
+/// nobody reads to be held.
+pub(crate) const STREAM_WINDOW: u32 = 64 * 1024;
+/// The most streams at a time on a connection. Envoy: the default of 1.36 and later.
+pub(crate) const MAX_STREAMS: u32 = 1024;
+/// The most that a stream queues behind what its connection has not sent yet.
+pub(crate) const SEND_BUFFER: usize = 64 * 1024;
 /// How many streams a peer may make us reset by mistakes of its own before its connection is closed. As in hyper.
 pub(crate) const MOST_MISTAKES: usize = 1024;

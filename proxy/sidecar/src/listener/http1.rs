@@ -20,7 +20,7 @@ use tower::Service;
 use self::rest::Rest;
 use super::Conversation;
 use super::rim::{Rim, rim};
-use super::talk::Downstream;
+use super::talk::{Cue, Downstream};
 use crate::exchange::Answer;
 use crate::exchange::arrival::{Arrival, expects_leave};
 use crate::exchange::download::{Broken, DownBody};
@@ -31,7 +31,7 @@ use crate::http1::incoming::{CallerBody, let_go, poll_read};
 use crate::http1::read::{self, Pieces, Unread};
 use crate::http1::{READ, write};
 use crate::outbox::{self, Posted, Reader};
-use crate::tunnel;
+use crate::tunnel::{self, Left};
 
 /// What an HTTP/2 connection begins with. RFC 9113 §3.4.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -156,8 +156,13 @@ impl Reading {
             }
             match ready!(talk.poll_cue(cx)) {
                 // Who has just connected, or has already sent more than the runtime has heard of, believes to be served.
-                () if first || unread(&self.stream) => Poll::Pending,
-                () => Poll::Ready(Err(Instead::End)),
+                Cue::Close if first => Poll::Pending,
+                _ if unread(&self.stream) => Poll::Pending,
+                Cue::Close => Poll::Ready(Err(Instead::End)),
+                Cue::Idle => {
+                    conversation.closed("idle-timeout");
+                    Poll::Ready(Err(Instead::End))
+                }
             }
         });
         let read = read.await;
@@ -196,7 +201,7 @@ impl Conversation {
         let mut writing = Writing { stream: reading.stream.clone(), out: Vec::new(), posted: None, hints };
         let heard_all = loop {
             match reading.head(self).await {
-                Ok(request) => match self.turn(&mut reading, &mut writing, &mut rim, request).await {
+                Ok(request) => match self.count(self.turn(&mut reading, &mut writing, &mut rim, request)).await {
                     Next::Head => reading.give_way().await,
                     Next::End { heard_all } => break heard_all,
                     Next::Tunnel => return,
@@ -223,6 +228,14 @@ impl Conversation {
         if downstream.shutdown().await.is_ok() && !heard_all {
             reading.linger().await;
         }
+    }
+
+    /// Counts a request for as long as it is served.
+    async fn count(&self, turn: impl Future<Output = Next>) -> Next {
+        self.talk.begins();
+        let next = turn.await;
+        self.talk.ends();
+        next
     }
 
     /// Serves one request.
@@ -254,8 +267,14 @@ impl Conversation {
             // A tunnel is opened only once all of a body has been passed on.
             let early = body.map_or_else(|| Some(reading.take()), |body| body.take_back());
             if writing.flush().await.is_ok() {
-                let near = Downstream::new(reading.stream.clone(), BytesMut::new());
-                Box::pin(tunnel.carry(near, early.unwrap_or_default().freeze())).await;
+                let near = Downstream::tunnel(reading.stream.clone(), &self.talk);
+                let idle = poll_fn(|cx| match self.talk.poll_cue(cx) {
+                    Poll::Ready(Cue::Idle) => Poll::Ready(()),
+                    _ => Poll::Pending,
+                });
+                if Box::pin(tunnel.carry(near, early.unwrap_or_default().freeze(), idle)).await == Left::Idle {
+                    self.closed("tunnel-idle-timeout");
+                }
             }
             return Next::Tunnel;
         }

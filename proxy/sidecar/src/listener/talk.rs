@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::{Buf, BytesMut};
-use leeboard_policy::time::Time;
+use leeboard_policy::time::{Span, Time};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -22,8 +22,35 @@ pub(crate) struct Talk {
     /// When the first byte of a head came that is not complete yet.
     head_since: Cell<Option<Time>>,
     closing: Cell<bool>,
-    /// Whom to wake when that is set.
+    /// Whether nothing has gone on for too long.
+    idle: Cell<bool>,
+    /// How many requests are being served.
+    open: Cell<u32>,
+    /// Whether it has become a tunnel.
+    tunnel: Cell<bool>,
+    /// How often something has gone on; and that, and since when, as of the last look.
+    turns: Cell<u32>,
+    seen: Cell<(u32, Option<Time>)>,
+    /// Whom to wake when there is a cue.
     waiting: RefCell<Option<Waker>>,
+}
+
+/// Why a talk is to end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Cue {
+    /// The process is leaving.
+    Close,
+    /// Nothing has gone on for too long.
+    Idle,
+}
+
+/// How long nothing may go on; `None` is for ever.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Patience {
+    /// While no request is being served.
+    pub(crate) idle: Option<Span>,
+    /// In a tunnel.
+    pub(crate) tunnel: Option<Span>,
 }
 
 impl Talk {
@@ -44,10 +71,52 @@ impl Talk {
         self.closing.get()
     }
 
+    /// A request is being served from now on.
+    pub(super) fn begins(&self) {
+        self.open.set(self.open.get() + 1);
+        self.moves();
+    }
+
+    /// It is served.
+    pub(super) fn ends(&self) {
+        self.open.set(self.open.get() - 1);
+        self.moves();
+    }
+
+    /// It has become a tunnel.
+    pub(super) fn tunnels(&self) {
+        self.tunnel.set(true);
+    }
+
+    /// Something goes on.
+    fn moves(&self) {
+        self.turns.set(self.turns.get().wrapping_add(1));
+        self.idle.set(false);
+    }
+
+    /// Whether it has been idle for too long by now. To be asked now and then, and by so much too late.
+    fn tires(&self, now: Time, patience: Patience) -> bool {
+        let allowed = match (self.tunnel.get(), self.open.get()) {
+            (true, _) => patience.tunnel,
+            (false, 0) => patience.idle,
+            (false, _) => None,
+        };
+        let ((turns, since), present) = (self.seen.get(), self.turns.get());
+        match (allowed, since) {
+            (None, _) => self.seen.set((present, None)),
+            (Some(allowed), Some(since)) if turns == present => return now - since >= allowed,
+            (Some(_), _) => self.seen.set((present, Some(now))),
+        }
+        false
+    }
+
     /// Waits to be told that the connection is to end before its next request.
-    pub(super) fn poll_cue(&self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(super) fn poll_cue(&self, cx: &mut Context<'_>) -> Poll<Cue> {
         if self.closing.get() && self.head_since.get().is_none() {
-            return Poll::Ready(());
+            return Poll::Ready(Cue::Close);
+        }
+        if self.idle.get() {
+            return Poll::Ready(Cue::Idle);
         }
         let mut waiting = self.waiting.borrow_mut();
         if !waiting.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
@@ -56,8 +125,8 @@ impl Talk {
         Poll::Pending
     }
 
-    fn tell_to_close(&self) {
-        self.closing.set(true);
+    fn tell(&self, cue: &Cell<bool>) {
+        cue.set(true);
         if let Some(waker) = &*self.waiting.borrow() {
             waker.wake_by_ref();
         }
@@ -79,16 +148,28 @@ impl Talks {
             side,
             head_since: Cell::new(None),
             closing: Cell::new(closing),
+            idle: Cell::new(false),
+            open: Cell::new(0),
+            tunnel: Cell::new(false),
+            turns: Cell::new(0),
+            seen: Cell::new((0, None)),
             waiting: RefCell::new(None),
         });
         self.list.borrow_mut().push(Rc::downgrade(&talk));
         talk
     }
 
-    /// Forgets those that are over.
-    pub(crate) fn tidy(&self) {
+    /// Forgets those that are over, and tells those to end that have been idle for too long. A connection that nobody uses costs its
+    /// descriptor all the same.
+    pub(crate) fn tidy(&self, now: Time, patience: Patience) {
         let mut list = self.list.borrow_mut();
-        list.retain(|talk| talk.strong_count() > 0);
+        list.retain(|talk| {
+            let Some(talk) = talk.upgrade() else { return false };
+            if talk.tires(now, patience) {
+                talk.tell(&talk.idle);
+            }
+            true
+        });
         if list.capacity() > 64 && list.capacity() / 4 > list.len() {
             list.shrink_to(64);
         }
@@ -99,7 +180,7 @@ impl Talks {
         self.stance.set(Some(stance));
         let list = self.list.borrow();
         for talk in list.iter().filter_map(Weak::upgrade).filter(|talk| stance.of(talk.side) == Manner::Closing) {
-            talk.tell_to_close();
+            talk.tell(&talk.closing);
         }
     }
 }
@@ -108,12 +189,20 @@ impl Talks {
 pub(crate) struct Downstream {
     stream: Arc<TcpStream>,
     first: BytesMut,
+    /// Who is told of what passes through a tunnel.
+    talk: Option<Rc<Talk>>,
 }
 
 impl Downstream {
     /// A socket from which `first` has been read.
     pub(super) fn new(stream: Arc<TcpStream>, first: BytesMut) -> Self {
-        Self { stream, first }
+        Self { stream, first, talk: None }
+    }
+
+    /// A socket that becomes a tunnel.
+    pub(super) fn tunnel(stream: Arc<TcpStream>, talk: &Rc<Talk>) -> Self {
+        talk.tunnels();
+        Self { stream, first: BytesMut::new(), talk: Some(talk.clone()) }
     }
 }
 
@@ -131,7 +220,11 @@ impl AsyncRead for Downstream {
             return Poll::Ready(Ok(()));
         }
         let stream = &this.stream;
-        read_what_is_there!(stream, cx, buf)
+        let read = read_what_is_there!(stream, cx, buf);
+        if let (Some(talk), Poll::Ready(_)) = (&this.talk, &read) {
+            talk.moves();
+        }
+        read
     }
 }
 
@@ -145,7 +238,12 @@ impl Downstream {
             std::task::ready!(self.stream.poll_write_ready(cx))?;
             match write(&self.stream) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                written => return Poll::Ready(written),
+                written => {
+                    if let Some(talk) = &self.talk {
+                        talk.moves();
+                    }
+                    return Poll::Ready(written);
+                }
             }
         }
     }
@@ -177,5 +275,38 @@ impl AsyncWrite for Downstream {
             Err(error) if error.kind() != io::ErrorKind::NotConnected => Poll::Ready(Err(error)),
             _ => Poll::Ready(Ok(())),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_talk_is_idle_from_its_last_turn_on_and_only_without_a_request() {
+        let talks = Talks::default();
+        let talk = talks.begin(Side::Outbound);
+        let patience = Patience { idle: Some(Span::from_secs(10)), tunnel: Some(Span::from_secs(3)) };
+        let look = |second: u64| {
+            talks.tidy(Time(second * 1_000_000_000), patience);
+            talk.idle.get()
+        };
+        assert_eq!([0, 9, 10].map(look), [false, false, true]);
+        talk.begins();
+        assert_eq!([11, 40].map(look), [false, false], "a request may take its time");
+        talk.ends();
+        assert_eq!([41, 50, 51].map(look), [false, false, true]);
+        talk.begins();
+        talk.tunnels();
+        assert_eq!([60, 62].map(look), [false, false]);
+        talk.moves();
+        assert_eq!([63, 65, 66].map(look), [false, false, true]);
+        let forever = Patience { idle: None, tunnel: None };
+        talk.moves();
+        talks.tidy(Time(u64::MAX), forever);
+        assert!(!talk.idle.get());
+        drop(talk);
+        talks.tidy(Time(0), forever);
+        assert!(talks.list.borrow().is_empty());
     }
 }

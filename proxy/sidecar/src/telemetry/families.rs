@@ -54,6 +54,11 @@ pub(crate) static DOWNSTREAM_OPENED: Metric =
     counter("leeboard_downstream_connections_total", &["listener"], "Connections accepted from callers");
 pub(crate) static DOWNSTREAM_ACTIVE: Metric =
     gauge("leeboard_downstream_connections_active", &["listener"], "Connections from callers open now");
+pub(crate) static DOWNSTREAM_CLOSED: Metric = counter(
+    "leeboard_downstream_connections_closed_total",
+    &["listener", "reason"],
+    "Connections from callers that were closed by a limit, by which",
+);
 pub(crate) static UPSTREAM_OPENED: Metric =
     counter("leeboard_upstream_connections_opened_total", &["cluster", "endpoint"], "Connections made to endpoints");
 pub(crate) static UPSTREAM_CLOSED: Metric = counter(

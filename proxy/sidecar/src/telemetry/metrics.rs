@@ -67,6 +67,7 @@ pub(crate) enum Event {
     BadRequest,
     DownstreamOpened,
     DownstreamActive,
+    DownstreamClosed,
     UpstreamOpened,
     UpstreamClosed,
     UpstreamFailed,
@@ -78,7 +79,7 @@ pub(crate) enum Event {
 }
 
 impl Event {
-    const ALL: [Event; 16] = [
+    const ALL: [Event; 17] = [
         Event::Retry,
         Event::Mirror,
         Event::Fault,
@@ -87,6 +88,7 @@ impl Event {
         Event::BadRequest,
         Event::DownstreamOpened,
         Event::DownstreamActive,
+        Event::DownstreamClosed,
         Event::UpstreamOpened,
         Event::UpstreamClosed,
         Event::UpstreamFailed,
@@ -107,6 +109,7 @@ impl Event {
             Event::BadRequest => &families::BAD_REQUESTS,
             Event::DownstreamOpened => &families::DOWNSTREAM_OPENED,
             Event::DownstreamActive => &families::DOWNSTREAM_ACTIVE,
+            Event::DownstreamClosed => &families::DOWNSTREAM_CLOSED,
             Event::UpstreamOpened => &families::UPSTREAM_OPENED,
             Event::UpstreamClosed => &families::UPSTREAM_CLOSED,
             Event::UpstreamFailed => &families::UPSTREAM_FAILED,

@@ -198,6 +198,11 @@ impl WorkerTelemetry {
         ListenerCounters { opened: Some(share(Event::DownstreamOpened)), active: Some(share(Event::DownstreamActive)) }
     }
 
+    /// Counts a connection of a caller that was closed before its caller closed it.
+    pub(crate) fn caller_closed(&self, listener: &str, reason: &'static str) {
+        self.rare(Event::DownstreamClosed, &[listener, reason]);
+    }
+
     fn count(&self, event: Event, owner: &Arc<str>, detail: &'static str, by: u32) {
         if by == 0 {
             return;

@@ -104,7 +104,7 @@ async fn handshake(socket: Metered, settings: &Settings, http2: bool, heads: Rul
     if !http2 {
         return Ok(Sender::One(Box::new(One::new(socket, heads))));
     }
-    let (sender, allowed) = http2::handshake(socket, settings).await.map_err(broken)?;
+    let (sender, allowed) = http2::handshake(socket, settings, heads).await.map_err(broken)?;
     Ok(Sender::Many(sender, allowed))
 }
 

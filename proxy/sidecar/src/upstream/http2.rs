@@ -23,25 +23,32 @@ use super::socket::Metered;
 use super::upload::UpBody;
 use crate::clock::duration;
 use crate::fields::Fields;
+use crate::http1::read::Rules;
 use crate::http2::incoming::{Cut, Incoming};
 use crate::http2::outgoing::Outgoing;
-use crate::http2::{CONNECTION_WINDOW, MOST_MISTAKES, STREAM_WINDOW};
+use crate::http2::{MAX_STREAMS, MOST_MISTAKES, SEND_BUFFER, STREAM_WINDOW};
 
 /// By which streams are opened on a connection.
 pub(super) type Sender = SendRequest<Bytes>;
 
-/// The longest list of fields that an endpoint may answer with.
-const HEADER_LIST: u32 = 16 * 1024;
-/// The most that the streams of a connection hold for an endpoint that does not read.
-const SEND_BUFFER: usize = 1024 * 1024;
+/// What a field counts for beside its name and value. RFC 9113 §6.5.2.
+const FIELD: usize = 32;
+/// How much an endpoint may send on all streams together: what all of them may hold, so that streams that nobody reads never stop
+/// one that is read. What they hold is bounded where it is gathered ([`crate::backlog`]).
+const CONNECTION_WINDOW: u32 = MAX_STREAMS * STREAM_WINDOW;
 
 /// Begins HTTP/2 on a socket. Its driver runs on this worker until the connection ends, which it does when nobody has its
 /// sender and no stream is left. The number is how many streams the peer allows at a time just now.
-pub(super) async fn handshake(socket: Metered, settings: &Settings) -> Result<(Sender, Arc<AtomicUsize>), h2::Error> {
+pub(super) async fn handshake(
+    socket: Metered,
+    settings: &Settings,
+    heads: Rules,
+) -> Result<(Sender, Arc<AtomicUsize>), h2::Error> {
+    let head = heads.bytes.saturating_add(heads.fields.saturating_mul(FIELD));
     let shaken = h2::client::Builder::new()
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_header_list_size(HEADER_LIST)
+        .max_header_list_size(u32::try_from(head).unwrap_or(u32::MAX))
         .max_send_buffer_size(SEND_BUFFER)
         .max_local_error_reset_streams(Some(MOST_MISTAKES))
         .max_concurrent_streams(0)
@@ -159,13 +166,17 @@ impl Share {
         let over = body.is_end_stream();
         let sent = self.sender.send_request(request, over);
         let (response, stream) = sent.map_err(|error| NotAnswered { failure: failure_of(&error), unsent: true })?;
-        self.up = (!over).then(|| Outgoing::new(stream, body));
+        self.up = (!over).then(|| Outgoing::new(stream, body, ()));
         self.response = Some(response);
         Ok(())
     }
 
-    /// The head of the response.
-    pub(super) fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Arrived, NotAnswered>> {
+    /// The head of the response. What the endpoint says before that is handed on.
+    pub(super) fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        interim: &mut dyn FnMut(u16, Fields),
+    ) -> Poll<Result<Arrived, NotAnswered>> {
         if let Some(mut up) = self.up.take()
             && up.poll(cx).is_pending()
         {
@@ -173,6 +184,9 @@ impl Share {
         }
         let broken = |failure| Poll::Ready(Err(NotAnswered { failure, unsent: false }));
         let Some(response) = &mut self.response else { return broken(Failure::Terminated) };
+        while let Some(Ok(early)) = ready!(response.poll_informational(cx)) {
+            interim(early.status().as_u16(), Fields::from_map(early.headers()));
+        }
         let answered = ready!(Pin::new(response).poll(cx));
         self.response = None;
         match answered {
@@ -196,6 +210,18 @@ impl Share {
                 Cut::Failed(error) => failure_of(&error),
             })
         }))
+    }
+
+    /// Takes in what has come of the response although nobody wants it yet.
+    pub(super) fn gather(&mut self, cx: &mut Context<'_>) {
+        if let Some(down) = &mut self.down {
+            down.gather(cx);
+        }
+    }
+
+    /// How much has been taken in.
+    pub(super) fn gathered(&self) -> usize {
+        self.down.as_ref().map_or(0, Incoming::gathered)
     }
 
     /// Whether the response is over.

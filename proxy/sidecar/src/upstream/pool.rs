@@ -29,11 +29,14 @@ use super::shelf::{Connection, Held, Many, Shelf, Wire};
 use super::socket::Metered;
 use super::upload::UpBody;
 use crate::discovery::doubts::Doubts;
+use crate::drain::Side;
 use crate::exchange::departure::Departure;
 use crate::fields::Fields;
 use crate::http1::hints::Hints;
 use crate::http1::read::{Response, Rules};
+use crate::http2::MAX_STREAMS;
 use crate::lane::Lane;
+use crate::run::here::Here;
 use crate::telemetry::WorkerTelemetry;
 use crate::telemetry::worker::PoolCounters;
 
@@ -55,6 +58,8 @@ pub(crate) struct Ask<'a> {
     pub(crate) passing: bool,
     /// What the endpoint's heads may be.
     pub(crate) heads: Rules,
+    /// Where nothing may be sent to, and from which side this is sent.
+    pub(crate) here: (&'a Here, Side),
     /// Now.
     pub(crate) now: Time,
     /// Which worker asks.
@@ -68,9 +73,8 @@ impl Ask<'_> {
     }
 }
 
-/// Envoy: the most streams at a time on a connection whose limit is not configured.
-const MAX_STREAMS: u32 = 1024;
-
+/// No answer before an answer, but one of its own, and not HTTP/2's.
+const SWITCHING: u16 = 101;
 /// The longest body that is read for nothing.
 const DRAINED: u64 = 16 * 1024;
 /// And the longest time that it may take.
@@ -229,6 +233,13 @@ pub(super) async fn make(
     place: Option<Slot>,
     counters: &dyn Fn() -> PoolCounters,
 ) -> Result<(Connection, Option<Arc<Many>>), ConnectError> {
+    let (here, side) = ask.here;
+    if let Address::Socket(address) = ask.endpoint.address()
+        && here.leads_back(side, *address)
+    {
+        let words = "the request was addressed to this proxy itself".into();
+        return Err(ConnectError { failure: Failure::ConnectRefused, words });
+    }
     let (sender, meter) = connect(ask.endpoint.address(), ask.settings, ask.http2, ask.bare, ask.heads).await?;
     let held = Held { _place: place, _counted: counters().opened() };
     let old_at = ask.settings.max_age.map(|age| ask.now + age);
@@ -340,16 +351,18 @@ impl Lease {
     ) -> Result<Arrived, NotAnswered> {
         let Some(connection) = &mut self.connection else { unreachable!("a lease has its connection until it ends") };
         connection.served += 1;
+        let mut interim = |status, fields| {
+            // Leave to go on is for those who have asked for it.
+            let passes = status != SWITCHING && (status != 100 || request.expects);
+            if let Some(hints) = hints.filter(|_| passes) {
+                hints.pass_on(status, fields);
+            }
+        };
         match &mut connection.wire {
             Wire::One(one) => {
                 one.begin(body, request.manner(), |out| request.write(out));
                 let mut posted = one.post();
-                let mut interim = |response: Response| {
-                    // Leave to go on is for those who have asked for it.
-                    if let Some(hints) = hints.filter(|_| response.status != 100 || request.expects) {
-                        hints.pass_on(response.status, response.fields);
-                    }
-                };
+                let mut interim = |response: Response| interim(response.status, response.fields);
                 let answered = poll_fn(|cx| one.poll_head(cx, &mut interim)).await;
                 if posted.as_mut().is_some_and(|posted| posted.take_back().is_some()) {
                     one.not_sent();
@@ -359,7 +372,7 @@ impl Lease {
             }
             Wire::Many(stream) => {
                 stream.begin(request.http2(body.size_hint().exact()), body)?;
-                poll_fn(|cx| stream.poll_head(cx)).await
+                poll_fn(|cx| stream.poll_head(cx, &mut interim)).await
             }
             Wire::Bare(_) => unreachable!("a bare connection is asked for when there is no request to send"),
         }
@@ -371,6 +384,21 @@ impl Lease {
             Some(Wire::One(one)) => one.poll_frame(cx),
             Some(Wire::Many(stream)) => stream.poll_frame(cx),
             Some(Wire::Bare(_)) | None => Poll::Ready(None),
+        }
+    }
+
+    /// Takes in what has come of the response although nobody wants it yet, where it would stand in the way of others.
+    pub(crate) fn gather(&mut self, cx: &mut Context<'_>) {
+        if let Some(Wire::Many(stream)) = self.connection.as_mut().map(|connection| &mut connection.wire) {
+            stream.gather(cx);
+        }
+    }
+
+    /// How much has been taken in.
+    pub(crate) fn gathered(&self) -> usize {
+        match self.connection.as_ref().map(|connection| &connection.wire) {
+            Some(Wire::Many(stream)) => stream.gathered(),
+            _ => 0,
         }
     }
 

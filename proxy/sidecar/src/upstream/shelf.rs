@@ -92,7 +92,11 @@ impl Many {
         if self.spent.load(Relaxed) || closed(&mut sender) {
             return Entry::Closed;
         }
-        let room = self.most.min(u32::try_from(self.allowed.load(Relaxed)).unwrap_or(u32::MAX));
+        let room = match self.allowed.load(Relaxed) {
+            // A peer that allows none just now would allow none on another connection either: the stream waits on this one.
+            0 => self.most,
+            allowed => self.most.min(u32::try_from(allowed).unwrap_or(u32::MAX)),
+        };
         let fits = |active: u32| (active < room).then(|| active + 1);
         if self.active.fetch_update(Relaxed, Relaxed, fits).is_err() {
             return Entry::Full;

@@ -13,6 +13,7 @@ use leeboard_policy::step::Replay;
 use super::copy::{CopyQueue, CopyReader};
 use super::kept::{Blocks, Claim, Memory};
 use crate::exchange::arrival::Inflow;
+use crate::http2::outgoing::Source;
 
 /// What a request to an endpoint carries.
 #[derive(Debug, Default)]
@@ -45,6 +46,8 @@ impl std::fmt::Display for UploadError {
 }
 
 impl std::error::Error for UploadError {}
+
+impl Source for UpBody {}
 
 impl Body for UpBody {
     type Data = Bytes;

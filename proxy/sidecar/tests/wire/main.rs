@@ -7,16 +7,19 @@
 
 mod answers;
 mod config;
+mod crowd;
 mod ejection;
 mod endpoint;
 mod explain;
 mod faults;
+mod frames;
 mod grace;
 mod heads;
 mod http2;
 mod kept;
 mod leaving;
 mod limits;
+mod loops;
 mod message;
 mod mirrors;
 mod multiplexed;
@@ -34,3 +37,4 @@ mod strict;
 mod timeouts;
 mod tunnels;
 mod unheard;
+mod unread;

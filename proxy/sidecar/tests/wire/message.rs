@@ -72,6 +72,11 @@ impl Wire {
         Self { stream, buffer: BytesMut::new() }
     }
 
+    /// The connection itself.
+    pub(crate) fn into_stream(self) -> TcpStream {
+        self.stream
+    }
+
     /// Connects.
     pub(crate) async fn to(address: SocketAddr) -> Self {
         Self::new(TcpStream::connect(address).await.expect("the listener is there"))

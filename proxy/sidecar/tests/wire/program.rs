@@ -59,14 +59,17 @@ impl Leeboard {
     async fn launch(mut command: Command, config: &str, flags: &[&str]) -> Self {
         let folder = TempDir::new().expect("a folder for the configuration");
         std::fs::write(folder.path().join("config.yaml"), config).expect("the folder can be written to");
+        // A flag that a test gives itself goes before the usual one.
+        let usual = [("--outbound", "127.0.0.1:0"), ("--admin", "127.0.0.1:0"), ("--status", "127.0.0.1:0")];
+        let usual = usual.into_iter().filter(|(flag, _)| !flags.contains(flag));
         let mut child = command
             .env_clear()
             .env("LEEBOARD_WORKERS", "1")
             .env("LEEBOARD_MIN_DRAIN_TIME", "0s")
             .env("LEEBOARD_ACCESS_LOG", "-")
             .env("LEEBOARD_ACCESS_LOG_FORMAT", "json")
-            .args(["run", "--outbound", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
-            .args(["--status", "127.0.0.1:0", "--metrics", "off"])
+            .args(["run", "--metrics", "off"])
+            .args(usual.flat_map(|(flag, value)| [flag, value]))
             .arg("--config")
             .arg(folder.path())
             .args(flags)

@@ -1,0 +1,104 @@
+//! How many callers may be connected, and that whoever is one too many costs the others nothing.
+
+use crate::config::service;
+use crate::endpoint::{Endpoint, Gate};
+use crate::http2;
+use crate::message::{Wire, get, response};
+use crate::patience::{Stopwatch, soon, until};
+use crate::program::Leeboard;
+
+const CLOSED: &str = "leeboard_downstream_connections_closed_total";
+
+/// Whether the connection is served.
+async fn is_served(wire: &mut Wire) -> bool {
+    // A connection that is being closed may not take the request any more.
+    if wire.send(get("/", "")).await.is_err() {
+        return false;
+    }
+    soon("an answer or the end", wire.response()).await.is_some_and(|answer| answer.status() == 200)
+}
+
+#[tokio::test]
+async fn one_connection_too_many_is_closed_and_counted() {
+    #[rustfmt::skip]
+    let table = [
+        (["--max-connections", "3", "--max-caller-connections", "3", "--max-listener-connections", "3"], 3, "max-connections"),
+        (["--max-connections", "9", "--max-caller-connections", "2", "--max-listener-connections", "3"], 2, "max-caller-connections"),
+        (["--max-connections", "9", "--max-caller-connections", "5", "--max-listener-connections", "2"], 2, "max-listener-connections"),
+    ];
+    for (flags, most, reason) in table {
+        let endpoint = Endpoint::named("one").await;
+        let config = service("shop.test", "HTTP", &[(endpoint.address, "v1")]);
+        let flags = [&flags[..], &["--workers", "2"]].concat();
+        let mut leeboard = Leeboard::with(&config, &flags).await;
+        let mut wires = Vec::new();
+        for _ in 0..most {
+            let mut wire = leeboard.dial().await;
+            assert!(is_served(&mut wire).await, "{reason}");
+            wires.push(wire);
+        }
+        for _ in 0..3 {
+            assert!(!is_served(&mut leeboard.dial().await).await, "{reason}");
+        }
+        let labels = ["listener=\"outbound\"", &*format!("reason=\"{reason}\"")];
+        leeboard.metric_becomes(CLOSED, &labels, 3.0).await;
+        leeboard.logged(&format!("limit=\"{reason}\"")).await;
+        assert!(is_served(&mut wires[0]).await, "those that are connected stay so");
+        drop(wires.pop());
+        until("a place is free", || async { is_served(&mut leeboard.dial().await).await }).await;
+    }
+}
+
+#[tokio::test]
+async fn connections_that_nobody_uses_are_closed_and_those_in_use_are_not() {
+    const IDLE: [&str; 4] = ["--idle-timeout", "300ms", "--tunnel-idle-timeout", "300ms"];
+    let gate = Gate::closed();
+    let wait = gate.clone();
+    let endpoint = Endpoint::raw(move |mut wire, _| {
+        let wait = wait.clone();
+        async move {
+            while let Some(request) = wire.request().await {
+                match request.target() {
+                    "/switch" => {
+                        let switch = "HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n";
+                        wire.send(switch).await.unwrap();
+                        return wire.end().await;
+                    }
+                    "/held" => wait.wait().await,
+                    _ => {}
+                }
+                wire.send(response(200, "")).await.unwrap();
+            }
+        }
+    })
+    .await;
+    let leeboard = Leeboard::with(&service("shop.test", "HTTP", &[(endpoint.address, "v1")]), &IDLE).await;
+
+    // A request may take its time.
+    let (mut slow, watch) = (leeboard.dial().await, Stopwatch::start());
+    slow.send(get("/held", "")).await.unwrap();
+    for used in [false, true] {
+        let (mut wire, watch) = (leeboard.dial().await, Stopwatch::start());
+        if used {
+            assert!(is_served(&mut wire).await);
+        }
+        soon("the end of an idle connection", wire.end()).await;
+        watch.check("an idle connection", 300);
+    }
+    let (mut wire, switched) = (leeboard.dial().await, Stopwatch::start());
+    wire.send(get("/switch", "Connection: upgrade\r\nUpgrade: echo\r\n")).await.unwrap();
+    assert_eq!(soon("a head", wire.head()).await.unwrap().status(), 101);
+    soon("the end of an idle tunnel", wire.end()).await;
+    switched.check("an idle tunnel", 300);
+    assert_eq!(leeboard.record("/switch").await["response_code_details"], "stream_idle_timeout");
+
+    let mut two = Wire::to(leeboard.port("outbound")).await;
+    two.send([b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &http2::settings()[..]].concat()).await.unwrap();
+    soon("the end of an idle HTTP/2 connection", two.end()).await;
+
+    assert!(watch.read() > std::time::Duration::from_millis(600));
+    leeboard.metric_becomes(CLOSED, &["reason=\"idle-timeout\""], 3.0).await;
+    gate.open();
+    assert_eq!(soon("an answer", slow.response()).await.unwrap().status(), 200);
+    leeboard.metric_becomes(CLOSED, &["reason=\"tunnel-idle-timeout\""], 1.0).await;
+}

@@ -1,0 +1,289 @@
+//! HTTP/2 frames as no decent caller or endpoint sends them: they begin and do not end, say what is no request, come by the thousand.
+
+use std::time::Duration;
+
+use http::Response;
+
+use crate::config::{route, service};
+use crate::endpoint::{Endpoint, Gate, say};
+use crate::http2::{self, Server, ask, frame, request, send};
+use crate::message::{Wire, get};
+use crate::patience::{Stopwatch, soon};
+use crate::program::Leeboard;
+
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const PRIORITY: u8 = 2;
+const RESET: u8 = 3;
+const GO_AWAY: u8 = 7;
+const END_STREAM: u8 = 1;
+const END_HEADERS: u8 = 4;
+
+/// Fields that nobody remembers. RFC 7541 §6.2.2.
+fn block(fields: &[(&str, &str)]) -> Vec<u8> {
+    let mut block = Vec::new();
+    for (name, value) in fields {
+        block.push(0);
+        for text in [name, value] {
+            block.push(u8::try_from(text.len()).expect("a short text"));
+            block.extend_from_slice(text.as_bytes());
+        }
+    }
+    block
+}
+
+fn head(method: &str, scheme: &str, path: &str, authority: &str) -> Vec<u8> {
+    block(&[(":method", method), (":scheme", scheme), (":path", path), (":authority", authority)])
+}
+
+/// A connection that has begun as it should.
+async fn begin(leeboard: &Leeboard) -> Wire {
+    let mut wire = leeboard.dial().await;
+    wire.send([PREFACE, &http2::settings()].concat()).await.unwrap();
+    wire
+}
+
+/// The next frame: kind, flags, stream, payload.
+async fn next(wire: &mut Wire) -> Option<(u8, u8, u32, Vec<u8>)> {
+    let head = wire.exactly(9).await?;
+    let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
+    let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
+    Some((head[3], head[4], stream, wire.exactly(length).await?))
+}
+
+/// The next frame of a kind; `None` when the connection ends before.
+async fn next_of(wire: &mut Wire, kind: u8) -> Option<Vec<u8>> {
+    loop {
+        let (came, _, _, payload) = soon("a frame", next(wire)).await?;
+        if came == kind {
+            return Some(payload);
+        }
+    }
+}
+
+async fn before(endpoint: std::net::SocketAddr, protocol: &str, flags: &[&str]) -> Leeboard {
+    Leeboard::with(&service("shop.test", protocol, &[(endpoint, "v1")]), flags).await
+}
+
+#[tokio::test]
+async fn what_begins_and_does_not_end_is_waited_for_as_long_as_a_head() {
+    let endpoint = Endpoint::named("one").await;
+    let leeboard = before(endpoint.address, "HTTP", &["--header-timeout", "300ms"]).await;
+    let settings = http2::settings();
+    let whole = frame(HEADERS, END_HEADERS | END_STREAM, 1, &head("GET", "http", "/", "shop.test"));
+    let parts: [(&str, Vec<u8>); 4] = [
+        ("a preface", Vec::new()),
+        ("half a frame", [&settings[..], &whole[..whole.len() - 3]].concat()),
+        ("a block without end", [settings.clone(), frame(HEADERS, 0, 1, &block(&[("x", "y")]))].concat()),
+        ("a piece of a frame's head", [settings.clone(), vec![0, 0]].concat()),
+    ];
+    for (what, bytes) in &parts {
+        let (mut wire, watch) = (leeboard.dial().await, Stopwatch::start());
+        wire.send([PREFACE, bytes].concat()).await.unwrap();
+        let said = next_of(&mut wire, GO_AWAY).await.unwrap_or_else(|| panic!("{what}: no GOAWAY"));
+        assert_eq!(said[4..8], 11_u32.to_be_bytes(), "{what}: ENHANCE_YOUR_CALM");
+        soon("the end", wire.end()).await;
+        watch.check(what, 300);
+    }
+    leeboard.metric_becomes("leeboard_bad_requests_total", &["reason=\"header-timeout\""], 4.0).await;
+    // A body may take its time.
+    let mut wire = begin(&leeboard).await;
+    wire.send(frame(HEADERS, END_HEADERS, 1, &head("POST", "http", "/", "shop.test"))).await.unwrap();
+    let body = frame(DATA, END_STREAM, 1, b"order");
+    wire.send(&body[..11]).await.unwrap();
+    let quiet = tokio::time::timeout(Duration::from_millis(700), next_of(&mut wire, GO_AWAY)).await;
+    assert!(quiet.is_err(), "{quiet:?}");
+    wire.send(&body[11..]).await.unwrap();
+    assert!(next_of(&mut wire, HEADERS).await.is_some());
+}
+
+#[tokio::test]
+async fn what_is_no_request_reaches_nobody() {
+    let endpoint = Endpoint::start(|_| say(200, "")).await;
+    let leeboard = before(endpoint.address, "HTTP", &[]).await;
+    #[rustfmt::skip]
+    let table = [
+        // method, scheme, path, authority, reason
+        ("GET", "", "/", "shop.test", "malformed"),
+        ("GET", "http", "*", "shop.test", "invalid-target"),
+        ("GET", "http", "/", "shop.test,evil.test", "invalid-host"),
+    ];
+    for (method, scheme, path, authority, reason) in table {
+        let mut wire = begin(&leeboard).await;
+        wire.send(frame(HEADERS, END_HEADERS | END_STREAM, 1, &head(method, scheme, path, authority))).await.unwrap();
+        let answer = next_of(&mut wire, HEADERS).await.unwrap();
+        // `:status: 400` of the static table.
+        assert_eq!(answer[0], 0x8c, "{scheme} {path} {authority}");
+        let labels = [&*format!("reason=\"{reason}\"")];
+        leeboard.metric_becomes("leeboard_bad_requests_total", &labels, 1.0).await;
+    }
+    assert_eq!(endpoint.hits(), 0);
+}
+
+#[tokio::test]
+async fn floods_end_their_connection_and_no_other() {
+    let (reached, gate) = (Gate::closed(), Gate::closed());
+    let (tell, wait) = (reached.clone(), gate.clone());
+    let server = Server::start(move |request, mut respond, _| {
+        let (tell, wait) = (tell.clone(), wait.clone());
+        async move {
+            if request.uri().path() == "/held" {
+                tell.pass();
+                wait.wait().await;
+            }
+            // A caller that is gone is no reason to panic.
+            let _ = respond.send_response(Response::new(()), true);
+        }
+    })
+    .await;
+    let leeboard = before(server.address, "HTTP2", &[]).await;
+    let polite = http2::call(leeboard.port("outbound")).await;
+    let held = tokio::spawn(async move { ask(&polite, request("GET", "/held", &[]), None).await });
+    soon("a request that is held", reached.wait()).await;
+
+    let mut wire = begin(&leeboard).await;
+    let never = head("GET", "http", "/held", "shop.test");
+    for stream in (1..2000_u32).step_by(2) {
+        let both = [frame(HEADERS, END_HEADERS | END_STREAM, stream, &never), http2::reset(stream, 8)].concat();
+        if wire.send(both).await.is_err() {
+            break;
+        }
+    }
+    soon("the end of whoever resets", wire.end()).await;
+    assert!(server.streams() < 600, "{} streams", server.streams());
+    let mut wire = begin(&leeboard).await;
+    let priority = frame(PRIORITY, 0, 1, &[0, 0, 0, 0, 16]);
+    // The connection may be gone before all has been taken.
+    let _ = wire.send(priority.repeat(300)).await;
+    soon("the end of whoever sets priorities", wire.end()).await;
+    leeboard.metric_becomes("leeboard_bad_requests_total", &["reason=\"frame-flood\""], 1.0).await;
+
+    gate.open();
+    assert_eq!(soon("the polite caller's answer", held).await.unwrap().unwrap().status, 200);
+}
+
+#[tokio::test]
+async fn heads_of_requests_are_as_long_as_the_flags_allow() {
+    let endpoint = Endpoint::start(|_| say(200, "")).await;
+    let leeboard = before(endpoint.address, "HTTP", &["--max-headers", "10", "--max-header-bytes", "4KiB"]).await;
+    let caller = http2::call(leeboard.port("outbound")).await;
+    let (long, longer) = ("v".repeat(3500), "v".repeat(4100));
+    let many: Vec<String> = (0..11).map(|at| format!("x-{at}")).collect();
+    let many: Vec<(&str, &str)> = many.iter().map(|name| (name.as_str(), "1")).collect();
+    for (path, fields, status) in [
+        ("/few", &many[..9], 200),
+        ("/many", &many[..], 431),
+        ("/long", &[("x-long", &*long)][..], 200),
+        ("/longer", &[("x-long", &*longer)][..], 431),
+    ] {
+        let answer = ask(&caller, request("GET", path, fields), None).await.unwrap();
+        assert_eq!(answer.status, status, "{path}");
+    }
+    leeboard.metric_becomes("leeboard_bad_requests_total", &["reason=\"header-too-large\""], 2.0).await;
+    assert_eq!(endpoint.hits(), 2);
+}
+
+#[tokio::test]
+async fn answers_have_heads_of_sixty_kilobytes_and_not_more() {
+    let server = Server::start(|request, mut respond, _| async move {
+        let kilobytes: usize = request.uri().path()[1..].parse().unwrap();
+        let mut head = Response::builder();
+        for at in 0..kilobytes / 10 {
+            head = head.header(format!("x-{at}"), "v".repeat(10 * 1024));
+        }
+        let _ = respond.send_response(head.body(()).unwrap(), true);
+    })
+    .await;
+    let config =
+        service("shop.test", "HTTP2", &[(server.address, "v1")]) + &route("shop.test", "retries: {attempts: 0}");
+    let leeboard = Leeboard::start(&config).await;
+    for (path, status) in [("/20", 200), ("/50", 200), ("/60", 200), ("/80", 502)] {
+        let answer = leeboard.ask(get(path, "")).await;
+        assert_eq!(answer.status(), status, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn early_hints_pass_whatever_either_side_speaks() {
+    let server = Server::start(|_, mut respond, _| async move {
+        for (status, link) in [(103, "</a.css>"), (103, "</b.css>")] {
+            let hint = Response::builder().status(status).header("link", link).body(()).unwrap();
+            respond.send_informational(hint).unwrap();
+        }
+        let mut down = respond.send_response(Response::new(()), false).unwrap();
+        send(&mut down, "page");
+        down.send_data("".into(), true).unwrap();
+    })
+    .await;
+    let plain = Endpoint::raw(|mut wire, _| async move {
+        while wire.request().await.is_some() {
+            let hints =
+                "HTTP/1.1 103 Early Hints\r\nlink: </a.css>\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: </b.css>\r\n\r\n";
+            wire.send(format!("{hints}HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\npage")).await.unwrap();
+        }
+    })
+    .await;
+    for (endpoint, protocol) in [(server.address, "HTTP2"), (plain.address, "HTTP")] {
+        let leeboard = before(endpoint, protocol, &[]).await;
+        let mut wire = leeboard.dial().await;
+        wire.send(get("/", "")).await.unwrap();
+        for expected in [(103, Some("</a.css>")), (103, Some("</b.css>")), (200, None)] {
+            let head = soon("a head", wire.head()).await.unwrap();
+            assert_eq!((head.status(), head.header("link")), expected, "{protocol} to HTTP/1.1");
+        }
+        let mut caller = http2::call(leeboard.port("outbound")).await.ready().await.unwrap();
+        let (mut answer, _) = caller.send_request(request("GET", "/", &[]), true).unwrap();
+        let mut links = Vec::new();
+        while let Some(hint) = soon("a hint", std::future::poll_fn(|cx| answer.poll_informational(cx))).await {
+            let hint = hint.unwrap();
+            links.push((hint.status().as_u16(), hint.headers()["link"].to_str().unwrap().to_owned()));
+        }
+        assert_eq!(links, [(103, "</a.css>".to_owned()), (103, "</b.css>".to_owned())], "{protocol} to HTTP/2");
+        assert_eq!(soon("the answer", answer).await.unwrap().status(), 200);
+    }
+}
+
+#[tokio::test]
+async fn an_endpoint_that_allows_no_stream_just_now_is_waited_for_on_one_connection() {
+    const SETTINGS: u8 = 4;
+    let allow = Gate::closed();
+    let wait = allow.clone();
+    let endpoint = Endpoint::raw(move |mut wire, _| {
+        let wait = wait.clone();
+        async move {
+            wire.exactly(24).await.unwrap();
+            let streams = |most: u32| frame(SETTINGS, 0, 0, &[&[0, 3][..], &most.to_be_bytes()].concat());
+            wire.send(streams(0)).await.unwrap();
+            wait.wait().await;
+            wire.send(streams(100)).await.unwrap();
+            while let Some((kind, _, stream, _)) = next(&mut wire).await {
+                if kind == HEADERS {
+                    wire.send(frame(HEADERS, END_HEADERS | END_STREAM, stream, &[0x88])).await.unwrap();
+                }
+                assert_ne!(kind, RESET);
+            }
+        }
+    })
+    .await;
+    let config = service("shop.test", "HTTP2", &[(endpoint.address, "v1")]);
+    let leeboard = Leeboard::start(&(config + &route("shop.test", "retries: {attempts: 0}"))).await;
+    // Once the endpoint's settings are known: this one waits until its own time is over.
+    let config = service("shop.test", "HTTP2", &[(endpoint.address, "v1")]);
+    let impatient = Leeboard::start(&(config + &route("shop.test", "timeout: 300ms, retries: {attempts: 0}"))).await;
+    let watch = Stopwatch::start();
+    assert_eq!(impatient.ask(get("/", "")).await.status(), 504);
+    watch.check("a request that nobody lets in", 300);
+    let mut wires = Vec::new();
+    for _ in 0..10 {
+        let mut wire = leeboard.dial().await;
+        wire.send(get("/", "")).await.unwrap();
+        wires.push(wire);
+    }
+    leeboard.metric_becomes("leeboard_upstream_requests_active", &[], 10.0).await;
+    assert!(endpoint.connections() <= 3, "{} connections", endpoint.connections());
+    allow.open();
+    for wire in &mut wires {
+        assert_eq!(soon("an answer", wire.response()).await.unwrap().status(), 200);
+    }
+}
