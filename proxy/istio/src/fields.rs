@@ -13,6 +13,7 @@ use rustc_hash::FxHashSet;
 
 use crate::codes::{self, Code};
 use crate::diagnostic::{Diagnostic, Severity};
+use crate::expressions;
 use crate::homes;
 use crate::names;
 use crate::source::Spot;
@@ -37,6 +38,11 @@ pub(crate) struct Cx {
     /// How many complaints there were of each kind.
     counts: RefCell<BTreeMap<(Severity, Code), usize>>,
     failed: Cell<bool>,
+    /// What the expressions weigh that were met, and what they may.
+    expressions: Cell<usize>,
+    most_expressions: usize,
+    /// Whether one was refused for that.
+    overfull: Cell<bool>,
     /// Texts so far: a host is named again in route after route.
     texts: RefCell<FxHashSet<Arc<str>>>,
 }
@@ -51,6 +57,9 @@ impl Cx {
             found: RefCell::default(),
             counts: RefCell::default(),
             failed: Cell::new(false),
+            expressions: Cell::new(0),
+            most_expressions: expressions::MOST,
+            overfull: Cell::new(false),
             texts: RefCell::default(),
         }
     }
@@ -59,6 +68,27 @@ impl Cx {
     pub(crate) fn guessing(mut self, guessing: bool) -> Self {
         self.guessing = guessing;
         self
+    }
+
+    /// The same, when the expressions of other objects weigh so much.
+    pub(crate) fn after_expressions(mut self, weight: usize) -> Self {
+        self.most_expressions = expressions::MOST.saturating_sub(weight);
+        self
+    }
+
+    /// Whether there is room for an expression, which then counts.
+    fn has_room_for(&self, expression: &str) -> bool {
+        let all = self.expressions.get().saturating_add(expressions::weight(expression));
+        match all <= self.most_expressions {
+            true => self.expressions.set(all),
+            false => self.overfull.set(true),
+        }
+        all <= self.most_expressions
+    }
+
+    /// What the expressions weigh, and whether there were more than there is room for.
+    pub(crate) fn expressions(&self) -> (usize, bool) {
+        (self.expressions.get(), self.overfull.get())
     }
 
     /// A text, the same as an equal one before.

@@ -27,6 +27,7 @@ pub mod check;
 pub mod codes;
 pub mod compile;
 pub mod diagnostic;
+mod expressions;
 mod fields;
 pub mod grace;
 mod homes;

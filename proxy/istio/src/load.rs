@@ -201,4 +201,23 @@ mod tests {
         assert!(read_together(&sources, 1, "ns", false).is_none());
         assert!(read_together(&sources, 1_000_000, "ns", false).is_some());
     }
+
+    #[test]
+    fn expressions_of_all_files_are_bounded_together() {
+        let object = |name: &str, expression: &str| {
+            format!(
+                "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {{name: {name}}}\nspec:\n  \
+                 hosts: [a.com]\n  http: [{{match: [{{uri: {{regex: '{expression}'}}}}], directResponse: {{status: 200}}}}]\n"
+            )
+        };
+        let heavy = |n: usize| (format!("f{n}.yaml"), object(&format!("v{n}"), "(?:a{1000}){1000}"));
+        let light = ("g.yaml".to_owned(), object("light", "/a+"));
+        let sources: Vec<Source> =
+            (0..6).map(heavy).chain([light]).map(|(name, text)| Source::new(name, text)).collect();
+        let reading = read(&sources, "ns", false);
+        let told = |text: &str| reading.diagnostics.iter().filter(|d| d.message.contains(text)).count();
+        assert_eq!((told("does not compile"), told("all objects together")), (3, 3), "{:?}", reading.diagnostics);
+        assert_eq!(reading.resources.virtual_services.len(), 1, "what has room is read");
+        assert!(read_together(&sources, 1, "ns", false).is_none(), "only who reads in order knows which are too many");
+    }
 }

@@ -15,7 +15,7 @@ use crate::read::overlap;
 use crate::resources::{Gateway, Meta, Sidecar, VirtualService};
 use crate::source::{Located, Spot};
 
-/// How many gateways of one port, and rules of one host, are compared with one another.
+/// How many objects of one port, host or namespace are compared with one another.
 const MOST_COMPARED: usize = 200;
 
 pub(super) fn check(cx: &Checking<'_>) {
@@ -92,7 +92,7 @@ fn sidecars(cx: &Checking<'_>) {
         let selecting: Vec<&&Sidecar> = all.iter().filter(selecting).collect();
         for (at, sidecar) in selecting.iter().enumerate() {
             let Some(selector) = &sidecar.workload_selector else { continue };
-            let shared = selecting[..at].iter().find(|before| {
+            let shared = selecting[..at].iter().take(MOST_COMPARED).find(|before| {
                 let Some(earlier) = &before.workload_selector else { return false };
                 earlier == selector
                     || cx.workloads(namespace).any(|labels| selects(selector, labels) && selects(earlier, labels))

@@ -195,6 +195,11 @@ impl<'a> Field<'a> {
             self.cx.error(codes::BAD_REGEX, self.mark(), "a regular expression has 1 to 1024 bytes");
             return None;
         }
+        if !self.cx.has_room_for(&text) {
+            let message = "the expressions of all objects together would take too much memory";
+            self.cx.error(codes::BAD_REGEX, self.mark(), message);
+            return None;
+        }
         match compile(&text) {
             Ok(regex) => Some(regex),
             Err(error) => {

@@ -33,6 +33,7 @@ use leeboard_policy::time::Span;
 
 use crate::codes;
 use crate::diagnostic::{Diagnostic, Severity};
+use crate::expressions;
 use crate::fields::{Cx, Field, Fields};
 use crate::names;
 use crate::resources::{Kind, Meta, ObjectId, Resources};
@@ -52,6 +53,8 @@ pub(crate) struct Reading<'n> {
     pub(crate) broken: Vec<Arc<str>>,
     /// What aliases have unfolded to.
     unfolded: yaml::Size,
+    /// What regular expressions weigh, and whether some were refused for that.
+    expressions: (usize, bool),
     /// Whether misspelt keys are taken for what they mean, and rejected objects are set aside instead of dropped.
     guessing: bool,
     pub(crate) set_aside: Resources,
@@ -69,6 +72,7 @@ impl<'n> Reading<'n> {
             rejected: Vec::new(),
             broken: Vec::new(),
             unfolded: yaml::Size::default(),
+            expressions: (0, false),
             guessing,
             set_aside: Resources::default(),
             seen: BTreeMap::new(),
@@ -89,7 +93,10 @@ impl<'n> Reading<'n> {
         let meshes = |reading: &Self| reading.seen.keys().any(|id| id.kind == Kind::MeshConfig);
         self.unfolded = self.unfolded.and(behind.unfolded);
         let twice = behind.seen.keys().any(|id| self.seen.contains_key(id)) || (meshes(&self) && meshes(&behind));
-        if twice || !self.unfolded.is_bearable() {
+        let (weight, overfull) =
+            (self.expressions.0 + behind.expressions.0, self.expressions.1 || behind.expressions.1);
+        self.expressions = (weight, overfull);
+        if twice || !self.unfolded.is_bearable() || overfull || weight > expressions::MOST {
             return None;
         }
         self.resources.mesh = self.resources.mesh.or(behind.resources.mesh);
@@ -173,6 +180,7 @@ impl<'n> Reading<'n> {
         self.order += 1;
         let id = envelope::id_of(node, kind, self.namespace, self.guessing);
         let cx = Cx::new(file, id.to_string().into(), id.kind.is_istio()).guessing(self.guessing);
+        let cx = cx.after_expressions(self.expressions.0);
         for slip in wrong {
             let diagnostic = cx.at(Severity::Error, slip.code, slip.mark, slip.message.clone());
             cx.push(diagnostic.help(format!("did you mean `{}`?", slip.meant)));
@@ -181,6 +189,8 @@ impl<'n> Reading<'n> {
             cx.push(complaint(&cx, problem));
         }
         self.kind(&cx, node, &id);
+        let (weight, overfull) = cx.expressions();
+        self.expressions = (self.expressions.0 + weight, self.expressions.1 || overfull);
         if cx.failed() {
             self.rejected.push(id);
         }

@@ -289,9 +289,11 @@ impl Watch {
             // It may be gone with its watch.
             let _ = watcher.unwatch(gone);
         }
-        for new in folders.difference(&self.folders) {
-            if let Err(error) = watcher.watch(new, RecursiveMode::NonRecursive) {
-                tracing::warn!(folder = %new.display(), %error, "a folder is not watched, only polled");
+        for folder in &folders {
+            // One that was there before may be another by now, whose watch is to be made anew.
+            let watched = watcher.watch(folder, RecursiveMode::NonRecursive);
+            if let Some(error) = watched.err().filter(|_| !self.folders.contains(folder)) {
+                tracing::warn!(folder = %folder.display(), %error, "a folder is not watched, only polled");
             }
         }
         self.folders = folders;

@@ -318,3 +318,31 @@ async fn the_store_is_told_of_an_edit_and_of_a_forced_look() {
     assert!(matches!(updates.recv().await, Some(Update::Unchanged)));
     watching.abort();
 }
+
+#[tokio::test]
+async fn an_edit_beside_what_is_no_file_is_seen() {
+    let folder = Folder::new();
+    let path = folder.write("a.yaml", "one");
+    let mut files = folder.files();
+    files.read().unwrap();
+    let (sender, mut updates) = mpsc::channel(4);
+    let watching = tokio::spawn(watch(files, Arc::new(Notify::new()), sender));
+    mknodat(CWD, folder.0.join("pipe.yaml"), FileType::Fifo, 0o600.into(), 0).unwrap();
+    symlink("/dev/zero", folder.0.join("zero.yaml")).unwrap();
+    symlink("/", folder.0.join("everything")).unwrap();
+    fs::create_dir(folder.0.join("new")).unwrap();
+    for text in ["two", "three"] {
+        fs::write(&path, text).unwrap();
+        loop {
+            match updates.recv().await {
+                Some(Update::Files(reading)) if told(&reading) == [("a.yaml", text)] => break,
+                Some(_) => {}
+                None => panic!("the watch has ended"),
+            }
+        }
+    }
+    // A folder that came later is watched like the others.
+    folder.write("new/b.yaml", "b");
+    while !matches!(updates.recv().await, Some(Update::Files(reading)) if reading.sources.len() == 2) {}
+    watching.abort();
+}

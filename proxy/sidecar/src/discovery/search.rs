@@ -143,7 +143,7 @@ impl Found {
             self.enough(folder, format!("more than {most} files and folders lie here: not all of them are looked at"));
         }
         entries.retain(|entry| !hidden(&entry.path()));
-        entries.sort_by_key(fs::DirEntry::path);
+        entries.sort_by_cached_key(fs::DirEntry::path);
         for entry in entries {
             let path = entry.path();
             // A name of another kind may be anything, a socket or a broken link: it is none of ours.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::super::Checking;
+use super::MOST_COMPARED;
 use crate::codes;
 use crate::compile::age;
 use crate::compile::catalog::Service;
@@ -33,7 +34,7 @@ fn merged(cx: &Checking<'_>, host: &str, rules: &[&DestinationRule]) {
         let comparable = |older: &&&DestinationRule| {
             older.workload_selector == rule.workload_selector && older.export_to == rule.export_to
         };
-        let older: Vec<&&DestinationRule> = rules[..at].iter().filter(comparable).collect();
+        let older: Vec<&&DestinationRule> = rules[..at].iter().take(MOST_COMPARED).filter(comparable).collect();
         if let (Some(policy), Some(winner)) =
             (&rule.traffic_policy, older.iter().find(|older| older.traffic_policy.is_some()))
         {
