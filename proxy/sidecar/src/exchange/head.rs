@@ -385,7 +385,8 @@ mod tests {
         let head = RequestHead::admit(arrival("/", &sent)).expect("a good request");
         let mut names: Vec<&str> = head.fields.iter().map(|(_, name, _)| text(name)).collect();
         names.sort_unstable();
-        assert_eq!(names, ["authorization", "te", "x-kept"]);
+        // Whether an expectation goes on is for each attempt to say.
+        assert_eq!(names, ["authorization", "expect", "te", "x-kept"]);
         assert_eq!(head.fields.text(Name::Te), Some("trailers"));
     }
 

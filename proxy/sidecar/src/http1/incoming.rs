@@ -269,7 +269,42 @@ pub(crate) fn poll_read_in_turn(
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
+
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpListener;
+
     use super::*;
+
+    #[tokio::test]
+    async fn a_socket_that_always_has_more_gives_way() {
+        const ALL: usize = 4 * AT_ONCE;
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("it is bound");
+        let mut far = TcpStream::connect(address).await.expect("it listens");
+        let (near, _) = listener.accept().await.expect("a connection");
+        let writing = tokio::spawn(async move { far.write_all(&vec![b'x'; ALL]).await });
+        let (mut read, mut room, mut taken, mut all) = (BytesMut::new(), READ, 0, 0);
+        while all < ALL {
+            let mut at_once = 0;
+            all += poll_fn(|cx| {
+                loop {
+                    match poll_read_in_turn(&near, cx, &mut read, &mut room, &mut taken) {
+                        Poll::Ready(count) => at_once += count.expect("the connection lasts"),
+                        Poll::Pending if at_once == 0 => return Poll::Pending,
+                        Poll::Pending => return Poll::Ready(at_once),
+                    }
+                    assert!(at_once < AT_ONCE + READ_MOST, "{at_once} bytes without a pause");
+                    read.clear();
+                    if all + at_once == ALL {
+                        return Poll::Ready(at_once);
+                    }
+                }
+            })
+            .await;
+        }
+        writing.await.expect("it does not panic").expect("all is written");
+    }
 
     #[test]
     fn the_spare_buffer_outlives_those_that_have_let_go_already() {

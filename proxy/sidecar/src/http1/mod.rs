@@ -9,6 +9,8 @@ pub(crate) mod body;
 pub(crate) mod hints;
 pub(crate) mod incoming;
 pub(crate) mod read;
+#[cfg(test)]
+mod shake;
 pub(crate) mod write;
 
 /// How much room a read has at first, and the most that it may have.

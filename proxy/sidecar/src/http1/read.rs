@@ -4,7 +4,7 @@ use bytes::{Buf, BytesMut};
 use http::uri::PathAndQuery;
 use http::{Method, Uri, Version};
 use leeboard_policy::verdict::BadRequest;
-use memchr::memchr_iter;
+use memchr::memrchr;
 
 use super::body::Length;
 use crate::fields::{Fields, Name, Names};
@@ -34,12 +34,11 @@ impl Rules {
     }
 }
 
-/// A head that comes in pieces. It is read from its beginning only when its end may be here or it has doubled, so that the
-/// work grows with its bytes and not with its pieces.
+/// A head that comes in pieces. It is looked at when a line of it has come to its end and no further than that, so that what is
+/// seen does not depend on the pieces, and the work is that of its lines.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Pieces {
     seen: usize,
-    again: usize,
 }
 
 impl Pieces {
@@ -47,12 +46,15 @@ impl Pieces {
     pub(crate) fn request(&mut self, read: &mut BytesMut, rules: &Rules) -> Result<Option<Request>, Unread> {
         while read.starts_with(b"\r\n") {
             read.advance(2);
-            *self = Self::default();
+            self.seen = 0;
         }
-        if !self.worth_a_look(read, rules) {
-            return Ok(None);
+        // What speaks another protocol need not be waited for.
+        if read.first().is_some_and(|first| !first.is_ascii_graphic() && !matches!(first, b'\r' | b'\n')) {
+            return Err(Unread::Malformed);
         }
-        self.taken(request(read, rules), read)
+        let Some(lines) = self.lines(read, rules)? else { return Ok(None) };
+        let found = request(&read[..lines], rules);
+        self.taken(found, read, rules)
     }
 
     /// The next response's head, once it is here.
@@ -62,35 +64,37 @@ impl Pieces {
         to_head: bool,
         rules: &Rules,
     ) -> Result<Option<Response>, Unread> {
-        if !self.worth_a_look(read, rules) {
-            return Ok(None);
-        }
-        self.taken(response(read, to_head, rules), read)
+        let Some(lines) = self.lines(read, rules)? else { return Ok(None) };
+        let found = response(&read[..lines], to_head, rules);
+        self.taken(found, read, rules)
     }
 
-    fn taken<T>(&mut self, head: Result<(T, usize), Unread>, read: &mut BytesMut) -> Result<Option<T>, Unread> {
+    /// Where the last line ends that is here, if it has come since the last look.
+    fn lines(&mut self, read: &[u8], rules: &Rules) -> Result<Option<usize>, Unread> {
+        let before = std::mem::replace(&mut self.seen, read.len()).min(read.len());
+        match memrchr(b'\n', &read[before..]) {
+            Some(at) => Ok(Some(before + at + 1)),
+            None if read.len() > rules.bytes => Err(Unread::TooLarge),
+            None => Ok(None),
+        }
+    }
+
+    fn taken<T>(
+        &mut self,
+        head: Result<(T, usize), Unread>,
+        read: &mut BytesMut,
+        rules: &Rules,
+    ) -> Result<Option<T>, Unread> {
         match head {
             Ok((head, used)) => {
                 read.advance(used);
-                *self = Self::default();
+                self.seen = 0;
                 Ok(Some(head))
             }
-            Err(Unread::Partial) => Ok(None),
+            Err(Unread::Partial) if read.len() <= rules.bytes => Ok(None),
+            Err(Unread::Partial) => Err(Unread::TooLarge),
             Err(refused) => Err(refused),
         }
-    }
-
-    /// Whether what is here is to be looked at.
-    fn worth_a_look(&mut self, read: &[u8], rules: &Rules) -> bool {
-        let new = self.seen.saturating_sub(2).min(read.len());
-        let ends = |at: usize| matches!(read[..new + at], [.., b'\n'] | [.., b'\n', b'\r']);
-        let worth = read.len() > self.seen
-            && (read.len() >= self.again.min(rules.bytes + 1) || memchr_iter(b'\n', &read[new..]).any(ends));
-        self.seen = read.len();
-        if worth {
-            self.again = read.len() * 2;
-        }
-        worth
     }
 }
 
@@ -304,7 +308,8 @@ fn keeps(fields: &Fields, version: Version) -> bool {
         let tokens = fields.all(Name::Connection).flat_map(|value| value.split(|byte| *byte == b','));
         tokens.into_iter().any(|token| token.trim_ascii().eq_ignore_ascii_case(word))
     };
-    if version == Version::HTTP_10 { says(b"keep-alive") } else { !says(b"close") }
+    // RFC 9112 §9.3: `close` goes before what else is said.
+    !says(b"close") && (version != Version::HTTP_10 || says(b"keep-alive"))
 }
 
 #[cfg(test)]
@@ -324,6 +329,7 @@ mod tests {
             ("GET / HTTP/1.1", Ok(Length::Exactly(0)), true),
             ("GET / HTTP/1.0", Ok(Length::Exactly(0)), false),
             ("GET / HTTP/1.0\r\nConnection: Keep-Alive", Ok(Length::Exactly(0)), true),
+            ("GET / HTTP/1.0\r\nConnection: close\r\nConnection: keep-alive", Ok(Length::Exactly(0)), false),
             ("GET / HTTP/1.1\r\nConnection: x, Close", Ok(Length::Exactly(0)), false),
             ("POST / HTTP/1.1\r\nContent-Length: 12", Ok(Length::Exactly(12)), true),
             ("POST / HTTP/1.1\r\nTransfer-Encoding: Chunked", Ok(Length::Chunked), true),
@@ -417,15 +423,14 @@ mod tests {
     }
 
     #[test]
-    fn a_head_in_pieces_is_looked_at_seldom() {
+    fn a_head_in_pieces_is_looked_at_line_by_line() {
         let head = format!("GET / HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(4_000));
         let rules = Rules::strict(8_192, 8);
         let (mut pieces, mut looks) = (Pieces::default(), 0);
         for end in 1..=head.len() {
-            let worth = pieces.worth_a_look(&head.as_bytes()[..end], &rules);
-            looks += u32::from(worth);
-            assert!(worth || end < head.len(), "its end is looked at");
+            looks += u32::from(pieces.lines(&head.as_bytes()[..end], &rules) == Ok(Some(end)));
         }
-        assert!(looks < 16, "{looks} looks");
+        assert_eq!(looks, 3);
+        assert_eq!(Pieces::default().lines(&[b'x'; 8_193], &rules), Err(Unread::TooLarge));
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::config::{policy, routes, service};
 use crate::endpoint::{Endpoint, say};
+use crate::http2::{Server, drain, finish};
 use crate::message::{Message, Wire, get, post};
 use crate::patience::soon;
 use crate::program::Leeboard;
@@ -174,4 +175,20 @@ async fn the_endpoint_decides_whether_a_body_is_sent() {
     // It need not send its body now, so nothing is known of what follows.
     assert_eq!((answer.status(), answer.header("connection")), (417, Some("close")));
     soon("the connection's end", wire.end()).await;
+}
+
+#[tokio::test]
+async fn leave_is_given_for_endpoints_that_cannot_give_it() {
+    let server = Server::start(|request, respond, _| async move {
+        assert!(!request.headers().contains_key("expect"));
+        let said = drain(&mut request.into_body()).await.unwrap();
+        finish(respond, &String::from_utf8(said).unwrap(), &[]);
+    })
+    .await;
+    let leeboard = Leeboard::start(&service("shop.test", "HTTP2", &[(server.address, "v1")])).await;
+    let mut wire = leeboard.dial().await;
+    wire.send("POST / HTTP/1.1\r\nHost: shop.test\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n").await.unwrap();
+    assert_eq!(soon("leave to go on", wire.head()).await.unwrap().status(), 100);
+    let answer = asked(&mut wire, "body").await;
+    assert_eq!((answer.text().as_str(), answer.header("connection")), ("body", None));
 }
