@@ -64,6 +64,10 @@ impl Pieces {
         to_head: bool,
         rules: &Rules,
     ) -> Result<Option<Response>, Unread> {
+        // Parsers pass over empty lines here as well. Nobody sends any between responses but by mistake.
+        if read.first().is_some_and(|first| *first != b'H') {
+            return Err(Unread::Malformed);
+        }
         let Some(lines) = self.lines(read, rules)? else { return Ok(None) };
         let found = response(&read[..lines], to_head, rules);
         self.taken(found, read, rules)

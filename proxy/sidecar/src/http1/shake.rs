@@ -77,7 +77,7 @@ impl Reader {
                     Err(end) => return Some(end),
                 }
             };
-            let Some(said) = self.heard.last_mut() else { return None };
+            let said = self.heard.last_mut()?;
             match decoder.take(&mut self.read) {
                 Ok(Some(frame)) => match frame.into_data() {
                     Ok(data) => said.body.extend_from_slice(&data),
