@@ -30,8 +30,11 @@ const LONGEST: Span = Span::from_secs(300);
 /// The same for names inside a cluster, where addresses come and go with pods: kubeadm's DNS gives half a minute, and docker's
 /// ten. It is the TTL that CoreDNS gives by itself.
 const LONGEST_INSIDE: Span = Span::from_secs(5);
+/// The pause between two questions about a name whose addresses are doubted. While the answers bring nothing new it doubles, up
+/// to [`SHORTEST`].
+const FIRST_AGAIN: Span = Span::from_millis(125);
 /// All who are refused by an address at the same moment do not ask at the same moment, but within this time.
-const JITTER: Span = Span::from_millis(200);
+const JITTER: Span = Span::from_millis(100);
 /// How long an answer from the hosts file is kept, so that an edit of the file is noticed.
 const HOSTS_TTL: Span = Span::from_secs(10);
 /// How long an answer without addresses is kept, when it does not say.
@@ -180,16 +183,29 @@ struct Kept {
     told: Option<Vec<IpAddr>>,
     /// When one of its addresses was doubted that no answer has named since.
     doubted: Option<Time>,
+    /// How many answers in a row about what was doubted have brought nothing new.
+    vain: u32,
 }
 
 impl Kept {
     fn new(ordered: bool, now: Time) -> Self {
-        Self { ordered, due: now, asked: None, asking: false, heard: false, failures: 0, told: None, doubted: None }
+        Self {
+            ordered,
+            due: now,
+            asked: None,
+            asking: false,
+            heard: false,
+            failures: 0,
+            told: None,
+            doubted: None,
+            vain: 0,
+        }
     }
 
     /// Asks sooner than planned, but not all at once with others, and not again and again.
     fn hurry(&mut self, now: Time, jitter: Span) {
-        let soonest = self.asked.map_or(now, |asked| asked + SHORTEST);
+        let pause = FIRST_AGAIN.times(1 << self.vain.min(16)).min(SHORTEST);
+        let soonest = self.asked.map_or(now, |asked| asked + pause);
         self.due = self.due.min((now + jitter).max(soonest));
     }
 }
@@ -315,6 +331,7 @@ fn hear(
             kept.due = now + answer.ttl;
             let asked = kept.asked.unwrap_or(now);
             let mut news = kept.told.as_ref() != Some(&answer.addresses);
+            kept.vain = if kept.doubted.is_some() && !news { kept.vain.saturating_add(1) } else { 0 };
             kept.told = Some(answer.addresses.clone());
             match kept.doubted {
                 // The question was on its way already.

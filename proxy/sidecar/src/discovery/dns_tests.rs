@@ -331,15 +331,26 @@ fn what_is_doubted_is_asked_about_at_once_but_not_again_and_again() {
     let same = told("a.test", &["10.0.0.1", "10.0.0.2"], 20_070);
     assert_eq!(story.answer("a.test", 20_075, &["10.0.0.2", "10.0.0.1"]), Some(same));
 
-    assert_eq!(story.doubt("10.0.0.1", 20_100, 70), []);
-    assert!(story.ask(21_069).is_empty(), "not within a second of the last question");
-    assert_eq!(story.ask(21_070), ["a.test"]);
-    assert_eq!(story.doubt("10.0.0.1", 21_080, 0), []);
-    assert_eq!(story.answer("a.test", 21_090, &["10.0.0.1", "10.0.0.2"]), None, "it was asked before the doubt");
-    assert_eq!(story.ask(22_070), ["a.test"], "so it is asked once more");
-    assert_eq!(story.answer("a.test", 22_075, &["10.0.0.2"]), Some(told("a.test", &["10.0.0.2"], 22_070)));
-    assert_eq!(story.doubt("10.0.0.1", 22_080, 0), [], "nobody names it any more");
-    assert!(story.ask(30_000).is_empty());
+    assert_eq!(story.doubt("10.0.0.1", 20_100, 0), []);
+    assert!(story.ask(20_319).is_empty(), "the last answer brought nothing new: twice the pause");
+    assert_eq!(story.ask(20_320), ["a.test"]);
+    assert_eq!(story.doubt("10.0.0.1", 20_330, 0), []);
+    assert_eq!(story.answer("a.test", 20_340, &["10.0.0.1", "10.0.0.2"]), None, "it was asked before the doubt");
+    assert!(story.ask(20_819).is_empty());
+    assert_eq!(story.ask(20_820), ["a.test"], "so it is asked once more");
+    assert_eq!(story.answer("a.test", 20_825, &["10.0.0.2"]), Some(told("a.test", &["10.0.0.2"], 20_820)));
+    assert_eq!(story.doubt("10.0.0.1", 20_830, 0), [], "nobody names it any more");
+    assert_eq!(story.doubt("10.0.0.2", 20_840, 0), []);
+    assert_eq!(story.ask(20_945), ["a.test"], "what was new counts no more as vain");
+    for ms in [21_000, 22_000, 23_000, 24_000, 25_000, 26_000] {
+        story.answer("a.test", ms, &["10.0.0.2"]);
+        story.doubt("10.0.0.2", ms + 1, 0);
+        story.ask(ms + 999);
+    }
+    story.answer("a.test", 27_000, &["10.0.0.2"]);
+    story.doubt("10.0.0.2", 27_001, 0);
+    assert!(story.ask(27_900).is_empty(), "but no pause is longer than a second");
+    assert_eq!(story.ask(27_999), ["a.test"]);
 }
 
 #[test]
@@ -349,9 +360,9 @@ fn where_the_first_address_counts_a_doubted_one_goes_last() {
     story.answer("b.test", 5, &["10.0.9.1", "10.0.9.2"]);
     assert_eq!(story.doubt("10.0.9.2", 100, 0), [], "it is not the first");
     assert_eq!(story.doubt("10.0.9.1", 100, 0), [told("b.test", &["10.0.9.2", "10.0.9.1"], 0)]);
-    assert_eq!(story.ask(1_000), ["b.test"]);
-    let named = told("b.test", &["10.0.9.1", "10.0.9.2"], 1_000);
-    assert_eq!(story.answer("b.test", 1_005, &["10.0.9.1", "10.0.9.2"]), Some(named));
+    assert_eq!(story.ask(125), ["b.test"]);
+    let named = told("b.test", &["10.0.9.1", "10.0.9.2"], 125);
+    assert_eq!(story.answer("b.test", 130, &["10.0.9.1", "10.0.9.2"]), Some(named));
 }
 
 #[tokio::test(start_paused = true)]

@@ -98,7 +98,9 @@ impl Leaving {
             return Step::End;
         }
         let open = load.inbound.is_open() || load.outbound.is_open();
-        if late(told) || (self.shut && quiet.0 && quiet.1) {
+        // A pod that is gone altogether answers nobody, and callers wait for it; until they have learnt of it, it refuses.
+        let known = learnt || !self.pace.inbound;
+        if late(told) || (self.shut && known && quiet.0 && quiet.1) {
             self.parting_since.get_or_insert(now);
         }
         let parting = Span(PARTING.0.min(margin.0 / 2));
@@ -177,9 +179,9 @@ mod tests {
                 (100, one, idle, true, Step::Shut),
                 (200, one, idle, true, Step::Shut),
                 (300, SHUT, idle, true, Step::Shut),
-                (699, SHUT, idle, true, Step::Shut),
-                (700, SHUT, idle, true, Step::Close),
-                (750, SHUT, SHUT, true, Step::End),
+                (1_999, SHUT, idle, true, Step::Shut),
+                (2_000, SHUT, idle, true, Step::Close),
+                (2_050, SHUT, SHUT, true, Step::End),
             ],
         );
     }

@@ -96,7 +96,7 @@ async fn what_the_application_may_have_got_is_not_called_unprocessed() {
 #[tokio::test]
 async fn a_leaving_proxy_refuses_for_an_application_that_is_gone() {
     let mut application = Endpoint::named("app").await;
-    let mut pod = beside(application.address, &["--min-drain-time", "60s", "--drain-time", "120s"]).await;
+    let mut pod = beside(application.address, &["--min-drain-time", "4s", "--drain-time", "120s"]).await;
     let inbound = pod.port("inbound");
     let mut kept = Wire::to(inbound).await;
     kept.send(get("/", "")).await.unwrap();
@@ -110,7 +110,7 @@ async fn a_leaving_proxy_refuses_for_an_application_that_is_gone() {
     })
     .await;
     soon("idle connections end", kept.end()).await;
-    // Nobody is left to wait for, however long the drain may take.
+    // Nobody is left to wait for when callers have had their time.
     assert_eq!(pod.ended().await.code(), Some(0));
 }
 
