@@ -49,8 +49,11 @@ impl Pieces {
             self.seen = 0;
         }
         // What speaks another protocol need not be waited for.
-        if read.first().is_some_and(|first| !first.is_ascii_graphic() && !matches!(first, b'\r' | b'\n')) {
-            return Err(Unread::Malformed);
+        match read[..] {
+            [] | [b'\r'] => {}
+            [b'\n', ..] if rules.bare_lf => {}
+            [first, ..] if first.is_ascii_graphic() => {}
+            _ => return Err(Unread::Malformed),
         }
         let Some(lines) = self.lines(read, rules)? else { return Ok(None) };
         let found = request(&read[..lines], rules);
