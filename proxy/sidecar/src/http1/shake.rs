@@ -171,6 +171,10 @@ fn sent_on(said: &Said, luck: &mut Luck) -> Option<Vec<u8>> {
     let length = if chunked { Length::Chunked } else { Length::Exactly(said.body.len() as u64) };
     write::length(&mut out, length, false);
     out.extend_from_slice(b"\r\n");
+    // What is said of its length has made it longer.
+    if out.len() > RULES.bytes {
+        return None;
+    }
     if !chunked {
         out.extend_from_slice(&said.body);
         return Some(out);
