@@ -31,7 +31,7 @@ use crate::snapshot::RuleId;
 use crate::split;
 use crate::step::{Attempt, End, Faults, Outcome, Replay, Retries, RetryEnd, Step};
 use crate::time::{Span, Time};
-use crate::verdict::{Failure, Flags, Verdict};
+use crate::verdict::{Failure, Flags, Stall, Verdict};
 
 /// A request's whole life. Dropping it gives back whatever it holds.
 #[derive(Debug)]
@@ -367,6 +367,14 @@ impl Exchange {
         }
     }
 
+    /// Decides what is done when the request's body has not moved for too long. Envoy: the idle timeout of a stream.
+    pub fn stalled(&mut self, who: Stall, now: Time) -> Step {
+        if who == Stall::Endpoint {
+            self.score(Score::Timeout, now);
+        }
+        self.reply(Verdict::Stalled(who))
+    }
+
     /// Decides what is done after an attempt.
     pub fn after(&mut self, outcome: Outcome, replay: Replay, now: Time) -> Step {
         match outcome {
@@ -413,36 +421,6 @@ impl Exchange {
         Step::Forward
     }
 
-    /// Schedules another attempt if one is wanted and allowed.
-    fn retry(&mut self, wanted: bool, replay: Replay, now: Time) -> Option<Step> {
-        if !wanted {
-            return None;
-        }
-        self.retry_slot = None;
-        if replay == Replay::Gone {
-            self.retries.end = Some(RetryEnd::NotReplayable);
-            return None;
-        }
-        if self.retries_left == 0 {
-            self.flags = self.flags.with(Flags::RETRY_LIMIT);
-            self.retries.end = Some(RetryEnd::LimitExceeded);
-            return None;
-        }
-        self.retries_left -= 1;
-        let Some(slot) = self.cluster.and_then(|id| self.live.cluster(id).take_retry(now)) else {
-            self.flags = self.flags.with(Flags::OVERFLOW);
-            self.retries.end = Some(RetryEnd::Overflow);
-            return None;
-        };
-        self.retry_slot = Some(slot);
-        self.retries.made += 1;
-        if let Some(active) = self.running.take().and_then(|running| running.active) {
-            self.tried.push(active.endpoint().id());
-        }
-        let pause = self.retry_policy().map_or(Span(0), |policy| policy.backoff(self.retries.made, self.dice));
-        Some(self.wait(Phase::BackingOff(now + pause)))
-    }
-
     fn wait(&mut self, phase: Phase) -> Step {
         self.phase = phase;
         self.next_tick().map_or(Step::Forward, |(at, _)| Step::Wait(at))
@@ -467,6 +445,8 @@ impl Exchange {
                 self.score(Score::Timeout, now);
             }
             End::CallerGone => self.flags = self.flags.with(Flags::DOWNSTREAM_TERMINATED),
+            End::CallerReset => self.flags = self.flags.with(Flags::DOWNSTREAM_RESET),
+            End::Unread => self.flags = self.flags.with(Flags::STREAM_IDLE),
         }
         self.finish();
     }

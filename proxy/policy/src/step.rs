@@ -1,5 +1,6 @@
 //! What a driver and an exchange say to each other.
 
+use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -75,6 +76,24 @@ pub enum End {
     TimedOut,
     /// The caller left.
     CallerGone,
+    /// The caller reset the stream.
+    CallerReset,
+    /// The caller did not read for too long.
+    Unread,
+}
+
+impl End {
+    /// Envoy's `response_code_details` of a response that was passed on and ended so; `None` where it came whole.
+    pub fn details(self) -> Option<Cow<'static, str>> {
+        match self {
+            End::Complete { .. } => None,
+            End::Broken(failure) => Some(failure.details(true, None).into()),
+            End::TimedOut => Some("response_timeout".into()),
+            End::CallerGone => Some("downstream_remote_disconnect".into()),
+            End::CallerReset => Some("http2.remote_reset".into()),
+            End::Unread => Some("stream_idle_timeout".into()),
+        }
+    }
 }
 
 /// What the proxy answers by itself.

@@ -11,7 +11,7 @@ pub struct Flags(pub u32);
 
 /// The short names. Envoy prints flags in the order in which they were set: injected trouble, then the retry decision,
 /// then how the last attempt ended.
-const NAMES: [(Flags, &str); 17] = [
+const NAMES: [(Flags, &str); 19] = [
     (Flags::DELAY_INJECTED, "DI"),
     (Flags::FAULT_INJECTED, "FI"),
     (Flags::RETRY_LIMIT, "URX"),
@@ -26,8 +26,10 @@ const NAMES: [(Flags, &str); 17] = [
     (Flags::DNS_FAILED, "DF"),
     (Flags::LOCAL_RESET, "LR"),
     (Flags::UPSTREAM_TIMEOUT, "UT"),
+    (Flags::STREAM_IDLE, "SI"),
     (Flags::DOWNSTREAM_PROTOCOL, "DPE"),
     (Flags::DOWNSTREAM_TERMINATED, "DC"),
+    (Flags::DOWNSTREAM_RESET, "DR"),
     (Flags::OVERLOADED, "OM"),
 ];
 
@@ -68,6 +70,10 @@ impl Flags {
     pub const DNS_FAILED: Self = Self(1 << 15);
     /// `OM`: too much is held for callers who do not read.
     pub const OVERLOADED: Self = Self(1 << 16);
+    /// `DR`: the caller reset the stream.
+    pub const DOWNSTREAM_RESET: Self = Self(1 << 17);
+    /// `SI`: nothing moved for too long.
+    pub const STREAM_IDLE: Self = Self(1 << 18);
 
     /// Both sets together.
     #[must_use]
@@ -144,6 +150,18 @@ impl Failure {
         }
     }
 
+    /// Envoy's `response_code_details` for it, before a response or in the middle of one. `words` are the system's, why there is no
+    /// connection.
+    pub fn details(self, after: bool, words: Option<&str>) -> String {
+        let when = if after { "after" } else { "before" };
+        let words = words.filter(|_| self == Failure::ConnectRefused);
+        let said = match words {
+            Some(words) => format!("{}|{words}", self.reason()),
+            None => String::from(self.reason()),
+        };
+        format!("upstream_reset_{when}_response_started{{{}}}", said.replace(' ', "_"))
+    }
+
     /// The connection was never made, all the way to the application.
     pub fn is_connect(self) -> bool {
         matches!(self, Failure::ConnectRefused | Failure::ConnectTimeout | Failure::Dns | Failure::Unprocessed)
@@ -202,6 +220,15 @@ pub enum BadRequest {
     Loop,
 }
 
+/// Who lets a request's body stand still.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stall {
+    /// Its caller sends no more of it.
+    Caller,
+    /// The endpoint takes no more of it, or nobody has been found to take it.
+    Endpoint,
+}
+
 /// Why the proxy answered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Verdict {
@@ -217,6 +244,8 @@ pub enum Verdict {
     Failed(Failure),
     /// The route's timeout is over.
     Timeout,
+    /// The request's body did not move for too long.
+    Stalled(Stall),
     /// An abort was injected with this HTTP status.
     AbortHttp(u16),
     /// An abort was injected with this gRPC status.
@@ -273,6 +302,13 @@ impl Verdict {
             Verdict::Timeout => {
                 (504, Flags::UPSTREAM_TIMEOUT, "response_timeout".into(), "upstream request timeout".into(), "timeout")
             }
+            Verdict::Stalled(who) => {
+                let (status, reason) = match who {
+                    Stall::Caller => (408, "request-body-stalled"),
+                    Stall::Endpoint => (504, "endpoint-stalled"),
+                };
+                (status, Flags::STREAM_IDLE, "stream_idle_timeout".into(), "stream timeout".into(), reason)
+            }
             Verdict::AbortHttp(status) => {
                 (status, Flags::FAULT_INJECTED, "fault_filter_abort".into(), "fault filter abort".into(), "fault-abort")
             }
@@ -292,7 +328,7 @@ impl Verdict {
     pub fn grpc_status(self, http: u16) -> u16 {
         match self {
             Verdict::AbortGrpc(status) => status,
-            Verdict::Timeout | Verdict::Failed(Failure::PerTryTimeout) => 4,
+            Verdict::Timeout | Verdict::Stalled(_) | Verdict::Failed(Failure::PerTryTimeout) => 4,
             _ => http_to_grpc(http),
         }
     }
@@ -322,7 +358,7 @@ fn failed(failure: Failure, retried: bool) -> Answer {
     Answer {
         status: if failure == Failure::Protocol { 502 } else { 503 },
         flags: failure.flag(),
-        details: format!("upstream_reset_before_response_started{{{}}}", reason.replace(' ', "_")).into(),
+        details: failure.details(false, None).into(),
         body: body.into(),
         reason: failure.code(),
         overloaded: failure == Failure::Overflow,
@@ -373,6 +409,8 @@ mod tests {
             (Verdict::Failed(Failure::Overflow), false, 503, "UO", "upstream_reset_before_response_started{overflow}"),
             (Verdict::Failed(Failure::PerTryTimeout), false, 504, "UT", "upstream_per_try_timeout"),
             (Verdict::Timeout, false, 504, "UT", "response_timeout"),
+            (Verdict::Stalled(Stall::Caller), false, 408, "SI", "stream_idle_timeout"),
+            (Verdict::Stalled(Stall::Endpoint), false, 504, "SI", "stream_idle_timeout"),
             (Verdict::AbortHttp(418), false, 418, "FI", "fault_filter_abort"),
             (Verdict::Preflight, false, 200, "-", "cors_response"),
             (Verdict::Direct(204), false, 204, "-", "direct_response"),

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use leeboard_policy::exchange::Exchange;
 use leeboard_policy::request::{self, Entrance};
 use leeboard_policy::step::{Reply, Step};
-use leeboard_policy::verdict::{BadRequest, Failure, Flags, Verdict};
+use leeboard_policy::verdict::{BadRequest, Failure, Verdict};
 
 use self::answer::{grpc_status, own, pass_on, peer_keeps, refusal};
 use self::arrival::Arrival;
@@ -78,8 +78,13 @@ async fn serve(lane: Rc<Lane>, entrance: Entrance, caller: Caller, mut arrival: 
         step = match step {
             Step::Wait(until) => {
                 lane.clock.until(until).await;
+                if ledger.caller_left() {
+                    return gone(ledger);
+                }
                 ledger.woke(lane.clock.now())
             }
+            // Nothing is sent once more for a caller that has left.
+            Step::Try(_) if attempting.is_some() && ledger.caller_left() => return gone(ledger),
             Step::Try(attempt) => {
                 let attempting = attempting.get_or_insert_with(|| Attempting::depart(&mut head, &ledger));
                 match attempting.run(attempt, &head, &mut ledger).await {
@@ -133,7 +138,10 @@ fn answer(reply: &Reply, head: &RequestHead, mut ledger: Box<Ledger>) -> Answer 
     let (mut response, words) = own(reply, ledger.exchange(), head, &caller);
     ledger.status = response.status;
     ledger.grpc_status = reply.grpc_status;
-    ledger.details = Some(reply.answer.details.clone());
+    ledger.details = Some(match (reply.verdict, &ledger.transport_failure) {
+        (Verdict::Failed(failure), Some(words)) => failure.details(false, Some(&**words)).into(),
+        _ => reply.answer.details.clone(),
+    });
     ledger.response_head_bytes = response.fields.size() as u64;
     mark_close(&mut response, &ledger);
     mark_unprocessed(&mut response, reply.verdict, head, &ledger);
@@ -151,9 +159,8 @@ fn refuse(mut ledger: Box<Ledger>, bad: BadRequest) -> Answer {
     Answer::of(refusal(&said), DownBody::Own(words, Some(ledger)))
 }
 
-/// Nobody reads this answer: the caller broke off in the middle of its request. Envoy logs status 0 and `DC`.
-fn gone(mut ledger: Box<Ledger>) -> Answer {
-    ledger.flags = Flags::DOWNSTREAM_TERMINATED;
+/// Nobody reads this answer: the caller has left, or has broken off in the middle of its request. Envoy logs status 0 and `DC`.
+fn gone(ledger: Box<Ledger>) -> Answer {
     let mut fields = Fields::default();
     fields.put(Name::Connection, b"close");
     Answer { status: 400, fields, body: DownBody::Own(None, Some(ledger)) }

@@ -187,7 +187,7 @@ impl Conversation {
                 tokio::task::spawn_local(async move { self.http2(downstream).await });
             }
             Some(false) => {
-                let (mut talk, mut broken) = (pin!(self.http1(reading)), pin!(broken(&stream)));
+                let (mut talk, mut broken) = (pin!(self.http1(reading)), pin!(broken(&stream, &self.talk)));
                 let mut bell = None;
                 poll_fn(|cx| match talk.as_mut().poll(cx) {
                     Poll::Pending => Bell::of(&mut bell, cx.waker()).poll(broken.as_mut()),
@@ -208,10 +208,17 @@ impl Conversation {
     }
 }
 
-/// Waits for the caller's RST. A caller that has closed its own direction only still waits for an answer, so nobody reads from
-/// the socket while a request is being answered, and nobody else would see this.
-async fn broken(stream: &TcpStream) {
-    if stream.ready(Interest::ERROR).await.is_err() {
-        std::future::pending::<()>().await;
+/// Waits for the caller's RST, or until it turns out to have left. A caller that has closed its own direction only still waits for
+/// an answer, so nobody reads from the socket while a request is being answered, and nobody else would see this.
+async fn broken(stream: &TcpStream, talk: &Talk) {
+    let reset = async {
+        if stream.ready(Interest::ERROR).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        biased;
+        () = reset => {}
+        () = talk.left() => {}
     }
 }

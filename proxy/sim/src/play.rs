@@ -273,12 +273,7 @@ impl<'w> Play<'w> {
         for event in actor.exchange.take_events() {
             self.world.note(Some(actor.number), Event::Outlier(event));
         }
-        actor.seen.details = match end {
-            End::Broken(failure) => {
-                format!("upstream_reset_after_response_started{{{}}}", failure.reason().replace(' ', "_"))
-            }
-            End::Complete { .. } | End::TimedOut | End::CallerGone => "via_upstream".into(),
-        };
+        actor.seen.details = end.details().unwrap_or("via_upstream".into()).into_owned();
         self.finish(actor, Vec::new());
     }
 

@@ -1,13 +1,13 @@
-//! Sending a request again without being asked to: when it certainly did nothing yet. Once in an attempt, and it counts as no
-//! retry.
+//! Sending a request again: without being asked to, when it certainly did nothing yet (once in an attempt, and it counts as no
+//! retry); and as a retry.
 
-use super::Exchange;
+use super::{Exchange, Phase};
 use crate::balance::Pick;
 use crate::endpoints::Endpoint;
 use crate::outlier::Score;
-use crate::step::{Attempt, Step};
-use crate::time::Time;
-use crate::verdict::{Failure, Verdict};
+use crate::step::{Attempt, Replay, RetryEnd, Step};
+use crate::time::{Span, Time};
+use crate::verdict::{Failure, Flags, Verdict};
 
 impl Exchange {
     /// A used connection may end just as a request is written to it. RFC 9110 §9.2.2 and RFC 9113 §8.7 say when the
@@ -47,5 +47,35 @@ impl Exchange {
         let endpoint = running.endpoint().cloned();
         self.running = Some(running);
         Step::Try(Attempt { endpoint, number: self.attempts, at: now, fresh: true })
+    }
+
+    /// Schedules another attempt if one is wanted and allowed.
+    pub(super) fn retry(&mut self, wanted: bool, replay: Replay, now: Time) -> Option<Step> {
+        if !wanted {
+            return None;
+        }
+        self.retry_slot = None;
+        if replay == Replay::Gone {
+            self.retries.end = Some(RetryEnd::NotReplayable);
+            return None;
+        }
+        if self.retries_left == 0 {
+            self.flags = self.flags.with(Flags::RETRY_LIMIT);
+            self.retries.end = Some(RetryEnd::LimitExceeded);
+            return None;
+        }
+        self.retries_left -= 1;
+        let Some(slot) = self.cluster.and_then(|id| self.live.cluster(id).take_retry(now)) else {
+            self.flags = self.flags.with(Flags::OVERFLOW);
+            self.retries.end = Some(RetryEnd::Overflow);
+            return None;
+        };
+        self.retry_slot = Some(slot);
+        self.retries.made += 1;
+        if let Some(active) = self.running.take().and_then(|running| running.active) {
+            self.tried.push(active.endpoint().id());
+        }
+        let pause = self.retry_policy().map_or(Span(0), |policy| policy.backoff(self.retries.made, self.dice));
+        Some(self.wait(Phase::BackingOff(now + pause)))
     }
 }

@@ -128,6 +128,16 @@ pub(crate) struct RunArgs {
     /// The most of them that is held for one connection of a caller.
     #[arg(long, env = "LEEBOARD_MAX_CALLER_UNREAD", value_name = "BYTES", default_value = "8MiB", value_parser = values::bytes)]
     max_caller_unread: usize,
+    /// How long a request's body may stand still before there is an answer; longer is answered with 408, or with 504 if the
+    /// endpoint does not take it. 0 is no limit.
+    #[arg(long, env = "LEEBOARD_STALLED_BODY", value_name = "TIME", default_value = "5m", value_parser = values::span)]
+    stalled_body: Span,
+    /// How long a caller may leave its answer unread before it is cut off. 0 is no limit.
+    #[arg(long, env = "LEEBOARD_STALLED_READER", value_name = "TIME", default_value = "5m", value_parser = values::span)]
+    stalled_reader: Span,
+    /// What a caller of HTTP/1 means that has closed its own direction only: that it waits for its answer, or that it has left.
+    #[arg(long, env = "LEEBOARD_HALF_CLOSE", value_enum, default_value_t = HalfClose::Serve)]
+    half_close: HalfClose,
     /// How long requests in flight may take after SIGTERM; what is left then is cut.
     #[arg(long, env = "LEEBOARD_DRAIN_TIME", value_name = "TIME", default_value = "45s", value_parser = values::span)]
     drain_time: Span,
@@ -160,6 +170,15 @@ pub(crate) enum OutboundPolicy {
     /// They are refused with 502. Istio: REGISTRY_ONLY.
     #[value(alias = "REGISTRY_ONLY")]
     RegistryOnly,
+}
+
+/// What the end of a caller's own direction means, once its request is whole.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum HalfClose {
+    /// It waits for its answer. Whether it is still there is asked with `100 Continue` before anything is sent again or late.
+    Serve,
+    /// It has left, as Envoy takes it: nothing more is done for it.
+    Abort,
 }
 
 /// How a log is written.
@@ -228,6 +247,12 @@ pub(crate) struct Settings {
     pub(crate) max_unread: usize,
     /// The most of them for one connection.
     pub(crate) max_caller_unread: usize,
+    /// How long a request's body may stand still; `None` is no limit.
+    pub(crate) stalled_body: Option<Span>,
+    /// How long an answer may be left unread; `None` is no limit.
+    pub(crate) stalled_reader: Option<Span>,
+    /// What a caller means that has closed its own direction.
+    pub(crate) half_close: HalfClose,
     /// From SIGTERM to the end at the latest.
     pub(crate) drain_time: Span,
     /// From SIGTERM to the end at the earliest.
@@ -286,6 +311,9 @@ impl RunArgs {
             max_connections: [self.max_connections, self.max_listener_connections, self.max_caller_connections],
             max_unread: self.max_unread,
             max_caller_unread: self.max_caller_unread,
+            stalled_body: Some(self.stalled_body).filter(|span| span.0 > 0),
+            stalled_reader: Some(self.stalled_reader).filter(|span| span.0 > 0),
+            half_close: self.half_close,
             drain_time: self.drain_time,
             min_drain_time: self.min_drain_time.min(self.drain_time),
             trusted_peers: self.trusted_peers,
@@ -379,6 +407,8 @@ mod tests {
         assert_eq!((s.max_header_bytes, s.max_headers), (61_440, 100));
         assert_eq!((s.drain_time, s.min_drain_time), (Span::from_secs(45), Span::from_secs(5)));
         assert_eq!(s.header_timeout, Some(Span::from_secs(10)));
+        assert_eq!((s.stalled_body, s.stalled_reader), (Some(Span::from_secs(300)), Some(Span::from_secs(300))));
+        assert_eq!(s.half_close, HalfClose::Serve);
         assert_eq!(s.config_grace, leeboard_istio::grace::DEFAULT);
         assert_eq!((s.outbound_policy, s.mesh_config), (None, None));
     }
@@ -407,7 +437,7 @@ mod tests {
     #[test]
     fn lines_and_what_they_set() {
         type Holds = fn(&Settings) -> bool;
-        let table: [(&str, Holds); 19] = [
+        let table: [(&str, Holds); 21] = [
             ("--outbound off --admin off --status off --metrics off", |s| {
                 [s.outbound, s.admin, s.status, s.metrics] == [None; 4]
             }),
@@ -430,6 +460,10 @@ mod tests {
             ("--outbound-traffic-policy ALLOW_ANY", |s| s.outbound_policy == Some(OutboundPolicy::AllowAny)),
             ("--mesh-config /etc/mesh", |s| s.mesh_config.as_deref() == Some("/etc/mesh".as_ref())),
             ("--header-timeout 0", |s| s.header_timeout.is_none()),
+            ("--stalled-body 0 --stalled-reader 1s", |s| {
+                s.stalled_body.is_none() && s.stalled_reader == Some(Span::from_secs(1))
+            }),
+            ("--half-close abort", |s| s.half_close == HalfClose::Abort),
             ("--drain-time 2s", |s| s.min_drain_time == Span::from_secs(2)),
             ("--dns-max-ttl 30s", |s| s.dns_max_ttl == Some(Span::from_secs(30))),
             ("--dns 127.0.0.1:53", |s| s.dns.is_some_and(|a| a.port() == 53)),

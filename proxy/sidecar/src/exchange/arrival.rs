@@ -52,7 +52,7 @@ impl Arrival {
     pub(crate) fn of_head(request: read::Request, body: Option<CallerBody>, hints: Option<Hints>) -> Self {
         let read::Request { method, target, version, fields, length, .. } = request;
         let (body, bad) = (body.map(Inflow::Wire), length.err());
-        let expects = body.is_some() && hints.is_some() && expects_leave(&fields);
+        let expects = body.is_some() && version == Version::HTTP_11 && expects_leave(&fields);
         Self { method, target, version, fields, bad, body, hints, expects }
     }
 
@@ -114,6 +114,17 @@ pub(crate) enum CallerBroke {
     Stream(Cut),
     /// HTTP/1's.
     Wire(BrokenOff),
+}
+
+impl CallerBroke {
+    /// Whether the caller has reset its stream.
+    pub(crate) fn is_reset(&self) -> bool {
+        match self {
+            CallerBroke::Stream(Cut::Gone) => true,
+            CallerBroke::Stream(Cut::Failed(error)) => error.is_reset() && error.is_remote(),
+            CallerBroke::Wire(_) => false,
+        }
+    }
 }
 
 impl std::fmt::Display for CallerBroke {

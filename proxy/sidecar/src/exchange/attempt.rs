@@ -284,7 +284,8 @@ fn failed(failure: Failure, written: bool, lease: &Lease, ledger: &mut Ledger) -
 }
 
 fn unconnected(error: ConnectError, ledger: &mut Ledger) -> Step {
-    ledger.transport_failure = Some(error.words);
+    // Envoy: a connection that was not made in time has no other reason.
+    ledger.transport_failure = (error.failure != Failure::ConnectTimeout).then_some(error.words);
     let now = ledger.lane.clock.now();
     let replay = ledger.replay();
     let failed = Outcome::Failed { failure: error.failure, reused: false, written: false };
@@ -329,10 +330,18 @@ async fn under_timers<T>(mut work: Pin<&mut impl Future<Output = T>>, ledger: &m
         {
             note_received(ledger);
         }
-        let Some((at, _)) = ledger.exchange().next_tick() else { return Poll::Pending };
-        std::task::ready!(ledger.poll_until(at, cx));
-        let now = ledger.lane.clock.now().max(at);
-        Poll::Ready(Err(ledger.woke(now)))
+        loop {
+            let (tick, look) = (ledger.exchange().next_tick().map(|(at, _)| at), ledger.next_look());
+            let Some(at) = [tick, look].into_iter().flatten().min() else { return Poll::Pending };
+            std::task::ready!(ledger.poll_until(at, cx));
+            let now = ledger.lane.clock.now().max(at);
+            if tick.is_some_and(|tick| tick <= now) {
+                return Poll::Ready(Err(ledger.woke(now)));
+            }
+            if let Some(stall) = ledger.look(now) {
+                return Poll::Ready(Err(ledger.exchange_mut().stalled(stall, now)));
+            }
+        }
     })
     .await
 }

@@ -1,7 +1,7 @@
 //! A response's body on its way down, and with it the rest of the exchange: the route's timeout, the end, the record.
 
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -10,7 +10,7 @@ use leeboard_policy::time::{Span, Time};
 use leeboard_policy::verdict::{Failure, Flags};
 
 use super::answer::grpc_status_of;
-use super::ledger::Ledger;
+use super::ledger::{Ledger, dropped};
 use crate::hops::fit_to_pass;
 use crate::http2::outgoing::Source;
 use crate::tunnel::Tunnel;
@@ -52,6 +52,8 @@ pub(crate) struct Download {
     ledger: Box<Ledger>,
     lease: Option<Lease>,
     deadline: Option<Time>,
+    /// Whether the request is still coming; the route's time begins at its end.
+    receiving: bool,
     peer_keeps: Option<Span>,
     over: bool,
     broken: Option<Broken>,
@@ -61,13 +63,51 @@ impl Download {
     /// Takes over an exchange whose response head has been passed on.
     pub(crate) fn new(ledger: Box<Ledger>, lease: Lease, peer_keeps: Option<Span>) -> Self {
         let deadline = ledger.exchange.as_ref().and_then(|exchange| exchange.deadline());
-        Self { ledger, lease: Some(lease), deadline, peer_keeps, over: false, broken: None }
+        let receiving = ledger.exchange.as_ref().is_some_and(|exchange| exchange.received_at().is_none());
+        Self { ledger, lease: Some(lease), deadline, receiving, peer_keeps, over: false, broken: None }
+    }
+
+    fn poll_received(&mut self, cx: &mut Context<'_>) {
+        if !self.receiving {
+            return;
+        }
+        if self.ledger.upload.as_ref().is_none_or(|upload| upload.poll_over(cx).is_ready()) {
+            self.receiving = false;
+            let now = self.ledger.lane.clock.now();
+            let exchange = self.ledger.exchange_mut();
+            exchange.received(now);
+            self.deadline = exchange.deadline();
+        }
+    }
+
+    /// What goes on while the caller does not take what there is for it: its own request, and the time.
+    fn poll_aside(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll_received(cx);
+        if self.broken.is_some() {
+            return Poll::Pending;
+        }
+        if let Some(lease) = &mut self.lease {
+            lease.poll_upload(cx);
+            lease.gather(cx);
+        }
+        let deadline = self.deadline.filter(|_| !self.is_end_stream());
+        let Some(at) = [deadline, self.ledger.unread_until()].into_iter().flatten().min() else { return Poll::Pending };
+        ready!(self.ledger.poll_until(at, cx));
+        if deadline == Some(at) {
+            self.end(End::TimedOut);
+        } else {
+            self.ledger.unread();
+            self.end(End::Unread);
+        }
+        Poll::Ready(())
     }
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         if let Some(broken) = self.broken.take() {
             return Poll::Ready(Some(Err(broken)));
         }
+        self.ledger.read_on();
+        self.poll_received(cx);
         let Some(lease) = &mut self.lease else { return Poll::Ready(None) };
         let frame = lease.poll_frame(cx);
         if let Some(deadline) = self.deadline {
@@ -79,7 +119,7 @@ impl Download {
                 return self.break_off(Broken::TimedOut, cx);
             }
         }
-        match fit_to_pass(std::task::ready!(frame)) {
+        match fit_to_pass(ready!(frame)) {
             None => {
                 self.end(End::Complete { grpc_status: None });
                 Poll::Ready(None)
@@ -101,21 +141,11 @@ impl Download {
         }
     }
 
-    /// The caller takes nothing just now. Ready when the route's timeout is over: that holds whether or not anybody reads.
-    fn poll_aside(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let (Some(lease), None) = (&mut self.lease, &self.broken) else { return Poll::Pending };
-        lease.gather(cx);
-        let Some(deadline) = self.deadline else { return Poll::Pending };
-        std::task::ready!(self.ledger.poll_until(deadline, cx));
-        self.end(End::TimedOut);
-        Poll::Ready(())
-    }
-
     /// Too much is held for callers who do not read, and this one is given up.
     fn give_up(&mut self) {
+        self.end(End::CallerGone);
         self.ledger.flags = self.ledger.flags.with(Flags::OVERLOADED);
         self.ledger.details = Some("overload".into());
-        self.end(End::CallerGone);
     }
 
     /// Breaks off one poll later: an error ends the caller's connection at once, and what came before it would be lost.
@@ -149,11 +179,20 @@ impl Download {
 impl Drop for Download {
     fn drop(&mut self) {
         let whole = self.is_end_stream();
-        self.end(if whole { End::Complete { grpc_status: None } } else { End::CallerGone });
+        self.end(if whole { End::Complete { grpc_status: None } } else { dropped() });
     }
 }
 
 impl DownBody {
+    /// Notes that the caller has taken some of it.
+    pub(crate) fn read_on(&mut self) {
+        match self {
+            DownBody::Stream(download) => download.ledger.read_on(),
+            DownBody::Own(_, Some(ledger)) => ledger.read_on(),
+            DownBody::Own(_, None) | DownBody::Tunnel(_) => {}
+        }
+    }
+
     /// Too much is held for callers who do not read: the rest of this one is not sent.
     pub(crate) fn give_up(&mut self) {
         if let DownBody::Stream(download) = self {
@@ -166,7 +205,13 @@ impl Source for DownBody {
     fn poll_aside(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match self {
             DownBody::Stream(download) => download.poll_aside(cx),
-            DownBody::Tunnel(_) | DownBody::Own(..) => Poll::Pending,
+            DownBody::Own(_, Some(ledger)) => {
+                let Some(at) = ledger.unread_until() else { return Poll::Pending };
+                ready!(ledger.poll_until(at, cx));
+                ledger.unread();
+                Poll::Ready(())
+            }
+            DownBody::Own(_, None) | DownBody::Tunnel(_) => Poll::Pending,
         }
     }
 

@@ -1,6 +1,7 @@
 //! The account of one exchange: whatever happens, dropping it leaves exactly one record.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -10,7 +11,7 @@ use leeboard_policy::cluster::Workload;
 use leeboard_policy::exchange::Exchange;
 use leeboard_policy::step::{End, Faults, Replay, Step};
 use leeboard_policy::time::{Span, Time};
-use leeboard_policy::verdict::Flags;
+use leeboard_policy::verdict::{Flags, Stall};
 
 use super::head::{Caller, RequestHead};
 use crate::alarm::Alarm;
@@ -21,6 +22,23 @@ use crate::lane::Lane;
 use crate::telemetry::FaultKind;
 use crate::telemetry::record::{LoggedHead, Record, Reporter, counted_grpc_status};
 use crate::upstream::upload::Upload;
+
+thread_local! {
+    /// Whether what is being dropped here is dropped since its caller has reset its stream.
+    static RESET: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Drops what is under way for a caller that has reset its stream, so that the record says so.
+pub(crate) fn reset_by_caller<T>(under_way: T) {
+    RESET.set(true);
+    drop(under_way);
+    RESET.set(false);
+}
+
+/// How an exchange ends that is dropped before its end.
+pub(super) fn dropped() -> End {
+    if RESET.get() { End::CallerReset } else { End::CallerGone }
+}
 
 /// What is noted while an exchange runs.
 pub(crate) struct Ledger {
@@ -55,6 +73,10 @@ pub(crate) struct Ledger {
     began_wall: SystemTime,
     head: Option<Box<LoggedHead>>,
     alarm: Option<Alarm>,
+    /// Since when the caller has not taken what there is for it.
+    unread: Option<Time>,
+    /// How the request's body comes.
+    pace: Pace,
     /// When a response that was passed on ended.
     over: Option<Time>,
 }
@@ -96,6 +118,8 @@ impl Ledger {
             head: None,
             lane,
             alarm: None,
+            unread: None,
+            pace: Pace { seen: 0, since: began, look: began },
             over: None,
         })
     }
@@ -171,12 +195,76 @@ impl Ledger {
         if let Some(exchange) = &mut self.exchange {
             exchange.ended(end, now);
         }
-        if let End::Broken(failure) = end {
-            let reason = failure.reason().replace(' ', "_");
-            self.details = Some(format!("upstream_reset_after_response_started{{{reason}}}").into());
-        }
+        self.details = end.details().or(self.details.take());
         now
     }
+
+    /// Notes that the caller has taken what there was.
+    pub(crate) fn read_on(&mut self) {
+        self.unread = None;
+    }
+
+    /// Until when the caller may leave unread what there is for it; `None` is for ever.
+    pub(crate) fn unread_until(&mut self) -> Option<Time> {
+        let allowed = self.lane.shared.settings.stalled_reader?;
+        let clock = self.lane.clock;
+        Some(*self.unread.get_or_insert_with(|| clock.now()) + allowed)
+    }
+
+    /// Notes that the exchange is ended since its caller does not read.
+    pub(crate) fn unread(&mut self) {
+        self.flags = self.flags.with(Flags::STREAM_IDLE);
+        self.details = End::Unread.details();
+        self.lane.telemetry.stalled("reader");
+    }
+
+    /// When to look next whether the request's body still moves; `None` while it need not. A call of gRPC is a talk, in which
+    /// there may be nothing to say.
+    pub(crate) fn next_look(&self) -> Option<Time> {
+        let allowed = self.lane.shared.settings.stalled_body?;
+        let coming = self.upload.as_ref().is_some_and(|upload| !upload.complete());
+        let judged = self.exchange.as_ref().is_some_and(|exchange| !exchange.is_grpc());
+        (coming && judged).then(|| self.pace.look.max(self.began + pause(allowed)))
+    }
+
+    /// Looks whether the request's body still moves, and at whom it stands still.
+    pub(crate) fn look(&mut self, now: Time) -> Option<Stall> {
+        let allowed = self.lane.shared.settings.stalled_body?;
+        let upload = self.upload.as_ref()?;
+        self.pace.look = now + pause(allowed);
+        if self.pace.seen != upload.received() {
+            (self.pace.seen, self.pace.since) = (upload.received(), now);
+        }
+        if now - self.pace.since < allowed {
+            return None;
+        }
+        let stall = if upload.awaited() { Stall::Caller } else { Stall::Endpoint };
+        self.lane.telemetry.stalled(match stall {
+            Stall::Caller => "request-body",
+            Stall::Endpoint => "endpoint",
+        });
+        Some(stall)
+    }
+
+    /// Whether the caller has left, as far as can be told without waiting.
+    pub(crate) fn caller_left(&self) -> bool {
+        self.hints.as_ref().is_some_and(Hints::caller_left)
+    }
+}
+
+/// How a request's body comes, looked at now and then.
+#[derive(Debug)]
+struct Pace {
+    /// How much of it had come when it was last seen to move, and when that was.
+    seen: u64,
+    since: Time,
+    /// When to look next.
+    look: Time,
+}
+
+/// How often it is looked at: four times in the time that it may stand still.
+fn pause(allowed: Span) -> Span {
+    Span((allowed.0 / 4).max(1_000_000))
 }
 
 /// The drain's word for a reporter's side.
@@ -227,7 +315,13 @@ impl Ledger {
     /// The one record, made of what is not needed any more.
     fn record(&mut self) -> Record {
         let exchange = self.exchange.as_ref();
-        let caller_gone = if self.status == 0 { Flags::DOWNSTREAM_TERMINATED } else { Flags::NONE };
+        let reset = RESET.get() || self.upload.as_ref().is_some_and(Upload::reset);
+        let gone = (self.status == 0).then_some(if reset { End::CallerReset } else { End::CallerGone });
+        let caller_gone = match gone {
+            Some(End::CallerReset) => Flags::DOWNSTREAM_RESET,
+            Some(_) => Flags::DOWNSTREAM_TERMINATED,
+            None => Flags::NONE,
+        };
         let decided = exchange.map_or(Flags::NONE, Exchange::flags);
         if let (Some(head), Some(route)) = (&mut self.head, exchange.and_then(Exchange::route)) {
             (head.route, head.rule) = (Some(route.name.clone()), Some(route.origin.clone()));
@@ -238,8 +332,7 @@ impl Ledger {
         };
         let details = match self.details.take() {
             Some(details) => details,
-            None if self.status == 0 => "downstream_remote_disconnect".into(),
-            None => "via_upstream".into(),
+            None => gone.and_then(End::details).unwrap_or("via_upstream".into()),
         };
         Record {
             reporter: self.reporter,

@@ -103,6 +103,11 @@ impl Decoder {
         }
     }
 
+    /// Whether its end is the connection's.
+    pub(crate) fn ends_with_the_connection(&self) -> bool {
+        matches!(self.step, Step::UntilClose)
+    }
+
     /// The connection has ended. True when that is the body's end as well.
     pub(crate) fn closed(&mut self) -> bool {
         if matches!(self.step, Step::UntilClose) {

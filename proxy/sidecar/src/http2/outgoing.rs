@@ -170,8 +170,9 @@ impl<B: Source, A: Account> Outgoing<B, A> {
         why
     }
 
-    /// Ready when the peer has reset the stream. Call when there is nothing to send.
-    pub(crate) fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.stream.poll_reset(cx).map(|_| ())
+    /// Ready when the peer has ended the stream: true when it has reset it, false when its connection is gone. Call when there is
+    /// nothing to send.
+    pub(crate) fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        self.stream.poll_reset(cx).map(|reset| reset.is_ok())
     }
 }

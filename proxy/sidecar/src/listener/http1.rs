@@ -1,42 +1,38 @@
 //! An HTTP/1 connection of a caller, from head to head: read one, have it served, write the answer.
 
 mod rest;
+mod writing;
 
 use std::future::poll_fn;
-use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Poll, ready};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::BytesMut;
 use http::{Method, Version};
-use http_body::{Body, Frame};
 use leeboard_policy::verdict::BadRequest;
+use socket2::SockRef;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tower::Service;
 
 use self::rest::Rest;
+use self::writing::Writing;
 use super::Conversation;
 use super::rim::{Rim, rim};
 use super::talk::{Cue, Downstream};
-use crate::exchange::Answer;
 use crate::exchange::arrival::{Arrival, expects_leave};
-use crate::exchange::download::{Broken, DownBody};
-use crate::fields::{Fields, Name, Names};
+use crate::exchange::download::DownBody;
+
+use crate::http1::READ;
 use crate::http1::body::Length;
 use crate::http1::hints::Hints;
 use crate::http1::incoming::{CallerBody, let_go, poll_read};
 use crate::http1::read::{self, Pieces, Unread};
-use crate::http1::{READ, write};
-use crate::outbox::{self, Posted, Reader};
 use crate::tunnel::{self, Left};
 
 /// What an HTTP/2 connection begins with. RFC 9113 §3.4.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// Up to this size pieces of an answer are put together before they are written.
-const TOGETHER: usize = 16 * 1024;
 /// How long a caller that goes on sending is listened to after its last answer, so that it reads that before it is cut off.
 const LINGER: Duration = Duration::from_secs(1);
 
@@ -197,8 +193,8 @@ impl Conversation {
     /// Serves one request after another until either side has enough.
     pub(super) async fn http1(&self, mut reading: Reading) {
         let mut rim = rim(self.lane.clone(), self.entrance, self.caller);
-        let hints = Hints::new(reading.stream.clone());
-        let mut writing = Writing { stream: reading.stream.clone(), out: Vec::new(), posted: None, hints };
+        let hints = Hints::new(reading.stream.clone(), self.lane.shared.settings.half_close);
+        let mut writing = Writing::new(reading.stream.clone(), hints, self.lane.clone());
         let heard_all = loop {
             match reading.head(self).await {
                 Ok(request) => match self.count(self.turn(&mut reading, &mut writing, &mut rim, request)).await {
@@ -222,9 +218,12 @@ impl Conversation {
                 }
             }
         };
-        let mut downstream = Downstream::new(reading.stream.clone(), BytesMut::new());
         // The caller may be gone; there is nobody else to tell.
         let _ = writing.flush().await;
+        if writing.broken {
+            return;
+        }
+        let mut downstream = Downstream::new(reading.stream.clone(), BytesMut::new());
         if downstream.shutdown().await.is_ok() && !heard_all {
             reading.linger().await;
         }
@@ -256,9 +255,12 @@ impl Conversation {
             let expects = !asked.old && expects_leave(&request.fields);
             CallerBody::new(reading.stream.clone(), reading.take(), length, expects)
         });
-        writing.hints.begin();
-        let hints = (!asked.old).then(|| writing.hints.clone());
-        let Ok(mut answer) = rim.call(Arrival::of_head(request, body.clone(), hints)).await;
+        writing.hints.begin(!asked.old);
+        let answering = rim.call(Arrival::of_head(request, body.clone(), Some(writing.hints.clone())));
+        self.talk.awaits(Some(&writing.hints));
+        let answer = writing.hints.until_left(answering, body.as_ref()).await;
+        self.talk.awaits(None);
+        let Some(Ok(mut answer)) = answer else { return Next::End { heard_all: true } };
         writing.out.append(&mut writing.hints.take());
         if let DownBody::Tunnel(tunnel) = &mut answer.body {
             let Some(tunnel) = tunnel.take() else { return Next::End { heard_all: true } };
@@ -308,7 +310,7 @@ impl Conversation {
 /// Whether the kernel has something from the caller, other than the connection's end.
 fn unread(stream: &TcpStream) -> bool {
     let mut byte = [std::mem::MaybeUninit::uninit()];
-    socket2::SockRef::from(stream).peek(&mut byte).is_ok_and(|count| count > 0)
+    SockRef::from(stream).peek(&mut byte).is_ok_and(|count| count > 0)
 }
 
 /// What follows a request.
@@ -324,168 +326,3 @@ enum Next {
 /// Envoy: a request whose head takes too long is answered with 408, and the connection is closed.
 const TIMED_OUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-type: text/plain\r\n\
     content-length: 22\r\nserver: leeboard\r\nx-leeboard-reason: header-timeout\r\n\r\nrequest header timeout";
-
-/// A caller's socket while answers are written to it.
-struct Writing {
-    stream: Arc<TcpStream>,
-    out: Vec<u8>,
-    /// The last answer, which may not have left yet.
-    posted: Option<Posted>,
-    hints: Hints,
-}
-
-impl Writing {
-    /// Writes an answer, and tells whether another may follow it.
-    async fn answer(&mut self, answer: Answer, asked: Asked, conversation: &Conversation) -> Result<bool, ()> {
-        let Answer { status, fields, mut body } = answer;
-        let length = length_of(status, &body, asked);
-        let closes = fields.get(Name::Connection).is_some_and(|value| value.eq_ignore_ascii_case(b"close"));
-        let keeps = asked.keeps && !closes && length != Some(Length::UntilClose) && !conversation.talk.closing();
-        self.head(status, &fields, length);
-        if !fields.has(Name::Date) {
-            write::field(&mut self.out, Name::Date.text().as_bytes(), &conversation.lane.date());
-        }
-        match (keeps, asked.old) {
-            (false, _) if !closes => write::field(&mut self.out, b"connection", b"close"),
-            (true, true) => write::field(&mut self.out, b"connection", b"keep-alive"),
-            _ => {}
-        }
-        self.out.extend_from_slice(b"\r\n");
-        let bare = asked.to_head || bodiless(status);
-        let whole = if bare { true } else { self.body(&mut body, length == Some(Length::Chunked)).await? };
-        // Before the last of the answer is sent, so that whoever has it finds it accounted for.
-        drop(body);
-        if !(whole && keeps && self.post()) {
-            self.flush().await.map_err(|_| ())?;
-        }
-        if whole { Ok(keeps) } else { Err(()) }
-    }
-
-    /// Has what has been put together leave with other answers, if that can be.
-    fn post(&mut self) -> bool {
-        if self.posted.is_some() {
-            return false;
-        }
-        match outbox::post(Reader::Caller(self.stream.clone()), std::mem::take(&mut self.out)) {
-            Ok(posted) => self.posted = Some(posted),
-            Err(out) => self.out = out,
-        }
-        self.posted.is_some()
-    }
-
-    /// Writes a head, all but its end.
-    fn head(&mut self, status: u16, fields: &Fields, length: Option<Length>) {
-        if self.out.capacity() == 0 {
-            self.out = outbox::buffer();
-        }
-        self.out.reserve(fields.size() + 160);
-        write::status_line(&mut self.out, status);
-        let drop_length = const { Names::of(&[Name::ContentLength]) };
-        let keep_length = matches!(length, None | Some(Length::Exactly(_))) && status != 204;
-        fields.write(&mut self.out, if keep_length { Names::default() } else { drop_length });
-        if let Some(length) = length {
-            write::length(&mut self.out, length, fields.has(Name::ContentLength));
-        }
-    }
-
-    /// Passes a body on as it comes. False when it broke off.
-    async fn body(&mut self, body: &mut DownBody, chunked: bool) -> Result<bool, ()> {
-        loop {
-            let frame = match poll_fn(|cx| Poll::Ready(poll_frame(body, cx))).await {
-                Poll::Ready(frame) => frame,
-                Poll::Pending => {
-                    self.flush().await.map_err(|_| ())?;
-                    poll_fn(|cx| poll_frame(body, cx)).await
-                }
-            };
-            match frame.map(|frame| frame.map(Frame::into_data)) {
-                Some(Ok(Ok(data))) => self.data(data, chunked).await.map_err(|_| ())?,
-                Some(Ok(Err(frame))) => {
-                    if let (true, Some(trailers)) = (chunked, frame.trailers_ref()) {
-                        write::trailers(&mut self.out, trailers);
-                        return Ok(true);
-                    }
-                }
-                Some(Err(_)) => return Ok(false),
-                None => {
-                    if chunked {
-                        self.out.extend_from_slice(write::LAST_CHUNK);
-                    }
-                    return Ok(true);
-                }
-            }
-        }
-    }
-
-    async fn data(&mut self, data: Bytes, chunked: bool) -> io::Result<()> {
-        if data.is_empty() {
-            return Ok(());
-        }
-        if chunked {
-            write::chunk_size(&mut self.out, data.len());
-        }
-        if self.out.len() + data.len() <= TOGETHER {
-            self.out.extend_from_slice(&data);
-        } else {
-            self.flush_with(data).await?;
-        }
-        if chunked {
-            self.out.extend_from_slice(b"\r\n");
-        }
-        Ok(())
-    }
-
-    async fn flush(&mut self) -> io::Result<()> {
-        self.flush_with(Bytes::new()).await
-    }
-
-    /// Writes what has been put together, and a piece behind it; before these, what was posted and has not left.
-    async fn flush_with(&mut self, mut piece: Bytes) -> io::Result<()> {
-        if let Some(mut before) = self.posted.take().and_then(|mut posted| posted.take_back()) {
-            before.append(&mut self.out);
-            self.out = before;
-        }
-        let mut written = 0;
-        while written < self.out.len() || !piece.is_empty() {
-            let head = &self.out[written..];
-            let wrote = if piece.is_empty() {
-                self.stream.try_write(head)
-            } else {
-                self.stream.try_write_vectored(&[io::IoSlice::new(head), io::IoSlice::new(&piece)])
-            };
-            match wrote {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(count) => {
-                    let of_head = count.min(head.len());
-                    written += of_head;
-                    piece.advance(count - of_head);
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.stream.writable().await?,
-                Err(error) => return Err(error),
-            }
-        }
-        self.out.clear();
-        Ok(())
-    }
-}
-
-/// `None` when there is no body, and the head may say what it likes.
-fn length_of(status: u16, body: &DownBody, asked: Asked) -> Option<Length> {
-    if asked.to_head || bodiless(status) {
-        return None;
-    }
-    match body.size_hint().exact() {
-        Some(length) => Some(Length::Exactly(length)),
-        None if asked.old => Some(Length::UntilClose),
-        None => Some(Length::Chunked),
-    }
-}
-
-/// RFC 9112 §6.3.
-fn bodiless(status: u16) -> bool {
-    status < 200 || status == 204 || status == 304
-}
-
-fn poll_frame(body: &mut DownBody, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-    Pin::new(body).poll_frame(cx)
-}

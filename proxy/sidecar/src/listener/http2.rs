@@ -26,6 +26,7 @@ use crate::bell::Bell;
 use crate::drain::Manner;
 use crate::exchange::Answer;
 use crate::exchange::arrival::Arrival;
+use crate::exchange::ledger::reset_by_caller;
 use crate::fields::{Fields, Name, Names};
 use crate::hops::without_hops;
 use crate::http1::hints::Hints;
@@ -217,15 +218,19 @@ async fn serve(
     let began = caller.lane.clock.now();
     let _open = Open(caller.talk.clone());
     let answer = poll_fn(|cx| match Pin::new(&mut answering).poll(cx) {
-        Poll::Ready(Ok(answer)) => Poll::Ready(Some(answer)),
+        Poll::Ready(Ok(answer)) => Poll::Ready(Ok(answer)),
         Poll::Pending => {
             hints.each(|status, fields| inform(&mut respond, status, &fields));
-            respond.poll_reset(cx).map(|_| None)
+            respond.poll_reset(cx).map(Err)
         }
     });
     let answer = answer.await;
-    caller.ended(began, answer.is_none());
-    let Some(Answer { status, fields, body }) = answer else { return };
+    caller.ended(began, answer.is_err());
+    let Answer { status, fields, body } = match answer {
+        Ok(answer) => answer,
+        Err(Ok(_reset)) => return reset_by_caller(answering),
+        Err(Err(_gone)) => return,
+    };
     drop(answering);
     hints.each(|status, fields| inform(&mut respond, status, &fields));
     let mut response = Response::new(());
@@ -245,14 +250,20 @@ async fn serve(
         return;
     }
     let mut outgoing = Outgoing::new(stream, body, caller.backlog.of_stream());
-    let unsent = poll_fn(|cx| match outgoing.poll(cx) {
+    let (unsent, reset) = poll_fn(|cx| match outgoing.poll(cx) {
+        Poll::Ready(Err(Unsent::Refused)) => {
+            Poll::Ready((Some(Unsent::Refused), outgoing.poll_reset(cx) == Poll::Ready(true)))
+        }
         // Whoever broke off knows.
-        Poll::Ready(sent) => Poll::Ready(sent.err()),
-        Poll::Pending => outgoing.poll_reset(cx).map(|()| None),
-    });
-    if unsent.await == Some(Unsent::GivenUp) {
+        Poll::Ready(sent) => Poll::Ready((sent.err(), false)),
+        Poll::Pending => outgoing.poll_reset(cx).map(|reset| (None, reset)),
+    })
+    .await;
+    if unsent == Some(Unsent::GivenUp) {
         caller.lane.telemetry.bad_request("overload");
         outgoing.body().give_up();
+    } else if reset {
+        reset_by_caller(outgoing);
     }
 }
 

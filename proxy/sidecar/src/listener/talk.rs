@@ -12,8 +12,11 @@ use leeboard_policy::time::{Span, Time};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 
 use crate::drain::{Manner, Side, Stance};
+use crate::http1::hints::Hints;
 use crate::upstream::socket::read_what_is_there;
 
 /// The talk on one connection.
@@ -31,6 +34,10 @@ pub(crate) struct Talk {
     /// How often something has gone on; and that, and since when, as of the last look.
     turns: Cell<u32>,
     seen: Cell<(u32, Option<Time>)>,
+    /// The caller, while an answer is made for it over HTTP/1.
+    awaiting: RefCell<Option<Hints>>,
+    /// Told when the caller has left meanwhile.
+    left: Notify,
     /// Whom to wake when there is a cue.
     waiting: RefCell<Option<Waker>>,
 }
@@ -125,6 +132,22 @@ impl Talk {
         Poll::Pending
     }
 
+    /// Notes that the caller waits for an answer, or does not any more.
+    pub(super) fn awaits(&self, caller: Option<&Hints>) {
+        *self.awaiting.borrow_mut() = caller.cloned();
+    }
+
+    /// Waits until the caller has left while it was waited for an answer.
+    pub(super) fn left(&self) -> Notified<'_> {
+        self.left.notified()
+    }
+
+    fn look(&self) {
+        if self.awaiting.borrow().as_ref().is_some_and(Hints::has_left_meanwhile) {
+            self.left.notify_one();
+        }
+    }
+
     fn tell(&self, cue: &Cell<bool>) {
         cue.set(true);
         if let Some(waker) = &*self.waiting.borrow() {
@@ -153,13 +176,15 @@ impl Talks {
             tunnel: Cell::new(false),
             turns: Cell::new(0),
             seen: Cell::new((0, None)),
+            awaiting: RefCell::default(),
+            left: Notify::new(),
             waiting: RefCell::new(None),
         });
         self.list.borrow_mut().push(Rc::downgrade(&talk));
         talk
     }
 
-    /// Forgets those that are over, and tells those to end that have been idle for too long. A connection that nobody uses costs its
+    /// Forgets those that are over, and tells those to end that have been idle for too long; and looks whether those who wait for an answer are still there. A connection that nobody uses costs its
     /// descriptor all the same.
     pub(crate) fn tidy(&self, now: Time, patience: Patience) {
         let mut list = self.list.borrow_mut();
@@ -168,6 +193,7 @@ impl Talks {
             if talk.tires(now, patience) {
                 talk.tell(&talk.idle);
             }
+            talk.look();
             true
         });
         if list.capacity() > 64 && list.capacity() / 4 > list.len() {

@@ -48,6 +48,11 @@ pub(crate) static REPLAY_ABANDONED: Metric = counter(
     &["cluster", "limit"],
     "Requests that could not be sent again any more, since their bodies outgrew what one request or the process may keep",
 );
+pub(crate) static STALLED: Metric = counter(
+    "leeboard_stalled_total",
+    &["reason"],
+    "Exchanges that were ended since nothing moved: request-body, endpoint, reader",
+);
 pub(crate) static BAD_REQUESTS: Metric =
     counter("leeboard_bad_requests_total", &["reason"], "Requests that no exchange began for");
 pub(crate) static DOWNSTREAM_OPENED: Metric =

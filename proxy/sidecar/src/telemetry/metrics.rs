@@ -64,6 +64,7 @@ pub(crate) enum Event {
     Fault,
     StaleReplay,
     ReplayAbandoned,
+    Stalled,
     BadRequest,
     DownstreamOpened,
     DownstreamActive,
@@ -79,12 +80,13 @@ pub(crate) enum Event {
 }
 
 impl Event {
-    const ALL: [Event; 17] = [
+    const ALL: [Event; 18] = [
         Event::Retry,
         Event::Mirror,
         Event::Fault,
         Event::StaleReplay,
         Event::ReplayAbandoned,
+        Event::Stalled,
         Event::BadRequest,
         Event::DownstreamOpened,
         Event::DownstreamActive,
@@ -106,6 +108,7 @@ impl Event {
             Event::Fault => &families::FAULTS,
             Event::StaleReplay => &families::STALE_REPLAYS,
             Event::ReplayAbandoned => &families::REPLAY_ABANDONED,
+            Event::Stalled => &families::STALLED,
             Event::BadRequest => &families::BAD_REQUESTS,
             Event::DownstreamOpened => &families::DOWNSTREAM_OPENED,
             Event::DownstreamActive => &families::DOWNSTREAM_ACTIVE,

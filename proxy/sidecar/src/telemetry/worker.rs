@@ -171,6 +171,11 @@ impl WorkerTelemetry {
         self.count(Event::ReplayAbandoned, cluster, limit, 1);
     }
 
+    /// Counts an exchange that was ended since nothing moved.
+    pub(crate) fn stalled(&self, reason: &'static str) {
+        self.rare(Event::Stalled, &[reason]);
+    }
+
     /// Counts a request that could not be read; `reason` as `x-leeboard-reason` has it.
     pub(crate) fn bad_request(&self, reason: &'static str) {
         self.rare(Event::BadRequest, &[reason]);
@@ -376,6 +381,7 @@ mod tests {
         worker.fault(&"canary".into(), FaultKind::Abort);
         worker.stale_replay(&cluster);
         worker.outgrown(&cluster, Outgrown::Process);
+        worker.stalled("reader");
         worker.bad_request("missing-host");
         worker.connection_failed(&cluster, Some(&endpoint), "connect-refused");
         let pool = worker.pool(&cluster, Some(&endpoint));
@@ -398,6 +404,7 @@ mod tests {
                 "leeboard_faults_total{route=\"canary\",kind=\"abort\"} 1",
                 "leeboard_stale_replays_total{cluster=\"B\"} 1",
                 "leeboard_replay_abandoned_total{cluster=\"B\",limit=\"process\"} 1",
+                "leeboard_stalled_total{reason=\"reader\"} 1",
                 "leeboard_bad_requests_total{reason=\"missing-host\"} 1",
                 "leeboard_downstream_connections_total{listener=\"outbound\"} 2",
                 "leeboard_downstream_connections_active{listener=\"outbound\"} 1",

@@ -96,7 +96,14 @@ fn probing(wanted: cluster::TcpKeepalive) -> TcpKeepalive {
 fn refused(error: std::io::Error) -> ConnectError {
     let failure =
         if error.kind() == std::io::ErrorKind::TimedOut { Failure::ConnectTimeout } else { Failure::ConnectRefused };
-    ConnectError { failure, words: error.to_string().into() }
+    ConnectError { failure, words: words(&error).into() }
+}
+
+/// What the system said, as Envoy writes it.
+fn words(error: &std::io::Error) -> String {
+    let said = error.to_string();
+    let said = said.split(" (os error").next().unwrap_or_default();
+    format!("delayed_connect_error:_{}", said.replace(' ', "_"))
 }
 
 /// HTTP/1 begins with its first request.

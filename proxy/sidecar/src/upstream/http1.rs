@@ -179,17 +179,25 @@ impl One {
                 Err(_) => return Poll::Ready(Err(Failure::Protocol)),
             }
             match std::task::ready!(poll_read(self.socket.stream(), cx, &mut self.read, &mut self.room)) {
-                Ok(0) | Err(_) => return Poll::Ready(Err(Failure::Terminated)),
+                Ok(0) | Err(_) if self.read.is_empty() => return Poll::Ready(Err(Failure::Terminated)),
+                // Envoy: a head that is cut is no HTTP.
+                Ok(0) | Err(_) => return Poll::Ready(Err(Failure::Protocol)),
                 Ok(_) => {}
             }
         }
     }
 
-    /// The next frame of the response.
-    pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
+    /// Sends what can be sent of the request, while nobody asks for the response.
+    pub(crate) fn poll_upload(&mut self, cx: &mut Context<'_>) {
         if !matches!(self.sending, Sending::Done | Sending::Broken) {
+            // What has become of it is told by `sending`.
             let _ = self.poll_send(cx);
         }
+    }
+
+    /// The next frame of the response.
+    pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
+        self.poll_upload(cx);
         loop {
             match self.decoder.take(&mut self.read) {
                 Ok(Some(frame)) => return Poll::Ready(Some(Ok(frame))),
@@ -203,7 +211,11 @@ impl One {
             let stream = self.socket.stream();
             match std::task::ready!(poll_read_in_turn(stream, cx, &mut self.read, &mut self.room, &mut self.taken)) {
                 Ok(0) if self.decoder.closed() => return Poll::Ready(None),
-                Ok(0) | Err(_) => return Poll::Ready(Some(Err(self.broken(Failure::Terminated)))),
+                Err(_) if self.decoder.ends_with_the_connection() => {
+                    return Poll::Ready(Some(Err(self.broken(Failure::Terminated))));
+                }
+                // Envoy: a body that is shorter than was said is no HTTP, whichever way its connection ended.
+                Ok(0) | Err(_) => return Poll::Ready(Some(Err(self.broken(Failure::Protocol)))),
                 Ok(_) => {}
             }
         }

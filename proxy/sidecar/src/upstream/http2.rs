@@ -239,6 +239,8 @@ impl Share {
 pub(super) fn failure_of(error: &h2::Error) -> Failure {
     match error.reason() {
         Some(Reason::REFUSED_STREAM) => Failure::RefusedStream,
+        // Envoy: to an endpoint that says so, or of one whose bytes are none, a request is no HTTP.
+        Some(Reason::PROTOCOL_ERROR) if error.is_reset() => Failure::Protocol,
         _ if error.is_go_away() && error.is_remote() => Failure::RefusedStream,
         Some(_) if error.is_reset() && error.is_remote() => Failure::RemoteReset,
         Some(_) if error.is_library() => Failure::Protocol,

@@ -402,6 +402,13 @@ impl Lease {
         }
     }
 
+    /// Sends what can be sent of the request, while nobody asks for the response. Over HTTP/2 it goes up by itself.
+    pub(crate) fn poll_upload(&mut self, cx: &mut Context<'_>) {
+        if let Some(Wire::One(one)) = self.connection.as_mut().map(|connection| &mut connection.wire) {
+            one.poll_upload(cx);
+        }
+    }
+
     /// Whether the response is over.
     pub(crate) fn is_end_stream(&self) -> bool {
         match self.connection.as_ref().map(|connection| &connection.wire) {

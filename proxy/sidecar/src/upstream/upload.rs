@@ -96,6 +96,10 @@ struct Shared {
     received: AtomicU64,
     complete: AtomicBool,
     failed: AtomicBool,
+    /// Whether the caller broke off by resetting its stream.
+    reset: AtomicBool,
+    /// Whether the caller is waited for to send more.
+    awaited: AtomicBool,
     /// Whether the present attempt's reader has handed all of it on.
     handed_on: AtomicBool,
 }
@@ -160,6 +164,8 @@ impl Upload {
             received: AtomicU64::new(0),
             complete: AtomicBool::new(false),
             failed: AtomicBool::new(false),
+            reset: AtomicBool::new(false),
+            awaited: AtomicBool::new(false),
             handed_on: AtomicBool::new(false),
         }))
     }
@@ -204,6 +210,16 @@ impl Upload {
     /// Whether the caller broke off.
     pub(crate) fn failed(&self) -> bool {
         self.0.failed.load(Relaxed)
+    }
+
+    /// Whether it broke off by resetting its stream.
+    pub(crate) fn reset(&self) -> bool {
+        self.0.reset.load(Relaxed)
+    }
+
+    /// Whether the caller is waited for to send more.
+    pub(crate) fn awaited(&self) -> bool {
+        self.0.awaited.load(Relaxed)
     }
 
     /// Whether the present attempt's connection has been given all of it, so that it can take another request after the
@@ -296,8 +312,10 @@ impl Reader {
         }
         let Poll::Ready(read) = state.incoming.poll_frame(cx) else {
             state.reading = Some(cx.waker().clone());
+            shared.awaited.store(true, Relaxed);
             return Poll::Pending;
         };
+        shared.awaited.store(false, Relaxed);
         match read {
             None => {
                 state.finish(&shared, None);
@@ -306,6 +324,7 @@ impl Reader {
             }
             Some(Err(error)) => {
                 shared.failed.store(true, Relaxed);
+                shared.reset.store(error.is_reset(), Relaxed);
                 state.copies.iter().for_each(|copy| copy.abandon());
                 state.wake();
                 Poll::Ready(Some(Err(UploadError::Caller(error))))

@@ -8,6 +8,7 @@
 mod answers;
 mod config;
 mod crowd;
+mod departures;
 mod ejection;
 mod endpoint;
 mod explain;
@@ -32,6 +33,7 @@ mod retries;
 mod routes;
 mod seen;
 mod soak;
+mod stalls;
 mod streams;
 mod strict;
 mod timeouts;

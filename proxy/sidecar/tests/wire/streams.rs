@@ -261,7 +261,8 @@ async fn whoever_resets_a_stream_gives_up_its_places() {
     }
     assert_eq!(server.connections(), 1, "the connection outlives its streams");
     for record in leeboard.records("/hang", 3).await {
-        assert_eq!(record["response_flags"], "DC");
+        assert_eq!((&record["response_flags"], &record["response_code"]), (&"DR".into(), &0.into()));
+        assert_eq!(record["response_code_details"], "http2.remote_reset");
     }
 }
 
@@ -292,7 +293,8 @@ async fn an_upload_that_is_cancelled_does_not_look_whole() {
     crate::patience::until("all ends", || async { ends.lock().unwrap().len() == 3 }).await;
     assert_eq!(*ends.lock().unwrap(), [None, None, None], "the last chunk never came");
     for record in leeboard.records("/half", 3).await {
-        assert_eq!(record["response_flags"], "DC");
+        assert_eq!((&record["response_flags"], &record["response_code"]), (&"DR".into(), &0.into()));
+        assert_eq!(record["response_code_details"], "http2.remote_reset");
     }
 }
 

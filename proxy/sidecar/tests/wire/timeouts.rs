@@ -109,6 +109,7 @@ async fn the_route_s_time_also_covers_the_body_of_the_answer() {
     watch.check("/route", 300);
     let record = leeboard.record("/route").await;
     assert_eq!((&record["response_flags"], &record["response_code"]), (&"UT".into(), &200.into()));
+    assert_eq!(record["response_code_details"], "response_timeout");
     leeboard.at_rest("outbound|80||shop.test").await;
     gate.open();
 }
