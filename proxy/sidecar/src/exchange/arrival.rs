@@ -52,7 +52,8 @@ impl Arrival {
     pub(crate) fn of_head(request: read::Request, body: Option<CallerBody>, hints: Option<Hints>) -> Self {
         let read::Request { method, target, version, fields, length, .. } = request;
         let (body, bad) = (body.map(Inflow::Wire), length.err());
-        let expects = body.is_some() && version == Version::HTTP_11 && expects_leave(&fields);
+        let told = hints.is_some() && version == Version::HTTP_11;
+        let expects = body.is_some() && told && expects_leave(&fields);
         Self { method, target, version, fields, bad, body, hints, expects }
     }
 
