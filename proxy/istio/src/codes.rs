@@ -374,13 +374,24 @@ codes! {
         "Without `caCertificates` any authority of the system will do (in older versions of Istio: none is asked). Name \
         the file of the authority that signs these certificates."
     547 CREDENTIAL_IGNORED "a credentialName that sidecars do not read"
-        "On sidecars `credentialName` is read only from rules with a `workloadSelector`. Without one no TLS is configured \
-        at all: requests are sent in plain text."
+        "On sidecars `credentialName` is read only from rules with a `workloadSelector`. Without one Istio \
+        configures no TLS at all and sends requests in plain text; here they are answered 503."
     548 PROXY_USER "a container runs as the proxy's user"
         "Where connections are redirected to the proxy, those of user 1337 are left out, since they are the proxy's own. \
         An application that runs as 1337 talks past it: no rule, no retry and no metric is for its requests."
     549 FAILOVER_NEEDS_DETECTION "failover without outlier detection"
         "Without `outlierDetection` no endpoint is ever unhealthy, so `failover` and `failoverPriority` never apply."
+    550 NO_PATH "a text that is no path"
+        "A path begins with `/` and holds neither blanks nor control characters nor `#`. Blanks around it are taken away, so \
+        `\" \"` takes a prefix away, and a missing `/` is put before it. A request whose rewritten path cannot be sent is \
+        answered 500 (`path-not-sendable`). A whole URL does not belong here: the host is `authority`, the scheme `scheme`."
+    551 NO_AUTHORITY "a text that is no host"
+        "A host is a name or an address, with a port behind `:` if need be, and nothing else: the scheme of a redirect is \
+        `scheme`, its path `uri`. A request whose Host cannot be sent is answered 500 (`authority-not-sendable`)."
+    552 FRAMING_HEADER "a header that says where a message ends or what becomes of its connection"
+        "`content-length`, `transfer-encoding`, `connection`, `keep-alive`, `proxy-connection`, `upgrade`, `te`, `trailer` and \
+        `http2-settings` belong to one connection, and the proxy writes them itself. One from a configuration would let the two ends read \
+        a message in two ways, so it is never set, added or removed."
 }
 
 #[cfg(test)]

@@ -135,6 +135,8 @@ mod form {
 }
 
 const NO_TLS: &str = "connections are made without TLS";
+/// What becomes of requests to what a DestinationRule asks TLS for.
+const REFUSED_WITHOUT_TLS: &str = "requests are answered 503 unless it is `mode: DISABLE`, since TLS is not spoken yet";
 const TCP_PLAIN: &str = "TCP and TLS traffic is not routed by rules";
 
 blocks! {
@@ -342,7 +344,7 @@ blocks! {
         on("loadBalancer", "How an endpoint is chosen."),
         on("connectionPool", "How much the host may be given."),
         on("outlierDetection", "When an endpoint is set aside; present even when empty."),
-        in_part("tls", "How connections are secured.", NO_TLS),
+        in_part("tls", "How connections are secured.", REFUSED_WITHOUT_TLS),
         on("portLevelSettings", "Policies of single service ports, which inherit nothing."),
         later("tunnel", "Carries TCP through another proxy.", TCP_PLAIN),
         later("proxyProtocol", "Tells the endpoint the caller's address before the first byte.", "no PROXY header is sent"),
@@ -353,7 +355,7 @@ blocks! {
         on("loadBalancer", "How an endpoint is chosen."),
         on("connectionPool", "How much the host may be given."),
         on("outlierDetection", "When an endpoint is set aside."),
-        in_part("tls", "How connections are secured.", NO_TLS),
+        in_part("tls", "How connections are secured.", REFUSED_WITHOUT_TLS),
     ]
     POLICY_PORT "DestinationRule" "portLevelSettings[].port" closed [on("number", "The service port's number.")]
     LOAD_BALANCER "DestinationRule" "loadBalancer" closed [
@@ -617,6 +619,13 @@ blocks! {
         later("terminationDrainDuration", "How long leaving takes.", "it takes as long as `--drain-time` and `--min-drain-time` say"),
         ignored("discoverySelectors", "Namespaces that the control plane watches.", "there is no control plane"),
         on("rootNamespace", "The namespace whose objects are for the whole mesh; `istio-system` when absent."),
+        on("defaultConfig", "Settings of proxies."),
+    ]
+    MESH_PROXY "MeshConfig" "defaultConfig" open [
+        on("gatewayTopology", "What is in front of proxies."),
+    ]
+    MESH_TOPOLOGY "MeshConfig" "defaultConfig.gatewayTopology" open [
+        on("numTrustedProxies", "How many proxies before the caller are believed in what `x-forwarded-for` says; 0 when absent."),
     ]
     MESH_OUTBOUND "MeshConfig" "outboundTrafficPolicy" closed [
         on("mode", "`REGISTRY_ONLY` (also when absent here), `ALLOW_ANY` or `ALLOW_ANY_DYNAMIC_DNS`, which is the same here."),

@@ -49,6 +49,13 @@ pub struct Cluster {
     pub policy_origin: Option<Origin>,
 }
 
+impl Cluster {
+    /// Whether its connections must be secured.
+    pub fn needs_tls(&self) -> bool {
+        self.transport.as_ref().is_some_and(|transport| transport.tls.is_some())
+    }
+}
+
 /// The service that a cluster is a part of, as metrics name it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Service {

@@ -5,15 +5,22 @@
 mod answers;
 mod reasons;
 mod replay;
+mod running;
 mod search;
+mod sending;
 mod trouble;
 mod view;
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::net::SocketAddr;
 
 use self::answers::score_of;
+pub use self::sending::{fits_http2, is_authority, is_path};
+
+use self::running::Running;
 use self::search::find_rule;
+use self::sending::Sending;
 use crate::balance::{Pick, hash_of};
 use crate::cluster::{ClusterId, Discovery};
 use crate::cors::Grant;
@@ -37,6 +44,7 @@ use crate::verdict::{Failure, Flags, Stall, Verdict};
 #[derive(Debug)]
 pub struct Exchange {
     live: Arc<Live>,
+    client: SocketAddr,
     rule: Option<RuleId>,
     destination: usize,
     cluster: Option<ClusterId>,
@@ -48,6 +56,7 @@ pub struct Exchange {
     /// The value of a cookie that the caller is given with an endpoint's response.
     cookie: Option<u64>,
     cors: Option<alloc::boxed::Box<Grant>>,
+    sending: Sending,
     /// The whole time allowed from `received`.
     timeout: Option<Span>,
     /// When the request was complete; the route's clock starts then, or after an injected delay.
@@ -87,25 +96,6 @@ enum Phase {
     Over,
 }
 
-/// What an attempt under way holds.
-#[derive(Debug)]
-struct Running {
-    connected: Option<Time>,
-    /// Whether the request was sent again unasked in this attempt, which is done once.
-    replayed: bool,
-    /// Whether the endpoint's part in this attempt has been judged.
-    scored: bool,
-    /// The endpoint, busy with it; `None` while that is not known.
-    active: Option<Active>,
-    _slot: Slot,
-}
-
-impl Running {
-    fn endpoint(&self) -> Option<&Arc<Endpoint>> {
-        self.active.as_ref().map(Active::endpoint)
-    }
-}
-
 impl Exchange {
     /// Decides what is done first with a request.
     pub fn begin(
@@ -129,7 +119,8 @@ impl Exchange {
         now: Time,
         narrator: &mut N,
     ) -> (Self, Step) {
-        let mut exchange = Self::new(live.clone(), head, dice);
+        let caller = caller.trusted(head, live.snapshot().trusted_proxies());
+        let mut exchange = Self::new(live.clone(), head, caller, dice);
         let rule = match find_rule(live, entrance, head, narrator) {
             Ok(rule) => rule,
             Err(verdict) => {
@@ -159,9 +150,10 @@ impl Exchange {
         (exchange, step)
     }
 
-    fn new(live: Arc<Live>, head: &impl Head, dice: Dice) -> Self {
+    fn new(live: Arc<Live>, head: &impl Head, caller: Caller, dice: Dice) -> Self {
         Self {
             live,
+            client: caller.remote,
             rule: None,
             destination: 0,
             cluster: None,
@@ -172,6 +164,7 @@ impl Exchange {
             hash: None,
             cookie: None,
             cors: None,
+            sending: Sending::default(),
             timeout: None,
             received: None,
             routed: None,
@@ -215,6 +208,7 @@ impl Exchange {
                 (self.hash, self.cookie) = (hashed.hash, hashed.cookie);
             }
         }
+        self.sending = self.prepare(forward, head);
         if N::HEARS {
             self.tell(forward, head, caller, narrator);
         }
@@ -240,6 +234,9 @@ impl Exchange {
             return self.reply(Verdict::Preflight);
         }
         let Some(id) = self.cluster else { return self.reply(Verdict::NoCluster) };
+        if let Some(verdict) = self.sending.refused {
+            return self.reply(verdict);
+        }
         self.live.cluster(id).count_request(now);
         self.routed = Some(now);
         // Nothing of it has been read yet.

@@ -108,6 +108,23 @@ pub enum Operator {
     StreamId,
 }
 
+/// Whether a header, whatever its case, says where a message ends or what becomes of its connection. The proxy writes such
+/// headers itself: one from a configuration would have two ends of a connection read it in two ways.
+pub fn frames(name: &str) -> bool {
+    const FRAMING: [&str; 9] = [
+        "content-length",
+        "transfer-encoding",
+        "connection",
+        "keep-alive",
+        "proxy-connection",
+        "upgrade",
+        "te",
+        "trailer",
+        "http2-settings",
+    ];
+    FRAMING.iter().any(|known| known.eq_ignore_ascii_case(name))
+}
+
 /// What the operators of a template are worked out from.
 pub trait Facts {
     /// A request header, in lower case; `:path`, `:method`, `:authority` and `:scheme` too. Several values joined with `,`.

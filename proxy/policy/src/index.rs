@@ -16,7 +16,7 @@ use core::hash::BuildHasher;
 use hashbrown::{DefaultHashBuilder, HashTable};
 
 use self::prefixes::Prefixes;
-use crate::matching::Asked;
+use crate::matching::{Asked, each_value};
 use crate::pattern::{PathMatch, Pattern, first_value};
 use crate::request::Head;
 use crate::route::{Match, Route};
@@ -214,11 +214,7 @@ impl<H: Head> Search<'_, '_, H> {
 
     fn key(&mut self, key: &Key, table: &Table) {
         match key {
-            Key::Header(name) => {
-                if let Some(value) = self.asked.head.header(name) {
-                    self.table(table, &value);
-                }
-            }
+            Key::Header(name) => each_value(self.asked.head, name, |value| self.table(table, value)),
             Key::Query(name) => {
                 if let Some(value) = self.asked.query.and_then(|query| first_value(query, name)) {
                     self.table(table, value);

@@ -1,7 +1,5 @@
 //! What a rule asks of a request, and whether the request has it. There is one matcher: the index only tells it where to look.
 
-use core::borrow::Borrow;
-
 use crate::pattern::{HeaderMatch, PathMatch, Pattern, QueryMatch};
 use crate::request::Head;
 use crate::route::Match;
@@ -73,19 +71,34 @@ impl Match {
 }
 
 impl HeaderMatch {
-    /// A missing header matches nothing.
+    /// A missing header matches nothing, a repeated one when one of its values does. Envoy: since 1.39.
     fn present_and_fitting(&self, head: &impl Head) -> bool {
-        head.header(&self.name).is_some_and(|value| self.value.matches(value.borrow()))
+        self.fits_one(head).unwrap_or(false)
     }
 
     /// A missing header counts as the empty string, save for presence. Envoy: `invert_match` with `treat_missing_header_as_empty`.
     fn fitting_or_missing(&self, head: &impl Head) -> bool {
-        match (head.header(&self.name), &self.value) {
-            (Some(value), pattern) => pattern.matches(value.borrow()),
+        match (self.fits_one(head), &self.value) {
+            (Some(fits), _) => fits,
             (None, Pattern::Present) => false,
             (None, pattern) => pattern.matches(""),
         }
     }
+
+    /// Whether one of the header's values fits; `None` when it has none.
+    fn fits_one(&self, head: &impl Head) -> Option<bool> {
+        let mut fits = None;
+        each_value(head, &self.name, |value| fits = Some(fits == Some(true) || self.value.matches(value)));
+        fits
+    }
+}
+
+/// Calls `each` with every value of a header as rules look at it; those of pseudo-headers too.
+pub(crate) fn each_value(head: &impl Head, name: &str, mut each: impl FnMut(&str)) {
+    if name.starts_with(':') || name == "host" {
+        return head.header(name).into_iter().for_each(|value| each(&value));
+    }
+    head.values(name, &mut |value| each(value));
 }
 
 #[cfg(test)]
@@ -153,6 +166,31 @@ mod tests {
             let unwanted = Match { without_headers: vec![x], ..Match::default() };
             assert_eq!(wanted.holds(&Asked::of(&head)), *with, "headers {value} on {header:?}");
             assert_eq!(unwanted.holds(&Asked::of(&head)), *without, "withoutHeaders {value} on {header:?}");
+        }
+    }
+
+    #[test]
+    fn repeated_headers() {
+        #[rustfmt::skip]
+        let table: &[(Pattern, &[&str], bool)] = &[
+            // pattern, values of x, whether `headers` holds; `withoutHeaders` is the contrary
+            (Pattern::Exact("a".into()), &["a", "b"], true),
+            (Pattern::Exact("a".into()), &["b", "a"], true),
+            (Pattern::Exact("a,b".into()), &["a", "b"], false),
+            (Pattern::Exact("a,b".into()), &["a,b"], true),
+            (Pattern::Exact("a".into()), &["b", "c"], false),
+            (Pattern::Prefix("p".into()), &["b", "pq"], true),
+            (regex("b+"), &["a", "bb"], true),
+            (regex("a,b"), &["a", "b"], false),
+            (Pattern::Present, &["", ""], true),
+        ];
+        for (value, values, expected) in table {
+            let head = values.iter().fold(Sketch::get("h", "/"), |head, value| head.with("x", value));
+            let x = HeaderMatch { name: "x".into(), value: value.clone() };
+            let wanted = Match { headers: vec![x.clone()], ..Match::default() };
+            let unwanted = Match { without_headers: vec![x], ..Match::default() };
+            assert_eq!(wanted.holds(&Asked::of(&head)), *expected, "headers {value} on {values:?}");
+            assert_eq!(unwanted.holds(&Asked::of(&head)), !*expected, "withoutHeaders {value} on {values:?}");
         }
     }
 

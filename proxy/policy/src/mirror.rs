@@ -20,7 +20,7 @@ use crate::time::{Span, Time};
 pub struct Copy {
     /// Where to.
     pub cluster: Arc<LiveCluster>,
-    /// Which endpoint; `None` when the mirror had none, no place left, or owes too many answers.
+    /// Which endpoint; `None` when the mirror had none, no place left, owes too many answers, or needs TLS.
     pub endpoint: Option<Arc<Endpoint>>,
     /// How long it may take. Envoy: as long as the route.
     pub timeout: Option<Span>,
@@ -61,7 +61,9 @@ pub(crate) fn draw<N: Narrator>(
         let cluster = live.cluster(id).clone();
         let turn = turn + 1_000;
         let pick = Pick { hash, tried: &[], avoid_tried: false, leave_levels: false, dice, turn, now };
-        let known = !matches!(live.snapshot().cluster(id).discovery, Discovery::Original);
+        let spec = live.snapshot().cluster(id);
+        // What must be secured and cannot be is not copied either.
+        let known = !matches!(spec.discovery, Discovery::Original) && !spec.needs_tls();
         let place = cluster.allowance().room().and_then(|room| Some((cluster.take(Limit::Requests)?, room)));
         let endpoint = place.as_ref().filter(|_| known).and_then(|_| cluster.pick(&pick));
         let held = endpoint.as_ref().zip(place).map(|(endpoint, (slot, room))| (endpoint.clone().enter(), slot, room));

@@ -10,7 +10,7 @@ use crate::time::Span;
 pub trait Head {
     /// The method, as `GET`.
     fn method(&self) -> &str;
-    /// `http` or `https`.
+    /// `http` or `https`: the target's own, else what the proxy before says. Envoy: `:scheme`.
     fn scheme(&self) -> &str;
     /// Host or `:authority` as it was sent, port included.
     fn authority(&self) -> &str;
@@ -55,6 +55,16 @@ pub trait Head {
         None
     }
 
+    /// How far the target itself asks for TLS.
+    fn secure(&self) -> Secure {
+        Secure::No
+    }
+
+    /// Whether the caller speaks HTTP/2.
+    fn is_http2(&self) -> bool {
+        false
+    }
+
     /// Whether the content type is gRPC's. Envoy: `application/grpc`, alone or before a `+`.
     fn is_grpc(&self) -> bool {
         self.header("content-type").is_some_and(|kind| {
@@ -66,6 +76,19 @@ pub trait Head {
     fn grpc_timeout(&self) -> Option<Span> {
         parse_grpc_timeout(&self.header("grpc-timeout")?)
     }
+}
+
+/// How far a target asks for TLS all the way.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Secure {
+    /// It does not.
+    #[default]
+    No,
+    /// HTTP/2's `:scheme` is `https`. It may tell of the caller's own side only, and how a known host is spoken to is for its
+    /// configuration to say.
+    Scheme,
+    /// It is an `https://` URL, as those say to a proxy who want it to do the encrypting.
+    Url,
 }
 
 /// A connection that carries bytes of the caller's own after the request's answer.
@@ -90,6 +113,17 @@ impl Caller {
     /// Its address.
     pub fn ip(self) -> IpAddr {
         self.remote.ip()
+    }
+
+    /// Whom a request is from, when its last `proxies` proxies before this caller are trusted: the entry of `x-forwarded-for`
+    /// that the first of them has added, else the caller itself. Envoy: `use_remote_address: false`, as on sidecars; an
+    /// address from a header has no port.
+    #[must_use]
+    pub fn trusted(self, head: &impl Head, proxies: u32) -> Self {
+        let Some(list) = head.header("x-forwarded-for") else { return self };
+        let entry = list.rsplit(',').nth(proxies as usize).map(str::trim);
+        let client = entry.and_then(|entry| entry.parse::<IpAddr>().ok());
+        client.map_or(self, |client| Self { remote: SocketAddr::new(client, 0), ..self })
     }
 }
 
@@ -165,6 +199,28 @@ pub(crate) mod tests {
         }
         fn values<'h>(&'h self, name: &str, each: &mut dyn FnMut(&'h str)) {
             self.headers.iter().filter(|(n, _)| n == name).for_each(|(_, v)| each(v));
+        }
+    }
+
+    #[test]
+    fn a_request_is_from_whom_the_last_trusted_proxy_says() {
+        let here = "127.0.0.1:4000".parse().expect("an address");
+        let caller = Caller { remote: here, local: here };
+        for (forwarded, proxies, expected) in [
+            (&[][..], 0, "127.0.0.1:4000"),
+            (&["1.2.3.4"], 0, "1.2.3.4:0"),
+            (&["1.2.3.4, 5.6.7.8"], 0, "5.6.7.8:0"),
+            (&["1.2.3.4, 5.6.7.8"], 1, "1.2.3.4:0"),
+            (&["1.2.3.4, 5.6.7.8"], 2, "127.0.0.1:4000"),
+            (&["1.2.3.4", "9.9.9.9"], 0, "9.9.9.9:0"),
+            (&["::1"], 0, "[::1]:0"),
+            (&["junk"], 0, "127.0.0.1:4000"),
+            (&["1.2.3.4:55"], 0, "127.0.0.1:4000"),
+            (&["[::1]"], 0, "127.0.0.1:4000"),
+            (&["1.2.3.4, "], 0, "127.0.0.1:4000"),
+        ] {
+            let head = forwarded.iter().fold(Sketch::get("a", "/"), |head, value| head.with("x-forwarded-for", value));
+            assert_eq!(caller.trusted(&head, proxies).remote.to_string(), expected, "{forwarded:?} {proxies}");
         }
     }
 

@@ -8,7 +8,7 @@ use crate::cluster::{ClusterId, HashKey};
 use crate::cors::Cors;
 use crate::dice::Share;
 use crate::expression::Expression;
-use crate::headers::{HeaderOps, Template};
+use crate::headers::HeaderOps;
 use crate::origin::Origin;
 use crate::pattern::{HeaderMatch, PathMatch, Pattern, QueryMatch};
 use crate::request::Head;
@@ -70,7 +70,7 @@ pub struct Forward {
     /// How the path changes.
     pub rewrite: Option<Box<Rewrite>>,
     /// What Host becomes. Istio: `rewrite.authority`, else a `Host` among the header operations.
-    pub authority: Option<Box<Template>>,
+    pub authority: Option<Arc<str>>,
     /// Changes to the request's headers, common to all destinations.
     pub request_headers: HeaderOps,
     /// Changes to the response's headers, common to all destinations.
@@ -107,7 +107,7 @@ pub struct Destination {
     /// Its part of the sum of weights.
     pub weight: u32,
     /// What Host becomes when the route itself does not say.
-    pub authority: Option<Box<Template>>,
+    pub authority: Option<Arc<str>>,
     /// Changes to the request's headers. Istio: after the route's own with one destination, before them with several.
     pub request_headers: HeaderOps,
     /// Changes to the response's headers.
@@ -123,7 +123,7 @@ pub enum Target {
     Unknown(Arc<str>),
 }
 
-/// How a path changes on its way; the query string stays.
+/// How a path changes on its way; the query string stays. Better than Envoy: what does not begin with `/` then is given one.
 #[derive(Clone, Debug)]
 pub enum Rewrite {
     /// The first `cut` bytes of the path give way to `with`. Istio: `rewrite.uri` after a prefix match, or (`cut` 1) no match.

@@ -26,6 +26,8 @@ pub struct Draft {
     pub hosts: Vec<VirtualHost>,
     /// What is done with a host that no virtual host claims.
     pub unknown: UnknownHosts,
+    /// How many proxies before a caller are believed in what they say of who called them. Istio: `numTrustedProxies`.
+    pub trusted_proxies: u32,
     /// The application's own ports.
     pub inbound: Vec<Inbound>,
     /// All destinations. A [`ClusterId`] is an index here.
@@ -134,6 +136,11 @@ impl Snapshot {
             UnknownHosts::Block => None,
         };
         Self { draft, ports, names, passthrough }
+    }
+
+    /// How many proxies before a caller are believed in what they say of who called them.
+    pub fn trusted_proxies(&self) -> u32 {
+        self.draft.trusted_proxies
     }
 
     /// The index of the virtual host for a port and a host name in lower case without port.

@@ -1,5 +1,5 @@
 //! What stands between a connection and the bytes on it: TLS, a PROXY header, a tunnel. It is part of a cluster for whoever
-//! makes connections; no decision depends on it, and nobody acts on it yet.
+//! makes connections. TLS is not spoken yet: what must be secured is not sent at all. Nobody acts on the rest yet.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;

@@ -206,8 +206,12 @@ pub enum BadRequest {
     AmbiguousLength,
     /// A Transfer-Encoding other than `chunked`.
     UnknownCoding,
-    /// A target that is neither a path nor a URL.
+    /// A target that is neither a path nor a URL of HTTP.
     InvalidTarget,
+    /// `*`, which asks of the proxy and of no path.
+    Asterisk,
+    /// `Connection` names what no connection may take away, or too much.
+    Connection,
     /// An upgrade that is not enabled.
     Upgrade,
     /// Bytes that are no request.
@@ -256,8 +260,21 @@ pub enum Verdict {
     Redirect(u16),
     /// A page of another origin asked what it may do.
     Preflight,
+    /// The configuration or the caller asks for TLS to the endpoint, which is not spoken yet.
+    NeedsTls,
+    /// What would leave for the endpoint is nothing that HTTP carries.
+    Unsendable(Part),
     /// The request cannot be served.
     Bad(BadRequest),
+}
+
+/// A part of a request's head.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Part {
+    /// The path with its query.
+    Path,
+    /// Host, or `:authority`.
+    Authority,
 }
 
 /// What a verdict says to the caller and to the log.
@@ -318,6 +335,27 @@ impl Verdict {
             Verdict::Direct(status) => (status, Flags::NONE, "direct_response".into(), "".into(), "direct-response"),
             Verdict::Redirect(status) => (status, Flags::NONE, "direct_response".into(), "".into(), "redirect"),
             Verdict::Preflight => (200, Flags::NONE, "cors_response".into(), "".into(), "cors-preflight"),
+            Verdict::NeedsTls => (
+                503,
+                Flags::UPSTREAM_CONNECT,
+                "tls_not_available".into(),
+                "TLS to the endpoint is asked for, and not available".into(),
+                "tls-not-available",
+            ),
+            Verdict::Unsendable(Part::Path) => (
+                500,
+                Flags::LOCAL_RESET,
+                "path_not_sendable".into(),
+                "no request can carry the path to the endpoint".into(),
+                "path-not-sendable",
+            ),
+            Verdict::Unsendable(Part::Authority) => (
+                500,
+                Flags::LOCAL_RESET,
+                "authority_not_sendable".into(),
+                "no request can carry the authority to the endpoint".into(),
+                "authority-not-sendable",
+            ),
             Verdict::Bad(bad) => return bad_request(bad),
         };
         Answer { status, flags, details, body, reason, overloaded: false }
@@ -372,6 +410,8 @@ fn bad_request(bad: BadRequest) -> Answer {
         BadRequest::AmbiguousLength => (400, "http1.content_length_and_chunked_not_allowed", "ambiguous-length"),
         BadRequest::UnknownCoding => (501, "http1.invalid_transfer_encoding", "unknown-coding"),
         BadRequest::InvalidTarget => (400, "path_normalization_failed", "invalid-target"),
+        BadRequest::Asterisk => (404, "absolute_path_rejected", "asterisk"),
+        BadRequest::Connection => (400, "http1.connection_header_rejected", "invalid-connection"),
         BadRequest::Upgrade => (403, "upgrade_failed", "upgrade-not-enabled"),
         BadRequest::Malformed => (400, "http1.codec_error", "malformed"),
         BadRequest::HeadTooLarge => (431, "http1.headers_too_large", "header-too-large"),
@@ -379,7 +419,7 @@ fn bad_request(bad: BadRequest) -> Answer {
         BadRequest::Loop => (508, "loop_detected", "loop"),
     };
     let (flags, body) = match bad {
-        BadRequest::Upgrade | BadRequest::Loop => (Flags::NONE, ""),
+        BadRequest::Upgrade | BadRequest::Loop | BadRequest::Asterisk => (Flags::NONE, ""),
         BadRequest::Overload => (Flags::OVERLOADED, "leeboard overloaded"),
         _ => (Flags::DOWNSTREAM_PROTOCOL, ""),
     };
@@ -414,6 +454,10 @@ mod tests {
             (Verdict::AbortHttp(418), false, 418, "FI", "fault_filter_abort"),
             (Verdict::Preflight, false, 200, "-", "cors_response"),
             (Verdict::Direct(204), false, 204, "-", "direct_response"),
+            (Verdict::NeedsTls, false, 503, "UF", "tls_not_available"),
+            (Verdict::Unsendable(Part::Path), false, 500, "LR", "path_not_sendable"),
+            (Verdict::Bad(BadRequest::Asterisk), false, 404, "-", "absolute_path_rejected"),
+            (Verdict::Bad(BadRequest::Connection), false, 400, "DPE", "http1.connection_header_rejected"),
         ];
         for (verdict, retried, status, flags, details) in table {
             let answer = verdict.answer(*retried);

@@ -60,12 +60,13 @@ async fn serve(lane: Rc<Lane>, entrance: Entrance, caller: Caller, mut arrival: 
         Err(bad) => return refuse(ledger, bad),
     };
     let dice = lane.dice();
-    head.announce(dice);
+    head.announce(dice, entrance);
     ledger.note(&head, dice.0);
     ledger.caller_is(head.peer.take());
 
-    let source = request::Caller { remote: caller.remote, local: caller.local };
+    let source = request::Caller { remote: caller.peer, local: caller.local };
     let (exchange, mut step) = lane.begin(entrance, &head, source, dice, began);
+    ledger.caller.client = exchange.client();
     ledger.hints = hints;
     ledger.upload = incoming.map(|incoming| Upload::new(incoming, keep(&lane, &exchange), &lane.shared.replay));
     ledger.exchange = Some(exchange);

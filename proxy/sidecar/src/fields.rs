@@ -294,7 +294,7 @@ fn hardly_twice(name: Name, value: &HeaderValue) -> bool {
 
 /// Whether HTTP allows such a field. RFC 9110 §5.1, §5.5.
 fn well_formed(name: &str, value: &str) -> bool {
-    HeaderName::try_from(name).is_ok() && HeaderValue::from_str(value).is_ok()
+    HeaderName::try_from(name).is_ok() && HeaderValue::from_bytes(value.as_bytes()).is_ok()
 }
 
 #[cfg(test)]

@@ -35,8 +35,13 @@ impl Inquiry {
     /// # Errors
     /// In words, when it is no request that the proxy would let in.
     pub(crate) fn question(&self) -> Result<Question, String> {
-        let (authority, path) = parts(&self.url)?;
-        let target = if self.method == "CONNECT" { authority } else { path };
+        let (secure, authority, path) = parts(&self.url)?;
+        let target = match self.method.as_str() {
+            "CONNECT" => authority.to_owned(),
+            // Only a whole URL asks for TLS.
+            _ if secure => format!("https://{authority}{path}"),
+            _ => path.to_owned(),
+        };
         let own_host = self.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host"));
         let mut text = format!("{} {target} HTTP/1.1\r\n", self.method);
         if !own_host {
@@ -60,7 +65,7 @@ impl Inquiry {
         if !tunnel::may_enter(&head, entrance) {
             return Err("the proxy opens no such tunnel".to_owned());
         }
-        head.announce(Dice(self.seed));
+        head.announce(Dice(self.seed), entrance);
         let local = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let caller = Caller { remote: local, local };
         Ok(Question { request: plain(&head), entrance, caller, seed: self.seed })
@@ -75,24 +80,26 @@ fn plain(head: &RequestHead) -> Request {
         method: head.method.to_string(),
         scheme: head.scheme.to_owned(),
         authority: head.authority.clone(),
-        path: head.path.to_string(),
+        path: head.path.as_str().to_owned(),
         headers: fields.chain(upgrade).collect(),
+        secure: head.secure,
     }
 }
 
-/// The authority, and the path and query.
-fn parts(url: &str) -> Result<(&str, &str), String> {
-    let rest = match url.split_once("://") {
-        Some(("http", rest)) => rest,
-        Some((scheme, _)) => return Err(format!("'{scheme}' is not carried: a URL begins with http://")),
-        None => url,
+/// Whether TLS is asked for, the authority, and the path and query.
+fn parts(url: &str) -> Result<(bool, &str, &str), String> {
+    let (secure, rest) = match url.split_once("://") {
+        Some(("http", rest)) => (false, rest),
+        Some(("https", rest)) => (true, rest),
+        Some((scheme, _)) => return Err(format!("'{scheme}' is not carried: a URL begins with http:// or https://")),
+        None => (false, url),
     };
-    let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+    let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
     match path {
         _ if authority.is_empty() => Err(format!("'{url}' names no host")),
-        "" => Ok((authority, "/")),
+        "" => Ok((secure, authority, "/")),
         _ if path.starts_with('?') => Err(format!("'{url}' has no path before its query")),
-        _ => Ok((authority, path)),
+        _ => Ok((secure, authority, path)),
     }
 }
 
@@ -127,6 +134,8 @@ mod tests {
             ("GET", "http://Shop/a/../b", &[], "Shop", "/b"),
             ("POST", "http://shop/", &["Host: other"], "other", "/"),
             ("CONNECT", "http://shop:443", &[], "shop:443", "/"),
+            ("GET", "https://shop:8443/%61", &[], "shop:8443", "/a"),
+            ("GET", "http://shop/a<\"`>?|{}^[]<", &[], "shop", "/a<\"`>?|{}^[]<"),
         ];
         for (method, url, headers, authority, path) in table {
             let request = asked(method, url, headers).unwrap();
@@ -144,7 +153,8 @@ mod tests {
     fn what_is_no_request_is_refused() {
         #[rustfmt::skip]
         let table: &[(&str, &str, &[&str], &str)] = &[
-            ("GET", "https://shop/", &[], "begins with http://"),
+            ("GET", "ftp://shop/", &[], "begins with http://"),
+            ("GET", "http://shop/a#b", &[], "400 (invalid-target)"),
             ("GET", "http:///a", &[], "names no host"),
             ("GET", "shop?q", &[], "no path"),
             ("GET", "http://shop/a%00", &[], "400"),

@@ -159,7 +159,7 @@ fn welcome(
     let _ = stream.set_nodelay(true);
     let open = (counters.accepted(), lane.traffic.connection(side), place);
     let talk = lane.talks.begin(side);
-    let caller = Caller { remote, local };
+    let caller = Caller { peer: remote, client: remote, local };
     let conversation = Conversation { lane: lane.clone(), caller, entrance, side, talk, _open: open };
     tokio::task::spawn_local(conversation.hold(stream));
     Ok(())
@@ -204,7 +204,7 @@ impl Conversation {
     /// The connection is closed before its caller closes it: that is counted and logged.
     fn closed(&self, reason: &'static str) {
         self.lane.telemetry.caller_closed(name(self.side), reason);
-        tracing::debug!(caller = %self.caller.remote, listener = name(self.side), reason, "a caller's connection is closed");
+        tracing::debug!(caller = %self.caller.peer, listener = name(self.side), reason, "a caller's connection is closed");
     }
 }
 

@@ -24,6 +24,7 @@ mod run;
 mod secrets;
 mod spool;
 mod store;
+mod target;
 mod telemetry;
 mod texts;
 mod tunnel;

@@ -6,7 +6,9 @@ use std::cell::Cell;
 
 use bytes::Bytes;
 use http::{Method, Version};
+use leeboard_policy::exchange::is_authority;
 use leeboard_policy::request::Entrance;
+use leeboard_policy::snapshot::split_authority;
 use leeboard_policy::step::End;
 use leeboard_policy::verdict::{BadRequest, Failure};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -15,7 +17,7 @@ use crate::exchange::arrival::Arrival;
 use crate::exchange::head::RequestHead;
 use crate::exchange::ledger::Ledger;
 use crate::fields::{Fields, Name};
-use crate::http1::read::Target;
+use crate::target::Target;
 use crate::upstream::pool::Lease;
 use crate::upstream::socket::Metered;
 
@@ -49,8 +51,8 @@ fn tokens(fields: &Fields, name: Name) -> impl Iterator<Item = &str> {
 /// A CONNECT names a host and a port, and is one connection's own: not an HTTP/2 stream's.
 pub(crate) fn check_target(arrival: &Arrival) -> Result<(), BadRequest> {
     let port = match &arrival.target {
-        Target::Uri(uri) => uri.port_u16(),
-        Target::Path(_) => None,
+        Target::Authority(authority) if is_authority(authority) => split_authority(authority).1,
+        _ => None,
     };
     match port {
         _ if arrival.version > Version::HTTP_11 => Err(BadRequest::Upgrade),
@@ -191,7 +193,7 @@ mod tests {
     fn arrival(method: Method, target: &str, version: Version, headers: &[(&str, &str)]) -> Arrival {
         let mut fields = Fields::default();
         headers.iter().for_each(|(name, value)| fields.push(name.as_bytes(), value.as_bytes()));
-        let target = Target::Uri(target.parse().expect("the test's target is one"));
+        let target = Target::read(&method, target);
         Arrival { method, target, version, fields, bad: None, body: None, hints: None, expects: false }
     }
 

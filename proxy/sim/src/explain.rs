@@ -249,6 +249,7 @@ pub fn explain(live: &Live, question: &Question, now: Time) -> Explanation {
     let (mut exchange, step) =
         Exchange::begin_narrated(&copy, question.entrance, &head, question.caller, dice, now, &mut told);
     exchange.received(now);
+    let head = Message { client: Some(exchange.client()), ..head.clone() };
     let (sent, response_edits) = (sent(&exchange, &head), response_edits(&exchange, &head));
     let played = timeline::run(&mut exchange, step, now);
     if played.tried() {
@@ -317,8 +318,8 @@ fn sent(exchange: &Exchange, head: &Message) -> Option<Sent> {
     let several = forward.destinations.len() > 1;
     let own = exchange.chosen().map(|destination| &destination.request_headers);
     Some(Sent {
-        path: exchange.path(&head.request.path).unwrap_or_else(|| head.request.path.clone()),
-        authority: exchange.authority(head).unwrap_or_else(|| head.request.authority.clone()),
+        path: exchange.path().unwrap_or(&head.request.path).to_owned(),
+        authority: exchange.authority().unwrap_or(&head.request.authority).to_owned(),
         headers: edited.request.headers,
         edits: edits(Some(&forward.request_headers), own, several, head),
     })
@@ -338,7 +339,18 @@ fn response_headers(live: &Live, question: &Question, head: &Message, now: Time)
             Step::Forward | Step::Reply(_) => break,
         };
     }
-    let mut answered = head.clone().answered(crate::Headers::new());
+    let mut head = head.clone();
+    if exchange.attempts() > 0 {
+        exchange.edit_request(&mut head);
+        let request = &mut head.request;
+        if let Some(path) = exchange.path() {
+            path.clone_into(&mut request.path);
+        }
+        if let Some(authority) = exchange.authority() {
+            authority.clone_into(&mut request.authority);
+        }
+    }
+    let mut answered = head.answered(crate::Headers::new());
     exchange.edit_response(&mut answered);
     answered.response.unwrap_or_default()
 }

@@ -2,9 +2,10 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use leeboard_policy::headers::{Facts, HeaderEdit, Operator};
-use leeboard_policy::request::{Head, Tunnel};
+use leeboard_policy::request::{Head, Secure, Tunnel};
 
 /// Headers in the order in which they came, names in lower case.
 pub type Headers = Vec<(String, String)>;
@@ -22,6 +23,8 @@ pub struct Request {
     pub path: String,
     /// Headers.
     pub headers: Headers,
+    /// How far the target itself asks for TLS.
+    pub secure: Secure,
 }
 
 impl Request {
@@ -33,6 +36,7 @@ impl Request {
             authority: authority.into(),
             path: path.into(),
             headers: Headers::new(),
+            secure: Secure::No,
         }
     }
 }
@@ -44,12 +48,14 @@ pub struct Message {
     pub request: Request,
     /// The response's headers.
     pub response: Option<Headers>,
+    /// Whom it is from, where that is known.
+    pub client: Option<SocketAddr>,
 }
 
 impl Message {
     /// A request without a response.
     pub fn of_request(request: Request) -> Self {
-        Self { request, response: None }
+        Self { request, response: None, client: None }
     }
 
     /// The same with a response.
@@ -87,6 +93,9 @@ impl Head for Message {
     fn values<'h>(&'h self, name: &str, each: &mut dyn FnMut(&'h str)) {
         self.request.headers.iter().filter(|(n, _)| n == name).for_each(|(_, value)| each(value));
     }
+    fn secure(&self) -> Secure {
+        self.request.secure
+    }
     fn tunnel(&self) -> Option<Tunnel> {
         let upgrades = || self.request.headers.iter().any(|(name, _)| name == "upgrade");
         match self.request.method.as_str() {
@@ -104,8 +113,16 @@ impl Facts for Message {
         let values = by_name(self.response.as_ref()?).remove(name)?;
         Some(values.join(",").into())
     }
-    fn other(&self, _: &Operator, _: &mut String) -> bool {
-        false
+    fn other(&self, operator: &Operator, out: &mut String) -> bool {
+        use std::fmt::Write;
+        let Some(client) = self.client else { return false };
+        let written = match operator {
+            Operator::DownstreamRemoteAddress => write!(out, "{client}"),
+            Operator::DownstreamRemoteAddressWithoutPort => write!(out, "{}", client.ip()),
+            Operator::DownstreamRemotePort => write!(out, "{}", client.port()),
+            _ => return false,
+        };
+        written.is_ok()
     }
 }
 

@@ -314,12 +314,10 @@ impl Actor<'_> {
 
     /// Makes the changes to the request's head, and the copies.
     fn send_on(&mut self) {
-        let path = self.exchange.path(&self.head.request.path);
-        let authority = self.exchange.authority(&self.head);
         let mut sent = self.head.clone();
         self.exchange.edit_request(&mut sent);
-        self.seen.path = path.unwrap_or_else(|| self.head.request.path.clone());
-        self.seen.authority = authority.unwrap_or_else(|| self.head.request.authority.clone());
+        self.seen.path = self.exchange.path().unwrap_or(&self.head.request.path).to_owned();
+        self.seen.authority = self.exchange.authority().unwrap_or(&self.head.request.authority).to_owned();
         self.seen.request_headers = by_name(&sent.request.headers);
         self.seen.mirrors = self.exchange.copies().iter().map(|copy| copy.cluster.name.clone()).collect();
     }

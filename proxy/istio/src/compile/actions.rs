@@ -70,7 +70,7 @@ fn forward(
             .and_then(|rewrite| rewrite.path.as_ref())
             .and_then(|new| rewrite_path(new, path, report))
             .map(Box::new),
-        authority: rewrite.and_then(|rewrite| rewrite.authority.as_ref()).map(headers::literal).or(host),
+        authority: rewrite.and_then(|rewrite| rewrite.authority.clone()).or(host),
         request_headers,
         response_headers: headers::response(&entry.headers.response, report),
         timeout: entry.timeout,
@@ -121,8 +121,8 @@ fn rewrite_path(new: &RewritePath, path: &PathMatch, report: &mut Report<'_>) ->
     match new {
         RewritePath::Uri(with) if with.is_empty() => None,
         RewritePath::Uri(with) => Some(match cut(path) {
-            Some(cut) => Rewrite::Prefix { cut, with: with.clone() },
-            None => Rewrite::Whole(with.clone()),
+            Some(cut) => Rewrite::Prefix { cut, with: without_blanks(with) },
+            None => Rewrite::Whole(without_blanks(with)),
         }),
         RewritePath::Regex { find, with } => {
             let with = substitution(with, find.captures_len());
@@ -130,6 +130,13 @@ fn rewrite_path(new: &RewritePath, path: &PathMatch, report: &mut Report<'_>) ->
             Some(Rewrite::Regex { find: find.clone(), with })
         }
     }
+}
+
+/// A path has no blanks around it. Many write `" "` to take a prefix away, since an empty text is no rewrite: servers pass over
+/// the blank that Envoy sends them. Better than Envoy: it is not sent.
+pub(crate) fn without_blanks(path: &Arc<str>) -> Arc<str> {
+    let inner = path.trim_matches(' ');
+    if inner.len() == path.len() { path.clone() } else { inner.into() }
 }
 
 fn redirect_path(new: &written::RedirectPath, path: &PathMatch) -> RedirectPath {

@@ -146,7 +146,7 @@ fn outbound(
         warmup: traffic::warmup(policy.load_balancer),
         limits: traffic::limits(policy.connection_pool, policy.retry_budget),
         connection: site.mesh.connection(policy.connection_pool, protocol),
-        transport: transport::of(&policy, rule, service, port.number, subset_name),
+        transport: transport::of(&policy, service, port.number, subset_name),
         outlier,
         panic_percent,
         origin: service.origin.clone(),

@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use leeboard_policy::headers::{Changes, HeaderOps, Part, Template};
+use leeboard_policy::headers::{Changes, HeaderOps, Template, frames};
 
 use super::routes::Report;
 use crate::codes;
 use crate::resources::virtual_service::HeaderOperations;
 
 /// Operations on a request: those on Host become a rewrite of it. Istio: `set` goes before `add`, and the value is literal.
-pub(crate) fn request(written: &HeaderOperations, report: &mut Report<'_>) -> (HeaderOps, Option<Box<Template>>) {
+pub(crate) fn request(written: &HeaderOperations, report: &mut Report<'_>) -> (HeaderOps, Option<Arc<str>>) {
     let host = [&written.set, &written.add].into_iter().find_map(|list| {
         let found = list.iter().find(|(name, _)| is_host(name));
-        found.map(|(_, value)| literal(value))
+        found.map(|(_, value)| value.clone())
     });
     (operations(written, report), host)
 }
@@ -22,25 +22,22 @@ pub(crate) fn response(written: &HeaderOperations, report: &mut Report<'_>) -> H
     operations(written, report)
 }
 
-/// A value without operators.
-pub(crate) fn literal(value: &Arc<str>) -> Box<Template> {
-    Box::new(Template(vec![Part::Literal(value.clone())]))
-}
-
-fn is_host(name: &str) -> bool {
+pub(crate) fn is_host(name: &str) -> bool {
     name.eq_ignore_ascii_case("host") || name.eq_ignore_ascii_case(":authority")
 }
 
-/// Istio: other names with a colon are dropped. Envoy: an empty value is not added.
+/// Istio: other names with a colon are dropped. Envoy: an empty value is not added. Better than Envoy: what says where a
+/// message ends, or what becomes of its connection, is nobody's to change.
 fn operations(written: &HeaderOperations, report: &mut Report<'_>) -> HeaderOps {
+    let changeable = |name: &str| !is_host(name) && !name.starts_with(':') && !frames(name);
     let mut values = |list: &[(Arc<str>, Arc<str>)]| {
-        let plain = list.iter().filter(|(name, value)| !is_host(name) && !name.starts_with(':') && !value.is_empty());
+        let plain = list.iter().filter(|(name, value)| changeable(name) && !value.is_empty());
         plain.filter_map(|(name, value)| Some((lower(name), parsed(name, value, report)?))).collect()
     };
     let changes = Changes {
         set: values(&written.set),
         add: values(&written.add),
-        remove: written.remove.iter().map(lower).collect(),
+        remove: written.remove.iter().filter(|name| !frames(name)).map(lower).collect(),
     };
     changes.into()
 }

@@ -11,7 +11,7 @@ pub(crate) mod delegates;
 pub(crate) mod effective;
 mod entries;
 mod gateways;
-mod headers;
+pub(crate) mod headers;
 mod hosts;
 mod inbound;
 pub(crate) mod kubernetes;
@@ -128,6 +128,7 @@ pub fn compiled(resources: &Resources, site: &Site) -> Compiled {
         workload: site.workload.clone(),
         hosts,
         unknown,
+        trusted_proxies: site.mesh.trusted_proxies,
         inbound,
         clusters: clusters.into_list(),
     };

@@ -6,20 +6,12 @@ use leeboard_policy::transport::{Identity, ProxyHeader, Tls, Transport, Trust, T
 
 use super::catalog::Service;
 use super::effective::Effective;
-use super::policy::Rule;
 use crate::resources::destination_rule::{ClientTls, ProxyProtocol, TlsMode};
 
 /// What the policy in force says of a port and subset; `None` when it is plain TCP.
-pub(crate) fn of(
-    policy: &Effective<'_>,
-    rule: Option<&Rule<'_>>,
-    service: &Service,
-    port: u16,
-    subset: &str,
-) -> Option<Arc<Transport>> {
-    let selects = rule.is_some_and(|rule| rule.document.workload_selector.is_some());
+pub(crate) fn of(policy: &Effective<'_>, service: &Service, port: u16, subset: &str) -> Option<Arc<Transport>> {
     let transport = Transport {
-        tls: policy.tls.and_then(|tls| secured(tls, selects, service, port, subset)),
+        tls: policy.tls.and_then(|tls| secured(tls, service, port, subset)),
         proxy_header: policy.proxy_protocol.map(|version| match version {
             ProxyProtocol::V1 => ProxyHeader::V1,
             ProxyProtocol::V2 => ProxyHeader::V2,
@@ -33,11 +25,12 @@ pub(crate) fn of(
     (transport != Transport::default()).then(|| Arc::new(transport))
 }
 
-/// Istio: a sidecar reads a secret only for a rule with a workloadSelector, and otherwise has no TLS at all. Names that a rule
-/// does not say are those of the ServiceEntry. The mesh's own TLS asks for a name that says the cluster.
-fn secured(tls: &ClientTls, selects: bool, service: &Service, port: u16, subset: &str) -> Option<Tls> {
+/// Istio: names that a rule does not say are those of the ServiceEntry. The mesh's own TLS asks for a name that says the
+/// cluster. Better than Istio: a secret that a sidecar may not read, as its rule has no workloadSelector, does not make plain
+/// text of what was to be secured.
+fn secured(tls: &ClientTls, service: &Service, port: u16, subset: &str) -> Option<Tls> {
     let secret = tls.credential.as_ref().map(|secret| secret.value.clone());
-    if tls.mode == TlsMode::Disable || (secret.is_some() && !selects) {
+    if tls.mode == TlsMode::Disable {
         return None;
     }
     let mesh = tls.mode == TlsMode::IstioMutual;

@@ -9,7 +9,7 @@ use crate::names;
 use crate::resources::sidecar::OutboundTrafficPolicy;
 use crate::resources::{Created, MeshConfig, Meta, ObjectId};
 use crate::source::Spot;
-use crate::support::{MESH_CONFIG, MESH_OUTBOUND, MESH_POLICY, PATH_NORMALIZATION};
+use crate::support::{MESH_CONFIG, MESH_OUTBOUND, MESH_POLICY, MESH_PROXY, MESH_TOPOLOGY, PATH_NORMALIZATION};
 use crate::yaml::Node;
 
 /// Reads the settings at the top of a document, or below its `spec`; and where they are.
@@ -50,6 +50,7 @@ pub(super) fn read(cx: &Cx, node: &Node, id: &ObjectId) -> Option<(MeshConfig, S
         auto_mtls: auto_mtls(&fields),
         access_log_file: fields.get("accessLogFile").text(),
         access_log_json: fields.get("accessLogEncoding").choice(&[("TEXT", false), ("JSON", true)]),
+        trusted_proxies: trusted_proxies(fields.get("defaultConfig")),
         meta: Some(meta),
     };
     Some((mesh, spot))
@@ -71,6 +72,11 @@ fn export_to(field: Field<'_>) -> Vec<Arc<str>> {
         name => names::dns_label(name),
     });
     entries.into_iter().map(|entry| entry.value).collect()
+}
+
+fn trusted_proxies(field: Field<'_>) -> u32 {
+    let topology = field.block(&MESH_PROXY).and_then(|proxy| proxy.get("gatewayTopology").block(&MESH_TOPOLOGY));
+    topology.and_then(|topology| topology.get("numTrustedProxies").uint()).unwrap_or(0)
 }
 
 fn auto_mtls(fields: &Fields<'_>) -> Option<bool> {

@@ -44,6 +44,8 @@ pub struct MeshConfig {
     pub access_log_file: Option<Arc<str>>,
     /// `accessLogEncoding`: whether its lines are JSON.
     pub access_log_json: Option<bool>,
+    /// `defaultConfig.gatewayTopology.numTrustedProxies`: none before the caller.
+    pub trusted_proxies: u32,
     /// What its document is called, when it has one.
     pub meta: Option<Meta>,
 }

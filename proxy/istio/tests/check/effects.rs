@@ -5,7 +5,7 @@ use leeboard_istio::codes::*;
 use crate::{Pair, entry, http, object, policy, rule};
 
 pub(crate) fn pairs() -> Vec<Pair> {
-    [ejection(), retries(), routes(), faults(), policies(), pods()].concat()
+    [ejection(), retries(), routes(), forms(), faults(), policies(), pods()].concat()
 }
 
 fn ejection() -> Vec<Pair> {
@@ -63,6 +63,31 @@ fn ejection() -> Vec<Pair> {
                     "host: far.example.com, trafficPolicy: {loadBalancer: {localityLbSetting: {enabled: false}}, outlierDetection: {maxEjectionPercent: 50}}",
                 ),
         ),
+    ]
+}
+
+fn forms() -> Vec<Pair> {
+    let a = "match: [{uri: {prefix: /a/}}]";
+    let rewrite = |fields: &str| entry(&format!("{a}, rewrite: {{{fields}}}"));
+    let redirect = |fields: &str| http(&format!("{{{a}, redirect: {{{fields}}}}}"));
+    let headers = |both: &str| entry(&format!("headers: {{{both}}}"));
+    vec![
+        (NO_PATH, rewrite("uri: «v2/»"), rewrite("uri: /v2/")),
+        (NO_PATH, rewrite("uri: «/a b/»"), rewrite("uri: ' '")),
+        (NO_PATH, rewrite("uri: «'/a#b/'»"), rewrite("uri: ' /'")),
+        (NO_PATH, redirect("uri: «'https://new.example.com/x'»"), redirect("uri: '/x?y#z'")),
+        (NO_PATH, redirect("prefixRewrite: «new/»"), redirect("prefixRewrite: /new/")),
+        (NO_AUTHORITY, redirect("authority: «'https://new.example.com'»"), redirect("authority: new.example.com")),
+        (NO_AUTHORITY, redirect("authority: «new.example.com/path»"), redirect("authority: 'new.example.com:81'")),
+        (NO_AUTHORITY, rewrite("authority: «'https://x.test'»"), rewrite("authority: '[::1]:80'")),
+        (NO_AUTHORITY, headers("request: {set: {Host: «a b»}}"), headers("request: {set: {Host: a.b}}")),
+        (
+            FRAMING_HEADER,
+            headers("request: {set: {Content-Length: «'5'»}}"),
+            headers("request: {set: {x-length: '5'}}"),
+        ),
+        (FRAMING_HEADER, headers("response: {add: {connection: «close»}}"), headers("response: {add: {x: close}}")),
+        (FRAMING_HEADER, headers("request: {remove: [«te»]}"), headers("request: {remove: [tee]}")),
     ]
 }
 

@@ -1,8 +1,8 @@
 //! What a driver may ask an exchange: where it goes, what it has come to, and how heads change on the way.
 
-use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::net::SocketAddr;
 
 use super::{Exchange, Phase};
 use crate::cluster::{Cluster, HashKey};
@@ -23,6 +23,11 @@ impl Exchange {
     /// The rule it fell under.
     pub fn route(&self) -> Option<&Route> {
         self.live.snapshot().rule(self.rule?)
+    }
+
+    /// Whom it is from, as far as that can be trusted.
+    pub fn client(&self) -> SocketAddr {
+        self.client
     }
 
     /// What its rule says of sending it on; `None` when it is answered here.
@@ -139,24 +144,30 @@ impl Exchange {
         }
     }
 
-    /// The path and query that are sent on, when they differ from the caller's.
-    pub fn path(&self, path_and_query: &str) -> Option<String> {
-        Some(self.forwarding()?.rewrite.as_ref()?.apply(path_and_query))
+    /// The path and query that are sent on, when a rewrite has made them.
+    pub fn path(&self) -> Option<&str> {
+        self.sending.path.as_deref()
     }
 
     /// The authority that is sent on, when it differs from the caller's.
-    pub fn authority(&self, facts: &impl Facts) -> Option<String> {
-        let template = self.forwarding()?.authority.as_ref().or(self.chosen()?.authority.as_ref())?;
-        let mut text = String::new();
-        template.render(facts, &mut text);
-        Some(text)
+    pub fn authority(&self) -> Option<&str> {
+        self.forwarding()?.authority.as_deref().or(self.chosen()?.authority.as_deref())
     }
 
-    /// Makes the route's and the destination's changes to the request's headers.
+    /// Makes the route's and the destination's changes to the request's headers, and says what path and authority were before
+    /// they change, which they must not have yet. Envoy: `x-envoy-original-path`, `x-envoy-original-host`.
     pub fn edit_request(&self, message: &mut (impl Facts + HeaderEdit + ?Sized)) {
         if let (Some(forward), Some(destination)) = (self.forwarding(), self.chosen()) {
             let several = forward.destinations.len() > 1;
             headers::apply(&forward.request_headers, &destination.request_headers, several, message);
+        }
+        let changes = [
+            (self.path(), ":path", "x-envoy-original-path"),
+            (self.authority(), ":authority", "x-envoy-original-host"),
+        ];
+        for (_, is, was) in changes.into_iter().filter(|(new, ..)| new.is_some()) {
+            let before = message.request(is).unwrap_or_default().into_owned();
+            message.set(was, &before);
         }
     }
 

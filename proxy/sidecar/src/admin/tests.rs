@@ -431,7 +431,7 @@ async fn a_request_is_explained_with_the_state_of_the_moment_and_leaves_it_alone
         ("?url=reviews:9080/x&method=POST&header=a:%20b&header=c:d&format=json", 200, "[\n        \"c\",\n        \"d\"\n      ]"),
         ("?url=http://reviews:9080/x&seed=18446744073709551615", 200, "seed         18446744073709551615"),
         ("?url=http://nobody/", 200, "answer       502"),
-        ("", 400, "/explain?url="), ("?url=https://a/", 400, "begins with http://"),
+        ("", 400, "/explain?url="), ("?url=ftp://a/", 400, "begins with http://"),
         ("?url=http://app/&inbound=8080", 200, "listener     inbound 0.0.0.0:8080"), ("?url=a&inbound=1", 400, "no inbound listener"),
         ("?url=a&seed=x", 400, "is no seed"), ("?url=a&header=x", 400, "not 'name: value'"),
     ];

@@ -153,6 +153,7 @@ mod tests {
             (&["http://user-service:5001/"], &["not used     ServiceEntry demo/user-service (", "it has no port 5001, but 5000"]),
             (&["http://nobody.example/"], &["nobody claims nobody.example: it is sent where it asks to be"]),
             (&["http://nobody.example/", "--outbound-traffic-policy", "registry-only"], &["answer       502"]),
+            (&["https://user-service:5000/users"], &["answer       503 UF (tls_not_available; tls-not-available)"]),
         ];
         for (line, expected) in table {
             let (code, out, complaints) = explained(line);
@@ -211,7 +212,7 @@ mod tests {
     #[test]
     fn what_cannot_be_explained() {
         for (line, words) in [
-            (&["https://a/"][..], "begins with http://"),
+            (&["ftp://a/"][..], "begins with http://"),
             (&["http://a/", "--config", "/no/such/folder"], "cannot be read"),
             (&["http://a/%00"], "400"),
         ] {

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use http::header::{HeaderMap, HeaderValue};
+use http::header::HeaderMap;
 use leeboard_policy::exchange::Exchange;
 use leeboard_policy::headers::{Facts, HeaderEdit, Operator};
 use leeboard_policy::request::Head;
@@ -89,7 +89,7 @@ pub(crate) fn own(reply: &Reply, exchange: &Exchange, request: &RequestHead, cal
     if answer.overloaded {
         fields.put(Name::Overloaded, b"true");
     }
-    if let Some(location) = reply.location.as_deref().filter(|to| HeaderValue::from_str(to).is_ok()) {
+    if let Some(location) = reply.location.as_deref() {
         fields.put(Name::Location, location.as_bytes());
     }
     if !matches!(reply.verdict, Verdict::Direct(_) | Verdict::Redirect(_) | Verdict::Preflight) {

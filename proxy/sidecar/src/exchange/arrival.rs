@@ -4,7 +4,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use h2::RecvStream;
-use http::{Method, Uri, Version};
+use http::{Method, Version};
 use http_body::Frame;
 use leeboard_policy::verdict::BadRequest;
 
@@ -12,8 +12,9 @@ use crate::fields::{Fields, Name};
 use crate::hops::fit_to_pass;
 use crate::http1::hints::Hints;
 use crate::http1::incoming::{BrokenOff, CallerBody};
-use crate::http1::read::{self, Target};
+use crate::http1::read;
 use crate::http2::incoming::{Cut, Incoming};
+use crate::target::Target;
 
 /// A request that nobody has looked at yet.
 #[derive(Debug)]
@@ -34,11 +35,12 @@ impl Arrival {
     /// A request on an HTTP/2 stream.
     pub(crate) fn of_stream(request: http::Request<RecvStream>) -> Self {
         let (parts, stream) = request.into_parts();
+        let target = Target::of_stream(&parts.method, &parts.uri);
         let fields = joined(Fields::from_map(&parts.headers));
         let incoming = Incoming::new(stream, &fields);
         Self {
             method: parts.method,
-            target: Target::Uri(parts.uri),
+            target,
             version: parts.version,
             fields,
             bad: None,
@@ -60,11 +62,10 @@ impl Arrival {
     /// How long the head is, about as HTTP/1 would write it.
     pub(crate) fn head_bytes(&self) -> usize {
         let target = match &self.target {
-            Target::Uri(uri) => {
-                uri.path_and_query().map_or(0, |path| path.as_str().len())
-                    + uri.authority().map_or(0, |authority| authority.as_str().len())
-            }
             Target::Path(path) => path.as_str().len(),
+            Target::Url { authority, path, .. } => path.as_str().len() + authority.as_ref().map_or(0, String::len),
+            Target::Authority(authority) => authority.len(),
+            Target::Asterisk | Target::Nothing => 1,
         };
         self.fields.size() + target
     }
@@ -73,7 +74,7 @@ impl Arrival {
     pub(crate) fn unreadable(bad: BadRequest) -> Self {
         Self {
             method: Method::GET,
-            target: Target::Uri(Uri::default()),
+            target: Target::Nothing,
             version: Version::HTTP_11,
             fields: Fields::default(),
             bad: Some(bad),

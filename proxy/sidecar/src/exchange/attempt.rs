@@ -93,7 +93,7 @@ impl Attempting {
         }
         let departure = Departure {
             head,
-            number: attempt.number,
+            number: (ledger.reporter == Reporter::Source).then_some(attempt.number),
             expected: ledger.exchange().expected(now),
             grpc: ledger.exchange().is_grpc(),
             expects: head.expects && !http2 && head.fields.has(Name::Expect),

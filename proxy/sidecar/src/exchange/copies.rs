@@ -113,7 +113,7 @@ impl Sending {
             heads: lane.shared.settings.endpoint_heads(),
         };
         let mut lease = lane.pool.acquire(&ask, &lane.telemetry).await.map_err(|error| error.failure)?;
-        let departure = Departure { head, number: 1, expected: copy.timeout, grpc, expects: false };
+        let departure = Departure { head, number: Some(1), expected: copy.timeout, grpc, expects: false };
         let answered = lease.send(&departure, body, None).await.map_err(|unanswered| unanswered.failure)?;
         while let Some(frame) = poll_fn(|cx| lease.poll_frame(cx)).await {
             frame?;

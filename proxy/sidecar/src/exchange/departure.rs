@@ -10,13 +10,17 @@ use crate::hops::without_hops;
 use crate::http1::write;
 use crate::upstream::http1::Manner;
 
+/// A head for which HTTP/2 has no room.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Unsendable;
+
 /// One attempt's request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Departure<'r> {
     /// What all attempts have in common.
     pub(crate) head: &'r RequestHead,
-    /// Envoy: `x-envoy-attempt-count`.
-    pub(crate) number: u32,
+    /// Envoy: `x-envoy-attempt-count`; `None` leaves the word to the caller's proxy. Istio: as the application's does.
+    pub(crate) number: Option<u32>,
     /// How long the endpoint has. Envoy: `x-envoy-expected-rq-timeout-ms`.
     pub(crate) expected: Option<Span>,
     /// Whether gRPC's own header says it as well.
@@ -53,13 +57,12 @@ impl Departure<'_> {
     }
 
     fn said_otherwise(&self) -> Names {
-        match (self.expected, self.grpc) {
-            (None, _) => const { Names::of(&[Name::AttemptCount, Name::Hops]) },
-            (Some(_), false) => const { Names::of(&[Name::AttemptCount, Name::Hops, Name::ExpectedTimeout]) },
-            (Some(_), true) => {
-                const { Names::of(&[Name::AttemptCount, Name::Hops, Name::ExpectedTimeout, Name::GrpcTimeout]) }
-            }
-        }
+        let due = match (self.expected, self.grpc) {
+            (None, _) => const { Names::of(&[Name::Hops]) },
+            (Some(_), false) => const { Names::of(&[Name::Hops, Name::ExpectedTimeout]) },
+            (Some(_), true) => const { Names::of(&[Name::Hops, Name::ExpectedTimeout, Name::GrpcTimeout]) },
+        };
+        if self.number.is_some() { due.and(Name::AttemptCount) } else { due }
     }
 
     fn milliseconds(&self) -> Option<u64> {
@@ -74,7 +77,9 @@ impl Departure<'_> {
         write::request_line(out, head.method.as_str(), path);
         write::field(out, head.host_name.as_bytes(), host);
         head.fields.write(out, self.own());
-        write::number(out, Name::AttemptCount, self.number.into());
+        if let Some(number) = self.number {
+            write::number(out, Name::AttemptCount, number.into());
+        }
         write::number(out, Name::Hops, u64::from(head.hops) + 1);
         if let Some(milliseconds) = self.milliseconds() {
             write::number(out, Name::ExpectedTimeout, milliseconds);
@@ -89,18 +94,21 @@ impl Departure<'_> {
     }
 
     /// The head for HTTP/2, before a body of this length if that is known.
-    pub(crate) fn http2(&self, length: Option<u64>) -> Request<()> {
+    ///
+    /// # Errors
+    /// It has no room for the authority or the path. The policy has seen to it that it has: nothing is sent that is otherwise.
+    pub(crate) fn http2(&self, length: Option<u64>) -> Result<Request<()>, Unsendable> {
         let head = self.head;
         let mut request = Request::new(());
         let mut uri = http::uri::Parts::default();
-        uri.scheme = Some(Scheme::HTTP);
-        uri.authority = Authority::try_from(head.authority.as_str()).ok();
-        uri.path_and_query = Some(head.path.clone());
-        *request.uri_mut() = Uri::from_parts(uri).unwrap_or_default();
+        uri.scheme = Some(if head.scheme == "https" { Scheme::HTTPS } else { Scheme::HTTP });
+        uri.authority = Some(Authority::try_from(head.authority.as_str()).map_err(|_| Unsendable)?);
+        uri.path_and_query = Some(head.path.for_http2().ok_or(Unsendable)?);
+        *request.uri_mut() = Uri::from_parts(uri).map_err(|_| Unsendable)?;
         *request.method_mut() = head.method.clone();
         *request.version_mut() = Version::HTTP_2;
         *request.headers_mut() = without_hops(&head.fields).to_map(self.own(), self.said(length).into_iter().flatten());
-        request
+        Ok(request)
     }
 
     /// What this attempt says of itself, for HTTP/2.
@@ -117,9 +125,12 @@ impl Departure<'_> {
         });
         let length = length.filter(|length| (*length > 0 || self.names_no_body()) && !self.says_length());
         let length = length.map(|length| (Name::ContentLength, length.into()));
-        let number = if self.number == 1 { HeaderValue::from_static("1") } else { self.number.into() };
+        let number = self.number.map(|number| match number {
+            1 => (Name::AttemptCount, HeaderValue::from_static("1")),
+            more => (Name::AttemptCount, more.into()),
+        });
         let hops =
             if self.head.hops == 0 { HeaderValue::from_static("1") } else { u16::from(self.head.hops + 1).into() };
-        [Some((Name::AttemptCount, number)), Some((Name::Hops, hops)), expected, grpc, length]
+        [number, Some((Name::Hops, hops)), expected, grpc, length]
     }
 }

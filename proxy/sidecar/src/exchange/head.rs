@@ -3,19 +3,18 @@
 use std::borrow::Cow;
 use std::net::SocketAddr;
 
-use http::uri::{Authority, PathAndQuery};
 use http::{Method, Version};
 use leeboard_policy::dice::Dice;
-use leeboard_policy::exchange::Exchange;
+use leeboard_policy::exchange::{Exchange, is_authority};
 use leeboard_policy::headers::{Facts, HeaderEdit, Operator};
-use leeboard_policy::request::{Head, Tunnel};
+use leeboard_policy::request::{Entrance, Head, Secure, Tunnel};
 use leeboard_policy::rewrite::normalise;
 use leeboard_policy::verdict::BadRequest;
 
 use super::arrival::Arrival;
 use crate::fields::{Fields, Name, Names};
 use crate::hops::strip;
-use crate::http1::read::Target;
+use crate::target::{self, Path, Target};
 use crate::tunnel;
 
 /// A request's head, brought to one form whatever the caller spoke.
@@ -23,6 +22,8 @@ use crate::tunnel;
 pub(crate) struct RequestHead {
     pub(crate) method: Method,
     pub(crate) scheme: &'static str,
+    /// How far the target asks for TLS.
+    pub(crate) secure: Secure,
     /// Host or `:authority`, as it was sent.
     pub(crate) authority: String,
     /// The authority as it was sent, when a rewrite has changed it.
@@ -30,7 +31,7 @@ pub(crate) struct RequestHead {
     /// How the caller spells `Host`.
     pub(crate) host_name: &'static str,
     /// Path and query after normalisation.
-    pub(crate) path: PathAndQuery,
+    pub(crate) path: Path,
     pub(crate) fields: Fields,
     /// What the proxy of the caller says of it; `None` when the caller has none.
     pub(crate) peer: Option<String>,
@@ -74,7 +75,6 @@ const NO_FURTHER: Names = Names::of(&[
     Name::ExpectedTimeout,
     Name::Internal,
     Name::ForceTrace,
-    Name::OriginalPath,
     Name::OriginalUrl,
     Name::IpTags,
     // There is no certificate to speak of where there is no TLS. Envoy: SANITIZE, and of peers without one always.
@@ -84,16 +84,32 @@ const NO_FURTHER: Names = Names::of(&[
     Name::PeerMetadataId,
 ]);
 
+/// What a proxy says of a request that it has changed. Callers beside the proxy have none to tell of; the proxy of a caller has.
+const ORIGINALS: Names = Names::of(&[Name::OriginalPath, Name::OriginalHost]);
+
+/// Envoy: the most names that `Connection` may have.
+const MOST_NAMED: usize = 10;
+
 impl RequestHead {
     /// Takes the head of what has arrived, or says why it cannot be served.
     pub(crate) fn admit(arrival: Arrival) -> Result<Self, BadRequest> {
         if let Some(bad) = arrival.bad {
             return Err(bad);
         }
+        match arrival.target {
+            Target::Asterisk => return Err(BadRequest::Asterisk),
+            Target::Nothing => return Err(BadRequest::InvalidTarget),
+            Target::Path(_) | Target::Url { .. } | Target::Authority(_) => {}
+        }
         let authority = check(&arrival)?;
         let upgrade = tunnel::wanted_upgrade(&arrival.method, arrival.version, &arrival.fields);
         let Arrival { method, target, mut fields, version, expects, .. } = arrival;
-        let path = if method == Method::CONNECT { PathAndQuery::from_static("/") } else { path(target)? };
+        let (scheme, secure, path) = match target {
+            Target::Path(path) => (None, Secure::No, plain(path)?),
+            Target::Url { scheme, secure, path, .. } => (scheme, secure, plain(path)?),
+            Target::Authority(_) | Target::Asterisk | Target::Nothing => (None, Secure::No, Path::root()),
+        };
+        let scheme = scheme.or_else(|| forwarded_scheme(&fields)).unwrap_or("http");
         let hops = fields.text(Name::Hops).and_then(|hops| hops.parse().ok()).unwrap_or(0);
         if hops >= MOST_HOPS {
             return Err(BadRequest::Loop);
@@ -106,7 +122,8 @@ impl RequestHead {
         strip(&mut fields, NO_FURTHER);
         Ok(Self {
             method,
-            scheme: "http",
+            scheme,
+            secure,
             authority,
             sent_authority: None,
             host_name,
@@ -121,7 +138,10 @@ impl RequestHead {
     }
 
     /// Envoy: what is added to every request before routing.
-    pub(crate) fn announce(&mut self, dice: Dice) {
+    pub(crate) fn announce(&mut self, dice: Dice, entrance: Entrance) {
+        if let Entrance::Outbound { .. } = entrance {
+            self.fields.drop_all(ORIGINALS);
+        }
         if !self.fields.has(Name::RequestId) {
             self.fields.put(Name::RequestId, &request_id(dice));
         }
@@ -132,17 +152,13 @@ impl RequestHead {
 
     /// What the chosen route makes of the head: rewrites, and the route's and destination's header operations.
     pub(crate) fn turn(&mut self, exchange: &Exchange, caller: &Caller) {
-        let authority = exchange.authority(&Outgoing { head: self, caller });
-        if let Some(path) = exchange.path(self.path.as_str())
-            && let Ok(new) = PathAndQuery::try_from(path)
-        {
-            self.fields.replace(Name::OriginalPath, self.path.as_str().as_bytes());
-            self.path = new;
-        }
-        if let Some(new) = authority.filter(|text| http::HeaderValue::from_str(text).is_ok()) {
-            self.sent_authority = Some(std::mem::replace(&mut self.authority, new));
-        }
         exchange.edit_request(&mut Outgoing { head: self, caller });
+        if let Some(path) = exchange.path() {
+            self.path = Path::read(path).expect("the policy lets no other path leave");
+        }
+        if let Some(authority) = exchange.authority() {
+            self.sent_authority = Some(std::mem::replace(&mut self.authority, authority.to_owned()));
+        }
     }
 
     /// The authority that the caller sent, whatever it was rewritten to.
@@ -157,6 +173,7 @@ fn check(arrival: &Arrival) -> Result<String, BadRequest> {
     if arrival.version > Version::HTTP_11 && fields.all(Name::ContentLength).nth(1).is_some() {
         return Err(BadRequest::AmbiguousLength);
     }
+    check_connection(fields)?;
     let authority = authority(arrival)?;
     if arrival.method == Method::CONNECT {
         tunnel::check_target(arrival)?;
@@ -164,50 +181,53 @@ fn check(arrival: &Arrival) -> Result<String, BadRequest> {
     Ok(authority)
 }
 
+/// Envoy: `Connection` may not take away what tells who called and whom, nor be a list without end.
+fn check_connection(fields: &Fields) -> Result<(), BadRequest> {
+    if !fields.has(Name::Connection) {
+        return Ok(());
+    }
+    let named = fields.all(Name::Connection).flat_map(|value| value.split(|byte| *byte == b','));
+    for (index, name) in named.map(<[u8]>::trim_ascii).enumerate() {
+        const FORWARDED: &[u8] = b"x-forwarded-";
+        let forwarded = name.get(..FORWARDED.len()).is_some_and(|start| start.eq_ignore_ascii_case(FORWARDED));
+        if index >= MOST_NAMED || forwarded || name.starts_with(b":") || Name::of(name) == Name::Host {
+            return Err(BadRequest::Connection);
+        }
+    }
+    Ok(())
+}
+
 /// The path and query, in normal form.
-fn path(target: Target) -> Result<PathAndQuery, BadRequest> {
-    let path = match target {
-        Target::Path(path) => path,
-        Target::Uri(uri) => match (uri.path_and_query().filter(|path| path.as_str().starts_with('/')), uri.authority())
-        {
-            (Some(path), _) => path.clone(),
-            (None, Some(_)) => PathAndQuery::from_static("/"),
-            (None, None) => return Err(BadRequest::InvalidTarget),
-        },
-    };
+fn plain(path: Path) -> Result<Path, BadRequest> {
     match normalise(path.as_str()).map_err(|_| BadRequest::InvalidTarget)? {
         Cow::Borrowed(_) => Ok(path),
-        Cow::Owned(plain) => PathAndQuery::try_from(plain).map_err(|_| BadRequest::InvalidTarget),
+        Cow::Owned(plain) => Path::read(&plain).ok_or(BadRequest::InvalidTarget),
     }
 }
 
-/// The target's authority if it has one (absolute form, HTTP/2), else Host. RFC 9112 §3.2.
+/// What the proxy before says of the caller's side. Envoy: `:scheme`, where the target has none.
+fn forwarded_scheme(fields: &Fields) -> Option<&'static str> {
+    let mut said = fields.all(Name::ForwardedProto);
+    let scheme = target::known(std::str::from_utf8(said.next()?).ok()?);
+    scheme.filter(|_| said.next().is_none())
+}
+
+/// The target's authority if it has one (absolute form, HTTP/2), else Host. RFC 9112 §3.2. A port that is left empty is none.
 fn authority(arrival: &Arrival) -> Result<String, BadRequest> {
     let mut hosts = arrival.fields.all(Name::Host);
     let (host, another) = (hosts.next(), hosts.next());
     if another.is_some() {
         return Err(BadRequest::InvalidHost);
     }
-    if let Target::Uri(uri) = &arrival.target
-        && let Some(authority) = uri.authority()
-    {
-        return if authority.as_str().contains('@') {
-            Err(BadRequest::InvalidHost)
-        } else {
-            Ok(authority.as_str().to_owned())
-        };
-    }
-    let host = host.filter(|host| !host.is_empty()).ok_or(BadRequest::MissingHost)?;
-    let name = host.iter().position(|byte| !PLAIN[usize::from(*byte)]).unwrap_or(host.len());
-    let plain = match &host[name..] {
-        [] => true,
-        [b':', port @ ..] => name > 0 && port.len() < 6 && port.iter().all(u8::is_ascii_digit),
-        _ => false,
+    let text = match (&arrival.target, host) {
+        (Target::Url { authority: Some(authority), .. } | Target::Authority(authority), _) => authority.as_str(),
+        (_, None | Some(b"")) => return Err(BadRequest::MissingHost),
+        (_, Some(host)) => std::str::from_utf8(host).map_err(|_| BadRequest::InvalidHost)?,
     };
-    match std::str::from_utf8(host) {
-        Ok(host) if plain => Ok(host.to_owned()),
-        Ok(host) if !host.contains('@') && Authority::try_from(host).is_ok() => Ok(host.to_owned()),
-        _ => Err(BadRequest::InvalidHost),
+    if text.bytes().all(|byte| PLAIN[usize::from(byte)]) && !text.is_empty() || is_authority(text) {
+        Ok(text.strip_suffix(':').unwrap_or(text).to_owned())
+    } else {
+        Err(BadRequest::InvalidHost)
     }
 }
 
@@ -250,6 +270,12 @@ impl Head for RequestHead {
     fn values<'h>(&'h self, name: &str, each: &mut dyn FnMut(&'h str)) {
         self.fields.each(name, &mut |value| each(text(value)));
     }
+    fn secure(&self) -> Secure {
+        self.secure
+    }
+    fn is_http2(&self) -> bool {
+        self.version == Version::HTTP_2
+    }
     fn tunnel(&self) -> Option<Tunnel> {
         match &self.upgrade {
             Some(_) => Some(Tunnel::Upgrade),
@@ -258,10 +284,13 @@ impl Head for RequestHead {
     }
 }
 
-/// The ends of the caller's connection.
+/// Who calls, and the ends of the connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Caller {
-    pub(crate) remote: SocketAddr,
+    /// Its end of the connection.
+    pub(crate) peer: SocketAddr,
+    /// Whom the request is from: the peer, unless that has forwarded it for somebody.
+    pub(crate) client: SocketAddr,
     pub(crate) local: SocketAddr,
 }
 
@@ -301,11 +330,11 @@ impl HeaderEdit for Outgoing<'_> {
 pub(crate) fn connection_fact(operator: &Operator, request: &RequestHead, caller: &Caller, out: &mut String) -> bool {
     use std::fmt::Write;
     let written = match operator {
-        Operator::DownstreamRemoteAddress | Operator::DownstreamDirectRemoteAddress => write!(out, "{}", caller.remote),
-        Operator::DownstreamRemoteAddressWithoutPort | Operator::DownstreamDirectRemoteAddressWithoutPort => {
-            write!(out, "{}", caller.remote.ip())
-        }
-        Operator::DownstreamRemotePort => write!(out, "{}", caller.remote.port()),
+        Operator::DownstreamRemoteAddress => write!(out, "{}", caller.client),
+        Operator::DownstreamDirectRemoteAddress => write!(out, "{}", caller.peer),
+        Operator::DownstreamRemoteAddressWithoutPort => write!(out, "{}", caller.client.ip()),
+        Operator::DownstreamDirectRemoteAddressWithoutPort => write!(out, "{}", caller.peer.ip()),
+        Operator::DownstreamRemotePort => write!(out, "{}", caller.client.port()),
         Operator::DownstreamLocalAddress => write!(out, "{}", caller.local),
         Operator::DownstreamLocalAddressWithoutPort => write!(out, "{}", caller.local.ip()),
         Operator::DownstreamLocalPort => write!(out, "{}", caller.local.port()),
@@ -358,13 +387,62 @@ mod tests {
             ("/", &[("host", "a"), ("transfer-encoding", "gzip, chunked")], Some(UnknownCoding)),
             ("/", &[("host", "a"), ("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")], Some(UnknownCoding)),
             ("/a%00", &[("host", "a")], Some(InvalidTarget)),
+            ("/a#b", &[("host", "a")], Some(InvalidTarget)),
             ("*", &[("host", "a")], Some(InvalidTarget)),
+            ("a", &[("host", "a")], Some(InvalidTarget)),
+            ("ftp://b/x", &[("host", "a")], Some(InvalidTarget)),
+            ("http://u@b/x", &[("host", "a")], Some(InvalidHost)),
+            ("http:///x", &[("host", "a")], Some(InvalidHost)),
+            ("http://b:/x", &[("host", "a")], None),
+            ("/", &[("host", "a:99999")], Some(InvalidHost)),
+            ("/", &[("host", "a,b")], Some(InvalidHost)),
+            ("/", &[("host", "a"), ("connection", "close, te, x-hop")], None),
+            ("/", &[("host", "a"), ("connection", "X-Forwarded-For")], Some(Connection)),
+            ("/", &[("host", "a"), ("connection", "x"), ("connection", "x-forwarded-port")], Some(Connection)),
+            ("/", &[("host", "a"), ("connection", "Host")], Some(Connection)),
+            ("/", &[("host", "a"), ("connection", ":path")], Some(Connection)),
+            ("/", &[("host", "a"), ("connection", "a,b,c,d,e,f,g,h,i,j")], None),
+            ("/", &[("host", "a"), ("connection", "a,b,c,d,e,f,g,h,i,j,k")], Some(Connection)),
             ("/", &[("host", "a"), ("upgrade", "websocket")], None),
             ("/", &[("host", "a"), ("upgrade", "h2c")], None),
         ];
         for (target, headers, expected) in table {
             let refused = RequestHead::admit(arrival(target, headers)).err();
             assert_eq!(refused, *expected, "{target} {headers:?}");
+        }
+    }
+
+    #[test]
+    fn where_and_how_a_request_is_meant_to_go() {
+        #[rustfmt::skip]
+        let table: &[(&str, &[(&str, &str)], &str, &str, &str)] = &[
+            // target, headers, authority, path, scheme
+            ("/", &[("host", "app:")], "app", "/", "http"),
+            ("/", &[("host", "[::1]:")], "[::1]", "/", "http"),
+            ("http://b?q=1", &[("host", "a")], "b", "/?q=1", "http"),
+            ("http://b:8/%61", &[("host", "a")], "b:8", "/a", "http"),
+            ("HTTPS://b/", &[("host", "a")], "b", "/", "https"),
+            ("http://b/", &[("host", "a"), ("x-forwarded-proto", "https")], "b", "/", "http"),
+            ("/", &[("host", "a"), ("x-forwarded-proto", "HTTPS")], "a", "/", "https"),
+            ("/", &[("host", "a"), ("x-forwarded-proto", "ftp")], "a", "/", "http"),
+            ("/", &[("host", "a"), ("x-forwarded-proto", "https, http")], "a", "/", "http"),
+            ("/", &[("host", "a"), ("x-forwarded-proto", "https"), ("x-forwarded-proto", "http")], "a", "/", "http"),
+            ("/a\"b`<>?<\"", &[("host", "a")], "a", "/a\"b`<>?<\"", "http"),
+        ];
+        for (target, headers, authority, path, scheme) in table {
+            let head = RequestHead::admit(arrival(target, headers)).expect("a good request");
+            let found = (head.authority.as_str(), head.path.as_str(), head.scheme);
+            assert_eq!(found, (*authority, *path, *scheme), "{target} {headers:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_proxy_says_it_changed_is_believed_of_the_callers_proxy_only() {
+        for (entrance, kept) in [(Entrance::Outbound { port: None }, false), (Entrance::Inbound(0), true)] {
+            let sent = [("host", "a"), ("x-envoy-original-path", "/b"), ("x-envoy-original-host", "b")];
+            let mut head = RequestHead::admit(arrival("/", &sent)).expect("a good request");
+            head.announce(Dice(1), entrance);
+            assert_eq!((head.fields.has(Name::OriginalPath), head.fields.has(Name::OriginalHost)), (kept, kept));
         }
     }
 
@@ -393,7 +471,7 @@ mod tests {
     #[test]
     fn request_ids_are_version_4() {
         let mut head = RequestHead::admit(arrival("/", &[("host", "a")])).expect("a good request");
-        head.announce(Dice(1));
+        head.announce(Dice(1), Entrance::Outbound { port: None });
         let id = head.fields.text(Name::RequestId).expect("ASCII");
         assert_eq!((id.len(), &id[14..15]), (36, "4"));
         assert!("89ab".contains(&id[19..20]));

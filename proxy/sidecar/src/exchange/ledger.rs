@@ -147,7 +147,7 @@ impl Ledger {
     pub(crate) fn caller_is(&mut self, peer: Option<String>) {
         self.by_leeboard = peer.is_some();
         let peer = peer.filter(|_| self.reporter == Reporter::Destination);
-        self.peer = peer.and_then(|peer| self.lane.peers.find(peer, self.caller.remote.ip()));
+        self.peer = peer.and_then(|peer| self.lane.peers.find(peer, self.caller.peer.ip()));
     }
 
     /// The exchange; a request that was admitted has one.
@@ -358,7 +358,7 @@ impl Ledger {
             transport_failure: self.transport_failure.take(),
             upstream_local: self.upstream_local,
             downstream_local: self.caller.local,
-            downstream_remote: self.caller.remote,
+            downstream_remote: self.caller.client,
             seed: self.seed,
             head: self.head.take(),
         }

@@ -1,13 +1,13 @@
 //! Heads, from bytes.
 
 use bytes::{Buf, BytesMut};
-use http::uri::PathAndQuery;
-use http::{Method, Uri, Version};
+use http::{Method, Version};
 use leeboard_policy::verdict::BadRequest;
 use memchr::memrchr;
 
 use super::body::Length;
 use crate::fields::{Fields, Name, Names};
+use crate::target::Target;
 
 /// Envoy: the most header fields of a response. Requests have a limit of their own.
 const RESPONSE_FIELDS: usize = 1_000;
@@ -105,15 +105,6 @@ impl Pieces {
     }
 }
 
-/// What a request asks for.
-#[derive(Clone, Debug)]
-pub(crate) enum Target {
-    /// A path on the host that the head names.
-    Path(PathAndQuery),
-    /// A whole URL, `host:port`, or `*`.
-    Uri(Uri),
-}
-
 /// A request's head.
 #[derive(Debug)]
 pub(crate) struct Request {
@@ -156,12 +147,9 @@ pub(crate) fn request(bytes: &[u8], rules: &Rules) -> Result<(Request, usize), U
         let method = head.method.map(|method| Method::from_bytes(method.as_bytes()));
         let (Some(Ok(method)), Some(target)) = (method, head.path) else { return Err(Unread::Malformed) };
         let version = if head.version == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 };
-        let target = match target.as_bytes() {
-            [b'/', ..] => PathAndQuery::try_from(target).ok().map(Target::Path),
-            _ => Uri::try_from(target).ok().map(Target::Uri),
-        };
+        let target = Target::read(&method, target);
         let fields = fields_in(&bytes[..used], head.headers, rules)?;
-        Ok((used, (fields, method, target.ok_or(Unread::Malformed)?, version)))
+        Ok((used, (fields, method, target, version)))
     });
     let (used, (fields, method, target, version)) = within(found, bytes, rules)?;
     let length = request_length(&fields, version, &method, rules);

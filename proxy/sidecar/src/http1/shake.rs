@@ -17,6 +17,7 @@ use super::read::{Pieces, Request, Response, Rules, Unread};
 use super::write;
 use crate::fields::{Fields, Names};
 use crate::hops::fit_to_pass;
+use crate::target::{Path, Target};
 
 const RULES: Rules = Rules::strict(2048, 16);
 
@@ -98,7 +99,7 @@ impl Reader {
                 Some(Request { method, target, fields, length, keeps, .. }) => {
                     let length = length.map_err(|_: BadRequest| End::Refused)?;
                     let tunnel = method == http::Method::CONNECT;
-                    (format!("{method} {}", target_of(&target)), fields, length, keeps && !tunnel)
+                    (format!("{method} {}", target_of(&target)?), fields, length, keeps && !tunnel)
                 }
                 None => return Ok(false),
             },
@@ -119,10 +120,16 @@ impl Reader {
     }
 }
 
-fn target_of(target: &super::read::Target) -> String {
+/// The path that is asked for, or nothing that tells; an error for what hyper has no room for and so does not judge, and for what
+/// is refused as soon as its head is here.
+fn target_of(target: &Target) -> Result<&str, End> {
     match target {
-        super::read::Target::Path(path) => path.to_string(),
-        super::read::Target::Uri(uri) => uri.to_string(),
+        Target::Path(Path::Text(_)) | Target::Url { path: Path::Text(_), .. } => Err(End::Refused),
+        Target::Path(path) => Ok(path.as_str()),
+        Target::Authority(authority) if http::Uri::try_from(authority).is_err() => Err(End::Refused),
+        Target::Nothing => Err(End::Refused),
+        Target::Authority(authority) => Ok(authority),
+        Target::Url { .. } | Target::Asterisk => Ok(""),
     }
 }
 

@@ -102,7 +102,7 @@ impl Conversation {
             self.lane.telemetry.bad_request(reason);
         }
         if let Err(error) = ended {
-            tracing::debug!(caller = %self.caller.remote, %error, "a caller's connection ended");
+            tracing::debug!(caller = %self.caller.peer, %error, "a caller's connection ended");
         }
     }
 
@@ -140,7 +140,7 @@ impl Conversation {
                         if let Some(reason) = self.ends(&caller, watch, &mut late, cx) {
                             connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
                             self.lane.telemetry.bad_request(reason);
-                            tracing::debug!(caller = %self.caller.remote, reason, "a caller's connection is ended");
+                            tracing::debug!(caller = %self.caller.peer, reason, "a caller's connection is ended");
                             // What is said last leaves now or never.
                             let _ = connection.poll_accept(cx);
                             return Poll::Ready(Ok(()));

@@ -371,7 +371,9 @@ impl Lease {
                 Ok(Arrived { status: response.status, fields: response.fields })
             }
             Wire::Many(stream) => {
-                stream.begin(request.http2(body.size_hint().exact()), body)?;
+                let head = request.http2(body.size_hint().exact());
+                let head = head.map_err(|_| NotAnswered { failure: Failure::Protocol, unsent: true })?;
+                stream.begin(head, body)?;
                 poll_fn(|cx| stream.poll_head(cx, &mut interim)).await
             }
             Wire::Bare(_) => unreachable!("a bare connection is asked for when there is no request to send"),

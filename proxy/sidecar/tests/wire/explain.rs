@@ -12,15 +12,22 @@ use crate::patience::soon;
 use crate::program::Leeboard;
 
 /// Numbers that look random and are the same in each run.
-struct Luck(u64);
+pub(crate) struct Luck(u64);
 
 impl Luck {
-    fn below(&mut self, bound: u64) -> u64 {
+    /// The numbers of this seed.
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// A number from 0 below the bound.
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % bound
     }
 
-    fn one<'a>(&mut self, of: &[&'a str]) -> &'a str {
+    /// One of several.
+    pub(crate) fn one<'a>(&mut self, of: &[&'a str]) -> &'a str {
         of[self.below(of.len() as u64) as usize]
     }
 }
@@ -124,7 +131,7 @@ fn program(leeboard: &Leeboard, asked: &Asked, seed: &str) -> Json {
 
 /// Explains the requests of one random configuration; `by_files` of them a second time from its files.
 async fn hold(configuration: u64, requests: usize, by_files: usize) {
-    let mut luck = Luck(configuration);
+    let mut luck = Luck::new(configuration);
     let echo = async || Endpoint::start(|asked| say(200, asked.message.target())).await;
     let (v1, v2) = (echo().await, echo().await);
     let rules: Vec<String> = (0..12).map(|index| rule(&mut luck, index)).collect();

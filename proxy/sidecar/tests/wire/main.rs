@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test says what is wrong by panicking")]
 
+mod agreement;
 mod answers;
 mod config;
 mod crowd;
@@ -36,6 +37,7 @@ mod soak;
 mod stalls;
 mod streams;
 mod strict;
+mod targets;
 mod timeouts;
 mod tunnels;
 mod unheard;

@@ -183,6 +183,18 @@ impl Leeboard {
         of_path(&lines.expect("the program lives"))
     }
 
+    /// Waits for the record that has this value in a field.
+    pub(crate) async fn record_of(&self, field: &str, value: &str) -> Json {
+        let mut access = self.access.clone();
+        let found = |lines: &Vec<String>| {
+            let parsed = lines.iter().rev().filter(|line| line.contains(value));
+            let mut parsed = parsed.map(|line| serde_json::from_str::<Json>(line).expect("a record is JSON"));
+            parsed.find(|record| record[field] == value)
+        };
+        let lines = soon("a record", access.wait_for(|lines| found(lines).is_some())).await;
+        found(&lines.expect("the program lives")).expect("it was found")
+    }
+
     /// Waits for so many records of whatever path; they are in the order in which their exchanges ended.
     pub(crate) async fn all_records(&self, count: usize) -> Vec<Json> {
         let mut access = self.access.clone();

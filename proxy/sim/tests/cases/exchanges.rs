@@ -1,6 +1,7 @@
 //! Reads `case` blocks: requests, what their attempts meet, and what is expected.
 
 use leeboard_policy::cluster::Address;
+use leeboard_policy::request::Secure;
 use leeboard_policy::retry::ResponseHead;
 use leeboard_policy::time::Span;
 use leeboard_policy::verdict::Failure;
@@ -127,6 +128,7 @@ fn read_request(number: usize, line: &str) -> Result<Spec, Misread> {
             authority: authority.into(),
             path: path.into(),
             headers: Vec::new(),
+            secure: Secure::No,
         },
         count: 1,
         at_once: false,

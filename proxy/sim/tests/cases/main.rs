@@ -55,6 +55,7 @@ files! {
     services "cases/services.md",
     sidecars "cases/sidecars.md",
     timeouts "cases/timeouts.md",
+    tls "cases/tls.md",
     weights "cases/weights.md",
 }
 

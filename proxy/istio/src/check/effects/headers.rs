@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use leeboard_policy::headers::Template;
+use leeboard_policy::headers::{Template, frames};
 
 use super::super::Checking;
 use super::Entry;
@@ -80,6 +80,7 @@ pub(super) fn check(cx: &Checking<'_>, at: &Entry<'_>) {
 
 fn operations(cx: &Checking<'_>, at: &Entry<'_>, operations: &HeaderOperations, path: &Path) {
     let meta = &at.document.meta;
+    framing(cx, at, operations, path);
     for (number, removed) in operations.remove.iter().enumerate() {
         let written = [("set", &operations.set), ("add", &operations.add)];
         let again =
@@ -102,6 +103,20 @@ fn operations(cx: &Checking<'_>, at: &Entry<'_>, operations: &HeaderOperations, 
                 cx.tell(Diagnostic::error(codes::BAD_VALUE, &meta.resource, &spot, message));
             }
         }
+    }
+}
+
+/// Operations that are never carried out.
+fn framing(cx: &Checking<'_>, at: &Entry<'_>, operations: &HeaderOperations, path: &Path) {
+    let meta = &at.document.meta;
+    let removed = operations.remove.iter().enumerate().map(|(at, name)| (name, path.to("remove").to(at), "removed"));
+    let given = [("set", &operations.set, "set"), ("add", &operations.add, "added")];
+    let given = given.into_iter().flat_map(|(verb, list, done)| {
+        list.iter().map(move |(name, _)| (name, path.to(verb).to(name.to_string()), done))
+    });
+    for (name, place, done) in removed.chain(given).filter(|(name, ..)| frames(name)) {
+        let message = format!("`{name}` is never {done}: the proxy writes it itself");
+        cx.tell(cx.warning(codes::FRAMING_HEADER, meta, &place, message).help("take it away"));
     }
 }
 

@@ -1,15 +1,21 @@
 //! What rewrites and redirects make of a path.
 
+use leeboard_policy::exchange::{is_authority, is_path};
+
 use super::super::Checking;
 use super::super::shadowed::cover::{covers, everything, takes};
 use super::Entry;
 use crate::codes;
-use crate::compile::actions::substitution;
+use crate::compile::actions::{substitution, without_blanks};
+use crate::compile::headers::is_host;
 use crate::diagnostic::Diagnostic;
 use crate::places::Path;
-use crate::resources::virtual_service::{HttpAction, HttpMatch, RedirectPath, RewritePath, StringMatch};
+use crate::resources::virtual_service::{
+    HeaderOperations, HttpAction, HttpMatch, RedirectPath, RewritePath, StringMatch,
+};
 
 pub(super) fn check(cx: &Checking<'_>, at: &Entry<'_>) {
+    forms(cx, at);
     match &at.entry.action {
         HttpAction::Redirect(redirect) => {
             if let Some(RedirectPath::Prefix(with)) = &redirect.path {
@@ -18,7 +24,9 @@ pub(super) fn check(cx: &Checking<'_>, at: &Entry<'_>) {
             redirects(cx, at);
         }
         _ => match at.entry.rewrite.as_ref().and_then(|rewrite| rewrite.path.as_ref()) {
-            Some(RewritePath::Uri(with)) => surgery(cx, at, with, &at.path.to("rewrite").to("uri")),
+            Some(RewritePath::Uri(with)) => {
+                surgery(cx, at, &without_blanks(with), &at.path.to("rewrite").to("uri"));
+            }
             Some(RewritePath::Regex { find, with }) => {
                 if let Err(message) = substitution(with, find.captures_len()) {
                     let spot = cx.spot(&at.document.meta, &at.path.to("rewrite").to("uriRegexRewrite").to("rewrite"));
@@ -27,6 +35,62 @@ pub(super) fn check(cx: &Checking<'_>, at: &Entry<'_>) {
             }
             None => {}
         },
+    }
+}
+
+/// Texts that are to be paths or hosts and are neither.
+fn forms(cx: &Checking<'_>, at: &Entry<'_>) {
+    let no_path = |text: &str, path: Path| {
+        // What a blank is for is known.
+        let text = text.trim_matches(' ');
+        if text.is_empty() || is_path(text) {
+            return;
+        }
+        let message = match text.split_once("://") {
+            Some(_) => format!("`{text}` is a whole URL and no path"),
+            None if text.starts_with('/') => format!("`{}` holds what no path can", text.escape_debug()),
+            None => format!("`{text}` does not begin with `/`, and is sent as `/{text}`"),
+        };
+        cx.tell(cx.warning(codes::NO_PATH, &at.document.meta, &path, message));
+    };
+    let no_authority = |text: &str, path: Path| {
+        if !is_authority(text) {
+            let message = format!("`{text}` is no host with or without a port");
+            cx.tell(cx.warning(codes::NO_AUTHORITY, &at.document.meta, &path, message));
+        }
+    };
+    let hosts = |operations: &HeaderOperations, path: Path| {
+        for (verb, list) in [("set", &operations.set), ("add", &operations.add)] {
+            for (name, value) in list.iter().filter(|(name, _)| is_host(name)) {
+                no_authority(value, path.to(verb).to(name.to_string()));
+            }
+        }
+    };
+    match &at.entry.action {
+        HttpAction::Redirect(redirect) => {
+            let path = at.path.to("redirect");
+            match &redirect.path {
+                Some(RedirectPath::Uri(uri)) => no_path(uri.split('#').next().unwrap_or_default(), path.to("uri")),
+                Some(RedirectPath::Prefix(with)) if !with.is_empty() => no_path(with, path.to("prefixRewrite")),
+                Some(RedirectPath::Prefix(_)) | None => {}
+            }
+            redirect.authority.iter().for_each(|authority| no_authority(authority, path.to("authority")));
+        }
+        HttpAction::Route(destinations) => {
+            let rewrite = at.entry.rewrite.as_ref();
+            if let Some(RewritePath::Uri(with)) = rewrite.and_then(|rewrite| rewrite.path.as_ref()) {
+                no_path(with, at.path.to("rewrite").to("uri"));
+            }
+            if let Some(authority) = rewrite.and_then(|rewrite| rewrite.authority.as_ref()) {
+                no_authority(authority, at.path.to("rewrite").to("authority"));
+            }
+            hosts(&at.entry.headers.request, at.path.to("headers").to("request"));
+            for (number, destination) in destinations.iter().enumerate() {
+                let path = at.path.to("route").to(number).to("headers").to("request");
+                hosts(&destination.headers.request, path);
+            }
+        }
+        HttpAction::Direct(_) | HttpAction::Delegate(_) => {}
     }
 }
 

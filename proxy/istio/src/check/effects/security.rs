@@ -15,8 +15,7 @@ pub(super) fn check(cx: &Checking<'_>, at: &Scope<'_, '_>) {
     let meta = &at.rule.meta;
     match &tls.credential {
         Some(_) if at.rule.workload_selector.is_none() => {
-            let message =
-                "sidecars read no `credentialName` without a `workloadSelector`: requests are sent without TLS";
+            let message = "sidecars read no `credentialName` without a `workloadSelector`";
             let complaint = cx.warning(codes::CREDENTIAL_IGNORED, meta, &path.to("credentialName"), message);
             cx.tell(
                 complaint.help("name the files, or add a `workloadSelector` for the workloads that have the secret"),

@@ -56,8 +56,8 @@ fn what_tls_means() {
         ("{mode: MUTUAL, clientCertificate: /c, privateKey: /k}", "/c+/k trusts system as its host []"),
         ("{mode: ISTIO_MUTUAL}", "mesh trusts mesh as outbound_.80_._.users.demo.svc.cluster.local []"),
         ("{mode: ISTIO_MUTUAL, sni: a.b}", "mesh trusts mesh as a.b []"),
-        // A sidecar reads secrets for its own rules only.
-        ("{mode: MUTUAL, credentialName: s}", "plain"),
+        // A sidecar reads secrets for its own rules only, and yet this is not sent in plain text.
+        ("{mode: MUTUAL, credentialName: s}", "secret s trusts secret s as its host []"),
     ] {
         assert_eq!(shown(&rule(&format!("tls: {tls}"), ""), USERS), expected, "{tls}");
     }

@@ -147,7 +147,7 @@ fn action(snapshot: &Snapshot, forward: &Forward) -> Json {
         None => {}
     }
     if let Some(authority) = &forward.authority {
-        json.insert("host_rewrite_literal".into(), template(authority).into());
+        json.insert("host_rewrite_literal".into(), json!(**authority));
     }
     let mirrors = forward.mirrors.iter().map(|mirror| {
         json!({"cluster": target(snapshot, &mirror.cluster), "runtime_fraction": {"default_value": share(mirror.share)}})
