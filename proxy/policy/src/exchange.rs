@@ -443,7 +443,7 @@ impl Exchange {
             }
             End::CallerGone => self.flags = self.flags.with(Flags::DOWNSTREAM_TERMINATED),
             End::CallerReset => self.flags = self.flags.with(Flags::DOWNSTREAM_RESET),
-            End::Unread => self.flags = self.flags.with(Flags::STREAM_IDLE),
+            End::Stalled => self.flags = self.flags.with(Flags::STREAM_IDLE),
         }
         self.finish();
     }

@@ -78,8 +78,8 @@ pub enum End {
     CallerGone,
     /// The caller reset the stream.
     CallerReset,
-    /// The caller did not read for too long.
-    Unread,
+    /// The caller did not read for too long, or nothing came either way through a tunnel. Envoy: `stream_idle_timeout`.
+    Stalled,
 }
 
 impl End {
@@ -91,7 +91,7 @@ impl End {
             End::TimedOut => Some("response_timeout".into()),
             End::CallerGone => Some("downstream_remote_disconnect".into()),
             End::CallerReset => Some("http2.remote_reset".into()),
-            End::Unread => Some("stream_idle_timeout".into()),
+            End::Stalled => Some("stream_idle_timeout".into()),
         }
     }
 }

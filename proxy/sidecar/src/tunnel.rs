@@ -122,8 +122,7 @@ impl Tunnel {
                 biased;
                 carried = self.join(near, early, far, said) => carried,
                 () = idle => {
-                    self.ledger.details = Some("stream_idle_timeout".into());
-                    self.end(End::CallerGone);
+                    self.end(End::Stalled);
                     return Left::Idle;
                 }
             },

@@ -97,7 +97,7 @@ impl Download {
             self.end(End::TimedOut);
         } else {
             self.ledger.unread();
-            self.end(End::Unread);
+            self.end(End::Stalled);
         }
         Poll::Ready(())
     }

@@ -214,7 +214,7 @@ impl Ledger {
     /// Notes that the exchange is ended since its caller does not read.
     pub(crate) fn unread(&mut self) {
         self.flags = self.flags.with(Flags::STREAM_IDLE);
-        self.details = End::Unread.details();
+        self.details = End::Stalled.details();
         self.lane.telemetry.stalled("reader");
     }
 

@@ -90,7 +90,11 @@ async fn connections_that_nobody_uses_are_closed_and_those_in_use_are_not() {
     assert_eq!(soon("a head", wire.head()).await.unwrap().status(), 101);
     soon("the end of an idle tunnel", wire.end()).await;
     switched.check("an idle tunnel", 300);
-    assert_eq!(leeboard.record("/switch").await["response_code_details"], "stream_idle_timeout");
+    let record = leeboard.record("/switch").await;
+    assert_eq!(
+        (&record["response_flags"], &record["response_code_details"]),
+        (&"SI".into(), &"stream_idle_timeout".into())
+    );
 
     let mut two = Wire::to(leeboard.port("outbound")).await;
     two.send([b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &http2::settings()[..]].concat()).await.unwrap();
