@@ -174,7 +174,8 @@ fn differences(asked: &Asked, answer: &Message, record: &Json, sent: Option<&See
         ("rule", record["rule"].clone(), rule.into()),
         ("cluster", reached, cluster),
         ("reason", reason.into(), reason_told.into()),
-        ("location", answer.header("location").into(), told["answer"]["location"].clone()),
+        // Blanks at the end of a field's value are none of it. RFC 9110 §5.5.
+        ("location", answer.header("location").into(), told["answer"]["location"].as_str().map(str::trim_end).into()),
     ]
     .into_iter()
     .filter(|(_, did, said)| did != said)
