@@ -214,7 +214,7 @@ impl Decoder {
         }
         let behind = extensions(&rest[digits..])?;
         let line = digits + behind;
-        if line > SIZE_LINE || (digits == 0 && line < rest.len()) {
+        if line > SIZE_LINE || (digits == 0 && !rest.is_empty()) {
             return Err(Malformed);
         }
         match rest[line..] {
@@ -325,6 +325,7 @@ mod tests {
             (Length::Chunked, "3\nabc\r\n0\r\n\r\n", None),
             (Length::Chunked, "3;a\rb\r\nabc\r\n0\r\n\r\n", None),
             (Length::Chunked, "0x3\r\nabc\r\n0\r\n\r\n", None),
+            (Length::Chunked, ";a=b", None),
             (Length::Chunked, "-3\r\nabc\r\n", None),
             (Length::Chunked, "3\r\r\nabc\r\n0\r\n\r\n", None),
             (Length::Chunked, "3\x0c\r\nabc\r\n0\r\n\r\n", None),
