@@ -82,7 +82,10 @@ pub(super) fn agrees(bytes: &[u8], (heard, end): &Heard) -> Result<(), String> {
             // targets are judged when a request is admitted.
             let target = said.start.split_once(' ').map_or("", |(_, target)| target);
             let refused = !whole || http::Uri::try_from(target).is_err();
-            return if refused { Ok(()) } else { Err(format!("request {at} is none")) };
+            // It passes over a whole Connection of which a part is not ASCII, and so may not keep the connection.
+            let ends =
+                at > 0 && heard[at - 1].fields.iter().any(|(name, value)| is_connection(name) && !value.is_ascii());
+            return if refused || ends { Ok(()) } else { Err(format!("request {at} is none")) };
         };
         if said.start.split(' ').next() != Some(&theirs.method) {
             return Err(format!("request {at} is {}", theirs.method));
@@ -104,6 +107,10 @@ pub(super) fn agrees(bytes: &[u8], (heard, end): &Heard) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+fn is_connection(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"connection")
 }
 
 fn sorted(list: &List) -> List {
