@@ -33,7 +33,7 @@ use crate::drain::{Drain, Life, Manner, Pace, Side, Traffic};
 use crate::listener::crowd::Crowd;
 use crate::log::{Log, LogLevel};
 use crate::outbox;
-use crate::store::{Audience, Store};
+use crate::store::{Audience, Opening, Store};
 use crate::telemetry::Telemetry;
 use crate::upstream::kept::Memory;
 use crate::upstream::shared::SharedPools;
@@ -145,7 +145,7 @@ where
     let clock = Clock::start();
     let mut files = files::Files::new(settings.config.clone()).with_mesh(settings.mesh_config.clone());
     let reading = files.read().unwrap_or_default();
-    let store = Store::open(reading, site(&settings), settings.config_grace, clock)?;
+    let store = Store::open(reading, site(&settings), &opening(&settings), clock)?;
     let read = clock.now();
     let resolver = dns::Resolver::new(settings.dns, settings.dns_max_ttl)?;
     let sockets = Sockets::open(&settings)?;
@@ -242,6 +242,11 @@ fn pace(settings: &Settings) -> Pace {
 
 fn ports(settings: &Settings) -> Ports {
     Ports(settings.inbound.iter().map(|port| port.app).collect())
+}
+
+fn opening(settings: &Settings) -> Opening {
+    let mesh = settings.mesh_config.as_deref().map(files::name);
+    Opening { grace: settings.config_grace, strict: settings.strict_config, mesh }
 }
 
 fn site(settings: &Settings) -> Site {

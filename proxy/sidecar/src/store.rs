@@ -14,9 +14,9 @@ use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use leeboard_istio::compile::Site;
-use leeboard_istio::diagnostic::Severity;
+use leeboard_istio::diagnostic::{Diagnostic, Severity};
 use leeboard_istio::render;
-use leeboard_istio::resources::MeshConfig;
+use leeboard_istio::resources::{Kind, MeshConfig};
 use leeboard_policy::live::{Live, Resolved};
 use leeboard_policy::snapshot::Snapshot;
 use leeboard_policy::time::{Span, Time};
@@ -29,7 +29,7 @@ use crate::discovery::dns::Wanted;
 use crate::discovery::files::Reading;
 pub(crate) use candidate::InForce;
 use candidate::{Before, Candidate, breaks_its_object};
-use told::{count, tell, tell_loaded};
+use told::{count, tell, tell_left_out, tell_loaded};
 use warming::{Warming, either, wanted};
 
 /// The most updates that are taken together.
@@ -112,16 +112,41 @@ struct Coming {
     report: ConfigReport,
 }
 
+/// How the first configuration is taken.
+#[derive(Clone, Default, Debug)]
+pub(crate) struct Opening {
+    /// How long later configurations wait for missing destinations.
+    pub(crate) grace: Span,
+    /// Any error ends it.
+    pub(crate) strict: bool,
+    /// The file with settings of the mesh.
+    pub(crate) mesh: Option<Arc<str>>,
+}
+
+impl Opening {
+    /// Whether nothing can be done without what is broken: settings of the mesh mean something for every request, and may be
+    /// what forbids it.
+    fn needs(&self, broken: &Diagnostic) -> bool {
+        broken.resource.starts_with(Kind::MeshConfig.name()) || self.mesh.as_ref() == Some(&broken.primary.file)
+    }
+}
+
 impl Store {
-    /// Reads the first configuration. Later ones wait for missing destinations as long as `grace`.
+    /// Reads the first configuration. Broken objects are left out of it: as long as they stay broken a pod that starts anew is
+    /// no worse than its neighbours that run on, and what is left out is told.
     ///
     /// # Errors
-    /// When there is an error in it: all complaints, as text for people. The proxy does not start on half a configuration.
-    pub(crate) fn open(reading: Reading, site: Site, grace: Span, clock: Clock) -> Result<Self, String> {
+    /// When nothing in it can be used, when what is broken is more than an object ([`Opening`]): all complaints, as text
+    /// for people.
+    pub(crate) fn open(reading: Reading, site: Site, opening: &Opening, clock: Clock) -> Result<Self, String> {
         let first = Candidate::new(reading, site.clone(), None);
         let sources = &first.in_force.reading.sources;
-        if first.diagnostics.iter().any(breaks_its_object) {
-            return Err(render(&first.diagnostics, sources, false));
+        let mut broken = first.diagnostics.iter().filter(|diagnostic| breaks_its_object(diagnostic)).peekable();
+        if broken.peek().is_some() {
+            if opening.strict || first.objects == 0 || broken.any(|diagnostic| opening.needs(diagnostic)) {
+                return Err(render(&first.diagnostics, sources, false));
+            }
+            tell_left_out(&first);
         }
         tell(&[], &first.diagnostics, sources);
         let resolved = Resolved::new();
@@ -131,7 +156,7 @@ impl Store {
         Ok(Self {
             clock,
             site,
-            grace,
+            grace: opening.grace,
             in_force: first.in_force,
             due: None,
             mesh: first.mesh,

@@ -65,8 +65,13 @@ fn both(routes: &str) -> Reading {
     reading(&[("services.yaml", SERVICES), ("routes.yaml", routes)])
 }
 
+fn open_as(opening: &Opening, reading: Reading) -> Result<Store, String> {
+    let opening = Opening { grace: leeboard_istio::grace::DEFAULT, ..opening.clone() };
+    Store::open(reading, Site::default(), &opening, Clock::start())
+}
+
 fn open(reading: Reading) -> Result<Store, String> {
-    Store::open(reading, Site::default(), leeboard_istio::grace::DEFAULT, Clock::start())
+    open_as(&Opening::default(), reading)
 }
 
 /// Applies updates, and waits for what is read beside.
@@ -129,18 +134,71 @@ fn an_object_that_is_gone_is_not_kept() {
     assert_eq!(live.snapshot().host(80, "web.test").unwrap().routes.len(), 1, "the service's own route");
 }
 
+/// A configuration of which a file could not be read.
+fn with_lost(mut reading: Reading, file: &str) -> Reading {
+    let spot = leeboard_istio::source::Spot::file(&file.into());
+    reading.complaints.push(Diagnostic::error(codes::UNREADABLE, &"".into(), &spot, "cannot be read: gone"));
+    reading
+}
+
+fn two_broken() -> String {
+    routes("9999", "") + "---" + &routes("410", "").replace("web, n", "other, n").replace("410", "0")
+}
+
+const BROKEN_MESH: &str = "kind: MeshConfig\nmetadata: {name: mesh}\noutboundTrafficPolicy: {mode: SOME}\n";
+
 #[test]
-fn errors_at_the_start_are_all_told_and_end_it() {
-    let two =
-        both(&(routes("9999", "") + "---" + &routes("410", "").replace("web, n", "other, n").replace("410", "0")));
-    let Err(text) = open(two) else { panic!("it must not start") };
-    assert_eq!(text.matches("error[").count(), 2, "{text}");
-    assert!(text.contains("routes.yaml:"), "{text}");
-    let mut unreadable = both(&routes("410", ""));
-    let spot = leeboard_istio::source::Spot::file(&"lost.yaml".into());
-    unreadable.complaints.push(Diagnostic::error(codes::UNREADABLE, &"".into(), &spot, "cannot be read: gone"));
-    let Err(text) = open(unreadable) else { panic!("it must not start") };
-    assert!(text.contains("lost.yaml"), "{text}");
+fn what_ends_a_start_tells_all_errors() {
+    let strict = Opening { strict: true, ..Opening::default() };
+    let with_mesh = Opening { mesh: Some("mesh.yaml".into()), ..Opening::default() };
+    let plain = Opening::default();
+    let only = |text: &str| reading(&[("routes.yaml", text)]);
+    for (name, opening, reading, errors) in [
+        ("strict: objects", &strict, both(&two_broken()), 2),
+        ("strict: a file that is lost", &strict, with_lost(both(&routes("410", "")), "lost.yaml"), 1),
+        ("strict: only compiling finds it", &strict, both(&routes("410", ", subset: {}")), 1),
+        ("nothing is left", &plain, only(&two_broken()), 2),
+        ("nothing can be parsed", &plain, only("kind: [\n"), 1),
+        ("nothing can be read", &plain, with_lost(only(""), "lost.yaml"), 1),
+        ("the mesh's own settings", &plain, both(BROKEN_MESH), 1),
+        ("the mesh's own file is lost", &with_mesh, with_lost(both(""), "mesh.yaml"), 1),
+    ] {
+        let Err(text) = open_as(opening, reading) else { panic!("{name}: it must not start") };
+        assert_eq!(text.matches("error[").count(), errors, "{name}: {text}");
+    }
+}
+
+#[test]
+fn a_start_leaves_out_what_is_broken_and_serves_the_rest() {
+    let left = |store: &Store| store.report.load().left_out.iter().map(ToString::to_string).collect::<Vec<_>>();
+    for (name, reading, left_out) in [
+        ("objects", both(&two_broken()), &["VirtualService default/other", "VirtualService default/web"][..]),
+        ("text", both("apiVersion: networking.istio.io/v1\nkind: VirtualService\nspec: {\n"), &[]),
+        ("only compiling finds it", both(&routes("410", ", subset: {}")), &["VirtualService default/web"]),
+        ("a file", with_lost(both(""), "lost.yaml"), &[]),
+        ("a settings file of another name", with_lost(both(""), "mesh.yaml"), &[]),
+    ] {
+        let mut store = open(reading).unwrap_or_else(|text| panic!("{name}: {text}"));
+        let routes_of = |store: &Store| store.live.load().snapshot().host(80, "web.test").unwrap().routes.len();
+        assert_eq!(routes_of(&store), 1, "{name}: the service's own route");
+        assert_eq!(left(&store), left_out, "{name}");
+        assert!(count(&store.report.load().diagnostics, Severity::Error) > 0, "{name}: it is told");
+
+        let heard = Heard::default();
+        apply(&mut store, [Update::Files(both(&routes("404", "")))], &heard);
+        assert_eq!((status(&store), left(&store)), ("404".into(), Vec::<String>::new()), "{name}: mended");
+        assert_eq!(*heard.0.borrow(), [true], "{name}");
+    }
+}
+
+#[test]
+fn an_object_that_comes_broken_is_left_out_until_it_is_mended() {
+    let (mut store, heard) = (open(both("")).unwrap(), Heard::default());
+    for (text, left_out) in [(routes("9999", ""), 1), (routes("404", ""), 0), (routes("9999", ""), 0)] {
+        apply(&mut store, [Update::Files(both(&text))], &heard);
+        assert_eq!(store.report.load().left_out.len(), left_out, "{text}");
+    }
+    assert_eq!(store.report.load().kept.len(), 1, "of what was good once the last good version stays");
 }
 
 #[test]

@@ -180,12 +180,21 @@ fn every_mistake_is_told_at_the_first_start() {
     let folder = Folder::new();
     folder.write("a.yaml", &route(9999));
     folder.write("b.yaml", &format!("{SERVICE}---{}", SERVICE.replace("web}", "other}").replace("80", "eighty")));
-    let output = Leeboard::command(&folder.0, &[]).output().unwrap();
+    let places = ["a.yaml:8:", "b.yaml:16:"];
+    let output = Leeboard::command(&folder.0, &["--strict-config"]).output().unwrap();
     let text = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(2), "{text}");
-    for place in ["a.yaml:8:", "b.yaml:16:"] {
+    for place in places {
         assert!(text.contains(place), "{place} is not in:\n{text}");
     }
+    // Without the flag it serves what is good, and tells the same.
+    let mut leeboard = Leeboard::start(&folder.0, &[]);
+    for place in places {
+        leeboard.heard(place);
+    }
+    let outbound = leeboard.address("outbound");
+    leeboard.heard("ready");
+    assert_eq!(status(outbound), 503, "the service is there, and nobody listens at its endpoint");
 }
 
 #[test]

@@ -65,6 +65,7 @@ fn of_configuration(state: &AdminState, version: &str) -> Vec<Family> {
         one(&families::CONFIG_ERRORS, &[], gauge(errors)),
         one(&families::CONFIG_WARNINGS, &[], gauge(config.count(Severity::Warning))),
         one(&families::CONFIG_KEPT, &[], gauge(config.kept.len())),
+        one(&families::CONFIG_LEFT_OUT, &[], gauge(config.left_out.len())),
         one(&families::CONFIG_WAITING, &[], gauge(config.waiting.len())),
         one(&families::CONFIG_RELOADED, &[], Value::Gauge(timestamp(config.read))),
         one(&families::CONFIG_SUCCESSFUL, &[], gauge(usize::from(errors == 0))),

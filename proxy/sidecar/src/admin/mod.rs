@@ -112,6 +112,8 @@ pub(crate) struct ConfigReport {
     pub(crate) diagnostics: Vec<Diagnostic>,
     /// Objects that serve in their last good version since the present one has errors, as `VirtualService demo/reviews`.
     pub(crate) kept: Vec<Arc<str>>,
+    /// Broken objects of which nothing is in force: they were broken already when the process began, or came so.
+    pub(crate) left_out: Vec<Arc<str>>,
     /// Objects that are as they were since, as they are written, a route would lead to what is not there.
     pub(crate) waiting: Vec<Arc<str>>,
     /// When it was read.

@@ -12,11 +12,21 @@ use super::{AdminState, DrainListeners, VERSION, gauges};
 use crate::drain::Life;
 use crate::telemetry::exposition::{CLASSIC_TYPE, Classic, OPENMETRICS_TYPE, openmetrics};
 
-/// Envoy: `/ready`.
+/// The most objects that readiness names.
+const MOST_NAMED: usize = 10;
+
+/// Envoy: `/ready`. A proxy that serves without some of its objects is ready, and says so behind the state's line.
 pub(super) fn ready(state: &AdminState, _: &Ask) -> Reply {
     let life = state.controls.life();
     let status = if life == Life::Live { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    Reply::refusal(status, format!("{}\n", state_name(life)))
+    let mut text = format!("{}\n", state_name(life));
+    let left_out = &state.config.load().left_out;
+    let named = left_out.iter().take(MOST_NAMED).map(|object| format!("left out, since it is broken: {object}\n"));
+    text.extend(named);
+    if left_out.len() > MOST_NAMED {
+        let _ = writeln!(text, "and {} more", left_out.len() - MOST_NAMED);
+    }
+    Reply::refusal(status, text)
 }
 
 /// Envoy: the states of `/server_info`.
@@ -153,12 +163,13 @@ pub(super) fn front(state: &AdminState, _: &Ask) -> Reply {
         &mut html,
         "Configuration",
         &format!(
-            "{}: {} virtual hosts, {} clusters, {} complaints, {} objects kept, {} waiting",
+            "{}: {} virtual hosts, {} clusters, {} complaints, {} objects kept, {} left out, {} waiting",
             or_dash(snapshot.version()),
             snapshot.hosts().len(),
             snapshot.clusters().len(),
             config.diagnostics.len(),
             config.kept.len(),
+            config.left_out.len(),
             config.waiting.len(),
         ),
     );

@@ -178,6 +178,7 @@ fn state(life: Life) -> (Arc<AdminState>, Arc<Mutex<Vec<String>>>, impl Sized) {
     let report = ConfigReport {
         diagnostics: vec![Diagnostic::error(codes::KEPT, &resource, &spot, "weight is no number").help("write 10")],
         kept: vec![resource],
+        left_out: Vec::new(),
         waiting: vec!["VirtualService default/web".into()],
         read: UNIX_EPOCH + Duration::from_millis(1_709_210_000_500),
         in_force: Arc::default(),
@@ -253,6 +254,23 @@ async fn readiness_follows_the_processs_life() {
 }
 
 #[tokio::test]
+async fn who_serves_without_some_objects_is_ready_and_names_them() {
+    for (count, says) in [(1, "LIVE\nleft out, since it is broken: VirtualService ns/v0\n"), (12, "and 2 more\n")] {
+        let (state, _, _held) = state(Life::Live);
+        let mut report = ConfigReport::clone(&state.config.load());
+        report.left_out = (0..count).map(|n| format!("VirtualService ns/v{n}").into()).collect();
+        state.config.store(Arc::new(report));
+        let (status, _, body) = ask(&state, Scope::Status, Method::GET, "/healthz/ready").await;
+        assert_eq!(status, 200);
+        assert!(body.starts_with("LIVE\n") && body.ends_with(says), "{body}");
+        let (_, _, metrics) = ask(&state, Scope::Metrics, Method::GET, "/metrics").await;
+        assert!(metrics.contains(&format!("\nleeboard_config_objects_left_out {count}\n")), "{metrics}");
+        let dump: Json = serde_json::from_str(&ask(&state, Scope::Admin, Method::GET, "/config_dump").await.2).unwrap();
+        assert_eq!(dump["leeboard"]["left_out"].as_array().map(Vec::len), Some(count));
+    }
+}
+
+#[tokio::test]
 async fn whether_the_application_may_end_is_shown() {
     for (life, state_name, safe) in [(Life::Live, "LIVE", false), (Life::Draining, "DRAINING", true)] {
         let (state, done, _held) = state(life);
@@ -303,6 +321,7 @@ async fn a_scrape_says_what_is_ejected_limited_and_configured() {
         "leeboard_config_info{version=\"7f3a\"} 1",
         "leeboard_config_errors 1",
         "leeboard_config_objects_kept 1",
+        "leeboard_config_objects_left_out 0",
         "leeboard_config_objects_waiting 1",
         "leeboard_config_last_reload_timestamp_seconds 1709210000.5",
         "leeboard_config_last_reload_successful 0",

@@ -34,6 +34,10 @@ pub(crate) struct RunArgs {
     /// routes that lead to it; until then what was in force stays. 0 waits for nothing.
     #[arg(long, env = "LEEBOARD_CONFIG_GRACE", value_name = "TIME", default_value = "10s", value_parser = values::span)]
     config_grace: Span,
+    /// Ends at once, with 2, if anything in the configuration is broken at the start. Else what is broken is left out and told,
+    /// and the rest is served.
+    #[arg(long, env = "LEEBOARD_STRICT_CONFIG", value_parser = BoolishValueParser::new())]
+    strict_config: bool,
     /// Where the application's own calls arrive; `off` disables it.
     #[arg(long, env = "LEEBOARD_OUTBOUND", value_name = "ADDR", default_value = "127.0.0.1:15001", value_parser = values::listen)]
     outbound: Listen,
@@ -197,6 +201,8 @@ pub(crate) struct Settings {
     pub(crate) config: Vec<PathBuf>,
     /// How long an edit waits for its other half.
     pub(crate) config_grace: Span,
+    /// Whether a broken object ends the start.
+    pub(crate) strict_config: bool,
     /// The outbound listener.
     pub(crate) outbound: Option<SocketAddr>,
     /// The application's ports.
@@ -275,6 +281,7 @@ impl RunArgs {
         Settings {
             config: self.config,
             config_grace: self.config_grace,
+            strict_config: self.strict_config,
             outbound: self.outbound.0,
             inbound: self.inbound,
             admin: self.admin.0,
@@ -410,7 +417,7 @@ mod tests {
         assert_eq!((s.stalled_body, s.stalled_reader), (Some(Span::from_secs(300)), Some(Span::from_secs(300))));
         assert_eq!(s.half_close, HalfClose::Serve);
         assert_eq!(s.config_grace, leeboard_istio::grace::DEFAULT);
-        assert_eq!((s.outbound_policy, s.mesh_config), (None, None));
+        assert_eq!((s.outbound_policy, s.mesh_config, s.strict_config), (None, None, false));
     }
 
     #[test]
@@ -437,12 +444,13 @@ mod tests {
     #[test]
     fn lines_and_what_they_set() {
         type Holds = fn(&Settings) -> bool;
-        let table: [(&str, Holds); 21] = [
+        let table: [(&str, Holds); 22] = [
             ("--outbound off --admin off --status off --metrics off", |s| {
                 [s.outbound, s.admin, s.status, s.metrics] == [None; 4]
             }),
             ("--config a.yaml --config b", |s| s.config == [PathBuf::from("a.yaml"), "b".into()]),
             ("--config-grace 0", |s| s.config_grace == Span(0)),
+            ("--strict-config", |s| s.strict_config),
             ("--config a,b", |s| s.config.len() == 2),
             ("--inbound 1=2 --inbound 127.0.0.1:3=4", |s| s.inbound.len() == 2 && s.inbound[1].app.port() == 4),
             ("--labels app=web,version=v2", |s| s.workload.label("version") == "v2"),

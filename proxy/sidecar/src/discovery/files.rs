@@ -187,7 +187,8 @@ fn ordered<'a>(
         .filter(move |(path, _)| seen.insert(*path))
 }
 
-fn name(path: &Path) -> Arc<str> {
+/// What a file is called in complaints.
+pub(crate) fn name(path: &Path) -> Arc<str> {
     path.to_string_lossy().into()
 }
 

@@ -114,41 +114,46 @@ pub(super) struct Candidate {
     pub(super) snapshot: Snapshot,
     pub(super) diagnostics: Vec<Diagnostic>,
     kept: Vec<ObjectId>,
+    pub(super) left_out: BTreeSet<ObjectId>,
+    /// How many objects are in force.
+    pub(super) objects: usize,
 }
 
 impl Candidate {
-    /// Reads and compiles. What is in force `before` stays where the new is broken or waits; at first there is none.
+    /// Reads and compiles. What is in force `before` stays where the new is broken or waits; at first there is none, and what is
+    /// broken is left out.
     pub(super) fn new(reading: Reading, mut site: Site, before: Option<&Before<'_>>) -> Self {
         site.version = version(&reading.sources, &Waiting::default());
         let namespace = site.workload.namespace.clone();
         let mut loaded = load_in(&reading.sources, &namespace);
         let mut complaints = reading.complaints.clone();
-        let mut aside = BTreeSet::new();
-        let previous = before.map(|before| LazyCell::new(|| before.in_force.resources(&namespace)));
-        if let Some(previous) = previous.as_ref().filter(|_| loaded.is_incomplete()) {
-            loaded = loaded.keep(previous);
+        let previous = LazyCell::new(|| {
+            before.map_or_else(Resources::default, |before| before.in_force.resources(&namespace))
+        });
+        if loaded.is_incomplete() {
+            loaded = loaded.keep(&previous);
         }
         let mut all = compiled(&loaded.resources, &site);
-        if let Some(previous) = &previous {
-            aside = all.diagnostics.iter().filter(|d| breaks_its_object(d)).map(|d| d.resource.clone()).collect();
-            if !aside.is_empty() {
-                complaints.extend(all.diagnostics.into_iter().filter(breaks_its_object));
-                set_aside(&mut loaded, &aside);
-                loaded = loaded.keep(previous);
-                all = compiled(&loaded.resources, &site);
-            }
+        let aside: BTreeSet<Arc<str>> =
+            all.diagnostics.iter().filter(|d| breaks_its_object(d)).map(|d| d.resource.clone()).collect();
+        if !aside.is_empty() {
+            complaints.extend(all.diagnostics.into_iter().filter(breaks_its_object));
+            set_aside(&mut loaded, &aside);
+            loaded = loaded.keep(&previous);
+            all = compiled(&loaded.resources, &site);
         }
+        let left_out = left_out(&loaded);
         let kept = loaded.kept_objects();
         complaints.append(&mut loaded.diagnostics);
         let mut in_force = InForce { reading, aside, kept, ..InForce::default() };
         let mut resources = loaded.resources;
-        if let (Some(before), Some(previous)) = (before, &previous) {
+        if let Some(before) = before {
             let until = before.now + before.grace;
             in_force.decided = before.now;
             in_force.awaited = grace::awaited(&all.dangling, &before.in_force.dangled, &before.in_force.awaited, until);
             if in_force.due().is_some() {
                 let accepted = before.in_force.dangled.iter().chain(grace::given_up(&in_force.awaited, before.now));
-                let held = grace::hold(previous, &resources, &site, &accepted.cloned().collect());
+                let held = grace::hold(&previous, &resources, &site, &accepted.cloned().collect());
                 in_force.waiting = Waiting::of(&held);
                 site.version = version(&in_force.reading.sources, &in_force.waiting);
                 all = with_waiting(all, &held, &resources, &site, before.grace);
@@ -161,8 +166,17 @@ impl Candidate {
         awaited.retain(|reference, _| !dangled.contains(reference));
         complaints.append(&mut all.diagnostics);
         in_force.site = site;
-        let in_force = Arc::new(in_force);
-        Self { in_force, mesh: resources.mesh, snapshot: all.snapshot, diagnostics: complaints, kept: loaded.kept }
+        let mut objects = usize::from(resources.mesh.is_some());
+        resources.each(|_| objects += 1);
+        Self {
+            in_force: Arc::new(in_force),
+            mesh: resources.mesh,
+            snapshot: all.snapshot,
+            diagnostics: complaints,
+            kept: loaded.kept,
+            left_out,
+            objects,
+        }
     }
 
     /// What there is to tell of it, read at a time.
@@ -170,6 +184,7 @@ impl Candidate {
         ConfigReport {
             diagnostics: self.diagnostics.clone(),
             kept: self.kept.iter().map(|id| id.to_string().into()).collect(),
+            left_out: self.left_out.iter().map(|id| id.to_string().into()).collect(),
             waiting: self.in_force.waiting.ids.iter().map(|id| id.to_string().into()).collect(),
             read,
             in_force: self.in_force.clone(),
@@ -194,6 +209,16 @@ fn with_waiting(written: Compiled, held: &Held, resources: &Resources, site: &Si
 /// changes, and until then serves as Istio does: a missing subset is answered with 503.
 pub(super) fn breaks_its_object(diagnostic: &Diagnostic) -> bool {
     diagnostic.severity == Severity::Error && !BETWEEN_OBJECTS.contains(&diagnostic.code)
+}
+
+/// The broken objects of which nothing is in force.
+fn left_out(loaded: &Loaded) -> BTreeSet<ObjectId> {
+    let mut left_out: BTreeSet<ObjectId> = loaded.rejected.iter().cloned().collect();
+    if !left_out.is_empty() {
+        loaded.resources.each(|meta| _ = left_out.remove(&meta.id));
+        left_out.retain(|id| !loaded.kept.contains(id));
+    }
+    left_out
 }
 
 /// Takes objects out as if loading had rejected them.

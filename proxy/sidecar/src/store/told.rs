@@ -7,10 +7,14 @@ use leeboard_istio::render;
 use leeboard_istio::source::Source;
 use leeboard_policy::snapshot::Snapshot;
 
+use super::candidate::Candidate;
 use crate::admin::ConfigReport;
 
 /// The most complaints of a kind that one reading puts into the log.
 const MOST_TOLD: usize = 100;
+
+/// The most objects that one line names.
+const MOST_NAMED: usize = 10;
 
 /// How many complaints are of a severity.
 pub(super) fn count(diagnostics: &[Diagnostic], severity: Severity) -> usize {
@@ -40,6 +44,21 @@ pub(super) fn tell(before: &[Diagnostic], now: &[Diagnostic], sources: &[Source]
     }
 }
 
+/// Says, at a start, that it goes on without some objects.
+pub(super) fn tell_left_out(first: &Candidate) {
+    let errors = count(&first.diagnostics, Severity::Error);
+    let names: Vec<String> = first.left_out.iter().take(MOST_NAMED).map(ToString::to_string).collect();
+    let objects = first.left_out.len();
+    tracing::error!(
+        errors,
+        objects,
+        "{} broken and left out; everything else is served: {}{}",
+        if objects == 1 { "an object is" } else { "objects are" },
+        if names.is_empty() { "what cannot be read has no name".into() } else { names.join(", ") },
+        if objects > MOST_NAMED { ", ..." } else { "" },
+    );
+}
+
 /// Says what is in force now, and how it is.
 pub(super) fn tell_loaded(snapshot: &Snapshot, report: &ConfigReport) {
     tracing::info!(
@@ -49,6 +68,7 @@ pub(super) fn tell_loaded(snapshot: &Snapshot, report: &ConfigReport) {
         errors = count(&report.diagnostics, Severity::Error),
         warnings = count(&report.diagnostics, Severity::Warning),
         kept = report.kept.len(),
+        left_out = report.left_out.len(),
         waiting = report.waiting.len(),
         "configuration loaded"
     );

@@ -123,6 +123,11 @@ pub(crate) static CONFIG_KEPT: Metric = gauge(
     &[],
     "Objects that serve in their last good version since the present one has errors",
 );
+pub(crate) static CONFIG_LEFT_OUT: Metric = gauge(
+    "leeboard_config_objects_left_out",
+    &[],
+    "Objects with errors that have no last good version, so that nothing of them serves",
+);
 pub(crate) static CONFIG_WAITING: Metric = gauge(
     "leeboard_config_objects_waiting",
     &[],

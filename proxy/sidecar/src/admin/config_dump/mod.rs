@@ -290,6 +290,7 @@ fn own(snapshot: &Snapshot, config: &ConfigReport) -> Json {
         },
         "diagnostics": config.diagnostics.iter().map(diagnostic).collect::<Vec<_>>(),
         "kept": config.kept.iter().map(|object| json!(**object)).collect::<Vec<_>>(),
+        "left_out": config.left_out.iter().map(|object| json!(**object)).collect::<Vec<_>>(),
         "waiting": config.waiting.iter().map(|object| json!(**object)).collect::<Vec<_>>(),
         "objects": objects(snapshot),
     })
