@@ -253,6 +253,9 @@ codes! {
         "It is read over. The help says why."
     403 REFUSED "a field that is never accepted"
         "Istio refuses it too. The help says what to write instead."
+    404 NOT_FILLED "an operator in a header's value that nothing is known for"
+        "Envoy knows the operator, and here there is no such fact: no mesh's certificates, no traces, no metadata of filters. It \
+        gives nothing, and a header that is left empty is not sent."
     501 EJECTION_IMPOSSIBLE "nothing can ever be ejected"
         "An endpoint is ejected only if afterwards no more than `maxEjectionPercent` of all endpoints are. The default is \
         10: with fewer than 10 endpoints outlier detection does nothing at all. 100 allows the last endpoint to be \

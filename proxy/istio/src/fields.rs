@@ -171,6 +171,11 @@ impl Cx {
     }
 }
 
+/// Whether a value is as good as none, whatever its field.
+fn is_nothing(node: &Node) -> bool {
+    node.is_null() || matches!(&node.value, Value::Seq(items) if items.is_empty())
+}
+
 /// Whether two names are one. Nearly all that differ do so in length or in the first letter.
 pub(crate) fn same(a: &str, b: &str) -> bool {
     a.len() == b.len() && a.as_bytes().first() == b.as_bytes().first() && a == b
@@ -245,7 +250,7 @@ impl<'a> Fields<'a> {
             return None;
         }
         self.entries.push(Entry { name: row.field, key: key.mark, node });
-        if node.is_null() {
+        if is_nothing(node) {
             return None;
         }
         let (severity, code, what, why) = match row.status {
@@ -299,9 +304,9 @@ impl<'a> Fields<'a> {
         field
     }
 
-    /// Whether a field is written, enforced or not.
+    /// Whether a field is written, enforced or not. Istio's decoder does not tell an empty list from none.
     pub(crate) fn has(&self, name: &str) -> bool {
-        self.entries.iter().any(|entry| same(entry.name, name) && !entry.node.is_null())
+        self.entries.iter().any(|entry| same(entry.name, name) && !is_nothing(entry.node))
     }
 
     /// Whether a field is written and not empty. Istio: an empty text or list is not there.
@@ -344,12 +349,14 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Records an error when none of some fields is written. Istio: an empty text is not there.
+    /// Records an error when none of some fields is written. Istio: an empty text or list is not there.
     pub(crate) fn at_least_one(&self, names: &[&'static str]) {
-        let filled = |entry: &Entry<'_>| !entry.node.is_null() && entry.node.raw() != Some("");
-        if !self.entries.iter().any(|entry| names.contains(&entry.name) && filled(entry)) {
+        let mut named = self.entries.iter().filter(|entry| names.contains(&entry.name)).peekable();
+        let place = named.peek().filter(|entry| matches!(entry.node.value, Value::Seq(_))).map(|entry| entry.key);
+        if !named.any(|entry| !is_nothing(entry.node) && entry.node.raw() != Some("")) {
             let list = names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-            self.cx.error(codes::MISSING, self.mark, format!("`{}` needs one of {list}", self.block.path));
+            let message = format!("`{}` needs one of {list}", self.block.path);
+            self.cx.error(codes::MISSING, place.unwrap_or(self.mark), message);
         }
     }
 

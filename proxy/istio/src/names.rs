@@ -95,10 +95,18 @@ fn is_qualified(text: &str) -> bool {
         && text.bytes().last().is_none_or(|b| b.is_ascii_alphanumeric())
 }
 
-/// Istio: the name of an object, a lower-case DNS subdomain.
+/// Kubernetes: the name of an object, a lower-case DNS subdomain. Its parts are not bounded one by one.
 pub(crate) fn object_name(text: &str) -> Result<(), String> {
-    let fits = fqdn(text).is_ok() || text.split('.').all(|label| dns_label(label).is_ok());
-    if fits && text.len() <= 253 && !text.bytes().any(|b| b.is_ascii_uppercase()) && !text.ends_with('.') {
+    if text.len() > 253 {
+        return Err(format!("a name has at most 253 characters, and this one has {}", text.len()));
+    }
+    let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let fits = |label: &str| {
+        label.bytes().all(|b| inner(b) || b == b'-')
+            && label.bytes().next().is_some_and(inner)
+            && label.bytes().last().is_some_and(inner)
+    };
+    if text.split('.').all(fits) {
         Ok(())
     } else {
         Err(format!("`{text}` is not a name (lower-case letters, digits, `-` and `.`)"))
@@ -150,14 +158,15 @@ fn operator_end(text: &str) -> Option<&str> {
     if name == 0 {
         return None;
     }
-    let mut rest = &text[name..];
-    if let Some(inner) = rest.strip_prefix('(') {
-        rest = inner.split_once(')')?.1;
-    }
-    if let Some(length) = rest.strip_prefix(':') {
-        rest = length.trim_start_matches(|c: char| c.is_ascii_digit());
-    }
-    rest.strip_prefix('%')
+    let closed = |rest: &'_ str| {
+        let length = rest.strip_prefix(':').map(|length| length.trim_start_matches(|c: char| c.is_ascii_digit()));
+        length.unwrap_or(rest).strip_prefix('%').map(|after| text.len() - after.len())
+    };
+    let rest = &text[name..];
+    let Some(inner) = rest.strip_prefix('(') else { return closed(rest).map(|at| &text[at..]) };
+    // Envoy: the first bracket behind which the operator ends closes its parameters.
+    let mut ends = inner.match_indices(')').take(16);
+    ends.find_map(|(at, _)| closed(&inner[at + 1..])).map(|at| &text[at..])
 }
 
 /// Istio: a duration in Go's syntax, as nanoseconds; the sign is kept.
@@ -281,14 +290,15 @@ mod tests {
         check("cidr", ip_or_cidr, &["10.0.0.0/8", "::/0", "1.2.3.4"], &["10.0.0.0/33", "a", "1.2.3.4/"]);
         check("label key", label_key, &["app", "a.b/c", "A_b"], &["", "/", "a/", "-a", "a/b/c"]);
         check("label value", label_value, &["", "v1", "a_b.c"], &["-a", "a b", &long]);
-        check("object", object_name, &["a", "a.b", "my-app1"], &["", "A", "a_b", "a."]);
+        let (most, beyond) = ("a".repeat(253), "a".repeat(254));
+        check("object", object_name, &["a", "a.b", "my-app1", "1", &long, &most], &["", "A", "a_b", "a.", "-a", "a-.b", &beyond]);
         check("match header", match_header, &["x-a", ":path", "X_a"], &["", ":foo", "a b", "a:b"]);
         check("set header", |t| mutation_header(t, true), &["x-a", "Host", ":authority"], &["", ":path", "a b"]);
         check("remove header", |t| mutation_header(t, false), &["x-a"], &["host", ":authority", ":path"]);
         check(
             "header value",
             header_value,
-            &["", "a", "%%", "100%%", "%REQ(x)%", "%REQ(:path?x):5% %START_TIME(%Y/%m)%", "a\tb"],
+            &["", "a", "%%", "100%%", "%REQ(x)%", "%CEL(a(b))%", "%DYNAMIC_METADATA(a:b):3%", "%REQ(:path?x):5% %START_TIME(%Y/%m)%", "a\tb"],
             &["%", "50%", "%REQ(x)", "%req(x)%", "a\nb"],
         );
     }

@@ -227,7 +227,7 @@ fn expect(fields: &Fields<'_>) -> Expect {
         per_try_timeout: fields.get("perTryTimeout").duration(),
         status: status.and_then(|status| u16::try_from(status).ok()),
         location: fields.get("location").text(),
-        mirrors: fields.has("mirrors").then(|| plain("mirrors")),
+        mirrors: fields.get("mirrors").node.is_some().then(|| plain("mirrors")),
     }
 }
 

@@ -105,6 +105,11 @@ pub(crate) enum Meaning {
 }
 
 impl Node {
+    /// A value without a mistake of form.
+    pub(crate) fn of(value: Value, mark: Mark) -> Self {
+        Self { value, mark, problems: Vec::new() }
+    }
+
     /// A value that is not there.
     pub(crate) fn nothing() -> Self {
         null(Mark { line: 1, column: 1, len: 1 })

@@ -106,6 +106,8 @@ pub enum Operator {
     RequestedServerName,
     /// `%STREAM_ID%`.
     StreamId,
+    /// An operator of Envoy's that nothing here gives a value to, by its name.
+    Unfilled(Arc<str>),
 }
 
 /// Whether a header, whatever its case, says where a message ends or what becomes of its connection. The proxy writes such
@@ -249,6 +251,14 @@ impl Template {
         Ok(Self(parts))
     }
 
+    /// The operators of which nothing is known here.
+    pub fn unfilled(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter_map(|part| match part {
+            Part::Operator(Operator::Unfilled(name)) => Some(&**name),
+            _ => None,
+        })
+    }
+
     /// Writes the value. Envoy: in headers an operator without a value is empty; in the access log it is `-`.
     pub fn render(&self, facts: &(impl Facts + ?Sized), out: &mut String) {
         self.render_or("", facts, out);
@@ -270,6 +280,7 @@ impl Template {
                     let value = facts.response(name).or_else(|| facts.response(alternative.as_deref()?));
                     push(value, *limit, out)
                 }
+                Part::Operator(Operator::Unfilled(_)) => false,
                 Part::Operator(operator) => facts.other(operator, out),
             };
             if !written {
@@ -330,7 +341,7 @@ fn operator(text: &str) -> Result<(Operator, &str), TemplateProblem> {
     }
     let mut parameters = None;
     if let Some(inner) = rest.strip_prefix('(') {
-        let (inside, after) = inner.split_once(')').ok_or(TemplateProblem::Unbalanced)?;
+        let (inside, after) = parameters_of(inner).ok_or(TemplateProblem::Unbalanced)?;
         (parameters, rest) = (Some(inside), after);
     }
     let mut limit = None;
@@ -342,6 +353,22 @@ fn operator(text: &str) -> Result<(Operator, &str), TemplateProblem> {
     let rest = rest.strip_prefix('%').ok_or(TemplateProblem::Unbalanced)?;
     Ok((named(name, parameters, limit)?, rest))
 }
+
+/// The parameters of an operator, and what follows their `)`. Envoy: the first `)` behind which the operator ends; others are
+/// of the parameters. Only so many are looked at.
+fn parameters_of(text: &str) -> Option<(&str, &str)> {
+    let ends = |after: &str| {
+        let after = after.strip_prefix(':').map_or(after, |after| after.trim_start_matches(|c: char| c.is_ascii_digit()));
+        after.starts_with('%')
+    };
+    let first = text.split_once(')')?;
+    let all = text.match_indices(')').take(MOST_BRACKETS).map(|(at, _)| (&text[..at], &text[at + 1..]));
+    // Where none ends it, what is wrong is told of the first.
+    Some(all.into_iter().find(|(_, after)| ends(after)).unwrap_or(first))
+}
+
+/// How many brackets the parameters of an operator may close.
+const MOST_BRACKETS: usize = 16;
 
 fn named(name: &str, parameters: Option<&str>, limit: Option<usize>) -> Result<Operator, TemplateProblem> {
     let wrong = || TemplateProblem::Parameters(name.to_string());
@@ -359,8 +386,14 @@ fn named(name: &str, parameters: Option<&str>, limit: Option<usize>) -> Result<O
         },
         _ => {
             let plain = PLAIN.iter().find(|(known, _)| *known == name);
-            let (_, operator) = plain.ok_or_else(|| TemplateProblem::Unknown(name.to_string()))?;
-            if parameters.is_some() || limit.is_some() { Err(wrong()) } else { Ok(operator.clone()) }
+            match plain {
+                // Envoy: the time may be given a form. None but the usual one is made here.
+                Some((_, Operator::StartTime)) if parameters.is_some() => Ok(Operator::Unfilled(name.into())),
+                Some(_) if parameters.is_some() || limit.is_some() => Err(wrong()),
+                Some((_, operator)) => Ok(operator.clone()),
+                None if UNFILLED.contains(&name) => Ok(Operator::Unfilled(name.into())),
+                None => Err(TemplateProblem::Unknown(name.to_string())),
+            }
         }
     }
 }
@@ -377,7 +410,7 @@ fn header_names(text: &str) -> Option<(Arc<str>, Option<Arc<str>>)> {
 }
 
 /// The operators that take no parameters.
-static PLAIN: [(&str, Operator); 25] = [
+static PLAIN: [(&str, Operator); 28] = [
     ("DOWNSTREAM_REMOTE_ADDRESS", Operator::DownstreamRemoteAddress),
     ("DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT", Operator::DownstreamRemoteAddressWithoutPort),
     ("DOWNSTREAM_REMOTE_PORT", Operator::DownstreamRemotePort),
@@ -386,6 +419,9 @@ static PLAIN: [(&str, Operator); 25] = [
     ("DOWNSTREAM_LOCAL_ADDRESS", Operator::DownstreamLocalAddress),
     ("DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT", Operator::DownstreamLocalAddressWithoutPort),
     ("DOWNSTREAM_LOCAL_PORT", Operator::DownstreamLocalPort),
+    ("DOWNSTREAM_DIRECT_LOCAL_ADDRESS", Operator::DownstreamLocalAddress),
+    ("DOWNSTREAM_DIRECT_LOCAL_ADDRESS_WITHOUT_PORT", Operator::DownstreamLocalAddressWithoutPort),
+    ("DOWNSTREAM_DIRECT_LOCAL_PORT", Operator::DownstreamLocalPort),
     ("UPSTREAM_HOST", Operator::UpstreamHost),
     ("UPSTREAM_REMOTE_ADDRESS", Operator::UpstreamHost),
     ("UPSTREAM_CLUSTER", Operator::UpstreamCluster),
@@ -403,6 +439,102 @@ static PLAIN: [(&str, Operator); 25] = [
     ("DURATION", Operator::Duration),
     ("REQUESTED_SERVER_NAME", Operator::RequestedServerName),
     ("STREAM_ID", Operator::StreamId),
+];
+
+/// Envoy: the other operators. What they tell is not known here, or not in this form.
+static UNFILLED: [&str; 92] = [
+    "ACCESS_LOG_TYPE",
+    "CEL",
+    "CLUSTER_METADATA",
+    "COMMON_DURATION",
+    "CONNECTION_ID",
+    "CONNECTION_TERMINATION_DETAILS",
+    "CUSTOM_FLAGS",
+    "DOWNSTREAM_DETECTED_CLOSE_TYPE",
+    "DOWNSTREAM_DIRECT_REMOTE_PORT",
+    "DOWNSTREAM_HANDSHAKE_DURATION",
+    "DOWNSTREAM_HEADER_BYTES_RECEIVED",
+    "DOWNSTREAM_HEADER_BYTES_SENT",
+    "DOWNSTREAM_LOCAL_CLOSE_REASON",
+    "DOWNSTREAM_LOCAL_DNS_SAN",
+    "DOWNSTREAM_LOCAL_EMAIL_SAN",
+    "DOWNSTREAM_LOCAL_IP_SAN",
+    "DOWNSTREAM_LOCAL_SUBJECT",
+    "DOWNSTREAM_LOCAL_URI_SAN",
+    "DOWNSTREAM_PEER_CERT",
+    "DOWNSTREAM_PEER_CERT_V_END",
+    "DOWNSTREAM_PEER_CERT_V_START",
+    "DOWNSTREAM_PEER_CHAIN_FINGERPRINTS_1",
+    "DOWNSTREAM_PEER_CHAIN_FINGERPRINTS_256",
+    "DOWNSTREAM_PEER_CHAIN_SERIALS",
+    "DOWNSTREAM_PEER_DNS_SAN",
+    "DOWNSTREAM_PEER_EMAIL_SAN",
+    "DOWNSTREAM_PEER_FINGERPRINT_1",
+    "DOWNSTREAM_PEER_FINGERPRINT_256",
+    "DOWNSTREAM_PEER_IP_SAN",
+    "DOWNSTREAM_PEER_ISSUER",
+    "DOWNSTREAM_PEER_SERIAL",
+    "DOWNSTREAM_PEER_SUBJECT",
+    "DOWNSTREAM_PEER_URI_SAN",
+    "DOWNSTREAM_TLS_CIPHER",
+    "DOWNSTREAM_TLS_SESSION_ID",
+    "DOWNSTREAM_TLS_VERSION",
+    "DOWNSTREAM_TRANSPORT_FAILURE_REASON",
+    "DOWNSTREAM_WIRE_BYTES_RECEIVED",
+    "DOWNSTREAM_WIRE_BYTES_SENT",
+    "DYNAMIC_METADATA",
+    "EMIT_TIME",
+    "EMIT_TIME_LOCAL",
+    "FILTER_CHAIN_NAME",
+    "FILTER_STATE",
+    "GRPC_STATUS",
+    "GRPC_STATUS_NUMBER",
+    "LISTENER_METADATA",
+    "LOCAL_REPLY_BODY",
+    "METADATA",
+    "PATH",
+    "PER_REQUEST_STATE",
+    "QUERY_PARAM",
+    "QUERY_PARAMS",
+    "REQUEST_DURATION",
+    "REQUEST_HEADERS_BYTES",
+    "REQUEST_TX_DURATION",
+    "RESPONSE_DURATION",
+    "RESPONSE_FLAGS_LONG",
+    "RESPONSE_HEADERS_BYTES",
+    "RESPONSE_TRAILERS_BYTES",
+    "RESPONSE_TX_DURATION",
+    "ROUNDTRIP_DURATION",
+    "SPAN_ID",
+    "START_TIME_LOCAL",
+    "TLS_JA3_FINGERPRINT",
+    "TLS_JA4_FINGERPRINT",
+    "TRACE_ID",
+    "TRAILER",
+    "UNIQUE_ID",
+    "UPSTREAM_BYTES_RECEIVED",
+    "UPSTREAM_BYTES_SENT",
+    "UPSTREAM_CONNECTION_ID",
+    "UPSTREAM_CONNECTION_POOL_READY_DURATION",
+    "UPSTREAM_FILTER_STATE",
+    "UPSTREAM_HEADER_BYTES_RECEIVED",
+    "UPSTREAM_HEADER_BYTES_SENT",
+    "UPSTREAM_HOST_NAME",
+    "UPSTREAM_HOST_NAME_WITHOUT_PORT",
+    "UPSTREAM_LOCAL_ADDRESS",
+    "UPSTREAM_LOCAL_ADDRESS_WITHOUT_PORT",
+    "UPSTREAM_LOCAL_PORT",
+    "UPSTREAM_METADATA",
+    "UPSTREAM_PEER_ISSUER",
+    "UPSTREAM_PEER_SUBJECT",
+    "UPSTREAM_PEER_URI_SAN",
+    "UPSTREAM_PROTOCOL",
+    "UPSTREAM_REMOTE_ADDRESS_WITHOUT_PORT",
+    "UPSTREAM_REMOTE_PORT",
+    "UPSTREAM_TLS_VERSION",
+    "UPSTREAM_TRANSPORT_FAILURE_REASON",
+    "UPSTREAM_WIRE_BYTES_RECEIVED",
+    "VIRTUAL_CLUSTER_NAME",
 ];
 
 #[cfg(test)]

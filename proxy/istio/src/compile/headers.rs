@@ -48,7 +48,13 @@ fn lower(name: &Arc<str>) -> Arc<str> {
 
 fn parsed(name: &str, value: &str, report: &mut Report<'_>) -> Option<Template> {
     match Template::parse(value) {
-        Ok(template) => Some(template),
+        Ok(template) => {
+            for operator in template.unfilled() {
+                let message = format!("header {name}: nothing is known here for `%{operator}%`, which stays empty");
+                report.warn(codes::NOT_FILLED, message);
+            }
+            Some(template)
+        }
         Err(error) => {
             report.error(codes::BAD_VALUE, format!("header {name}: {error}"));
             None

@@ -64,6 +64,10 @@ impl Report<'_> {
     pub(crate) fn error(&mut self, code: Code, message: String) {
         self.complaints.tell(Diagnostic::error(code, &self.meta.resource, self.spot, message));
     }
+
+    pub(crate) fn warn(&mut self, code: Code, message: String) {
+        self.complaints.tell(Diagnostic::warning(code, &self.meta.resource, self.spot, message));
+    }
 }
 
 impl Scope<'_> {

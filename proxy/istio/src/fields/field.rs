@@ -69,6 +69,11 @@ impl<'a> Field<'a> {
         Some(text)
     }
 
+    /// The same of a text that may be empty, which is as good as none.
+    pub(crate) fn filled(self, code: Code, check: impl Fn(&str) -> Result<(), String>) -> Option<Located<Arc<str>>> {
+        self.checked(code, |text| if text.is_empty() { Ok(()) } else { check(text) }).filter(|text| !text.is_empty())
+    }
+
     /// A boolean, without quotes.
     pub(crate) fn bool(self) -> Option<bool> {
         let (text, plain) = self.scalar("`true` or `false`")?;

@@ -15,7 +15,7 @@ use crate::resources::virtual_service::{
     Abort, DirectResponse, Fault, Mirror, Redirect, RedirectPath, RedirectPort, Retries, Rewrite, RewritePath,
 };
 use crate::support::{ABORT, BODY, DELAY, DIRECT_RESPONSE, FAULT, MIRROR, REDIRECT, REGEX_REWRITE, RETRIES, REWRITE};
-use crate::yaml::{Mark, Value};
+use crate::yaml::{Mark, Node, Value};
 
 pub(super) fn rewrite(field: Field<'_>) -> Option<Rewrite> {
     let fields = field.block(&REWRITE)?;
@@ -48,7 +48,8 @@ pub(super) fn redirect(field: Field<'_>) -> Option<Redirect> {
         [("FROM_PROTOCOL_DEFAULT", RedirectPort::FromProtocol), ("FROM_REQUEST_PORT", RedirectPort::FromRequest)];
     let derived = fields.get("derivePort").choice(&derived);
     let code = fields.get("redirectCode");
-    let number = code.int(300..=399).unwrap_or(301);
+    // Istio: 0 is as good as none.
+    let number = if code.node.and_then(Node::raw) == Some("0") { 301 } else { code.int(300..=399).unwrap_or(301) };
     if !matches!(number, 301 | 302 | 303 | 307 | 308) {
         let message = format!("`redirectCode` {number} is no redirect; 301, 302, 303, 307 and 308 are");
         code.cx.error(codes::BAD_VALUE, code.mark(), message);

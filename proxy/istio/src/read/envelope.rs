@@ -9,6 +9,7 @@ use crate::diagnostic::{Diagnostic, Severity};
 use crate::fields::{Cx, Fields};
 use crate::names;
 use crate::resources::{Created, Kind, Meta, ObjectId};
+use crate::source::Source;
 use crate::support::{ENVELOPE, METADATA, OWNER};
 use crate::yaml::{Key, Node, Value};
 
@@ -70,6 +71,39 @@ pub(super) fn kind_of(node: &Node, file: &Arc<str>) -> Result<Kind, Box<Diagnost
     }
 }
 
+/// The kind of a document that cannot be parsed to its end, if it is certain that it is none of ours. `broken` is the line of the
+/// mistake; what is behind it is looked at as text.
+pub(super) fn foreign(source: &Source, node: &Node, broken: u32, file: &Arc<str>) -> Option<String> {
+    if source.mesh {
+        return None;
+    }
+    let separates = |line: &&str| line.starts_with("---");
+    let lines: Vec<&str> = source.text.lines().collect();
+    let (before, behind) = lines.split_at((broken as usize).min(lines.len()));
+    let before = before.iter().rev().take_while(|line| !separates(line));
+    let behind = behind.iter().take_while(|line| !separates(line));
+    let document: Vec<&str> = before.chain(behind).copied().collect();
+    let written = |key: &str| {
+        let mut values = document.iter().filter_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
+        let value = values.next()?.split('#').next()?.trim().trim_matches(['"', '\'']);
+        // Two of them are two documents, or text.
+        (values.next().is_none() && !value.is_empty()).then(|| value.to_owned())
+    };
+    let (kind, version) = (written("kind")?, written("apiVersion")?);
+    let legible = |key: &str, value: &str| node.get(key).and_then(Node::raw).is_none_or(|known| known == value);
+    if !legible("kind", &kind) || !legible("apiVersion", &version) {
+        return None;
+    }
+    let entry = |key: &str, value: &str| {
+        let mark = node.mark;
+        let scalar = Value::Scalar { text: value.into(), plain: true };
+        (Key { text: key.into(), mark }, Node::of(scalar, mark))
+    };
+    let envelope = Node::of(Value::Map(vec![entry("apiVersion", &version), entry("kind", &kind)]), node.mark);
+    let known = kind_of(&envelope, file).err().is_some_and(|told| told.severity != Severity::Error);
+    known.then_some(kind)
+}
+
 /// The name that an object goes by, as far as it is legible. With `guessing` a misspelt key is taken for the one that is meant.
 pub(super) fn id_of(node: &Node, kind: Kind, namespace: &str, guessing: bool) -> ObjectId {
     let metadata = node.get("metadata");
@@ -114,7 +148,7 @@ pub(super) fn open<'a>(cx: &'a Cx, node: &'a Node, id: &ObjectId, order: u32) ->
     if id.kind == Kind::Gateway {
         name.checked(codes::BAD_NAME, names::dns_label);
     }
-    fields.get("namespace").checked(codes::BAD_NAME, names::dns_label);
+    fields.get("namespace").filled(codes::BAD_NAME, names::dns_label);
     let meta = Meta {
         id: id.clone(),
         labels: fields.get("labels").labels(),

@@ -6,6 +6,7 @@ use leeboard_policy::expression::Expression;
 
 use super::virtual_service::{Scope, gateways};
 use crate::codes;
+use crate::diagnostic::Severity;
 use crate::fields::{Field, Fields};
 use crate::names;
 use crate::resources::virtual_service::{HttpMatch, StringMatch};
@@ -30,7 +31,7 @@ fn one(fields: &Fields<'_>, scope: Scope) -> HttpMatch {
         query_params: by_name(fields.get("queryParams"), plain),
         port: fields.get("port").int(0..=65535).and_then(|port| u16::try_from(port).ok()).filter(|port| *port > 0),
         source_labels: fields.get("sourceLabels").checked_labels(),
-        source_namespace: fields.get("sourceNamespace").checked(codes::BAD_NAME, names::dns_label).map(|ns| ns.value),
+        source_namespace: fields.get("sourceNamespace").filled(codes::BAD_NAME, names::dns_label).map(|ns| ns.value),
         gateways: {
             fields.get("statPrefix").text();
             gateways(fields.get("gateways")).into_iter().map(|gateway| gateway.value).collect()
@@ -78,7 +79,13 @@ pub(super) fn pattern_of(fields: &Fields<'_>, form: Form) -> Option<StringMatch>
 fn by_name(field: Field<'_>, form: Form) -> Vec<(Arc<str>, StringMatch)> {
     let mut found: Vec<(Arc<str>, StringMatch)> = Vec::new();
     for (key, node) in field.members() {
-        // A key without a value is an empty StringMatch: presence.
+        // Istio's decoder takes it for presence, its schema refuses it.
+        if node.is_null() {
+            let message = format!("`{}` has no condition", key.text);
+            let at = field.cx.at(Severity::Error, codes::BAD_VALUE, key.mark, message);
+            field.cx.push(at.help("write `{}` to ask whether it is there, whatever its value"));
+            continue;
+        }
         let fields = Fields::of(node, key.mark, &STRING_MATCH, field.cx);
         found.extend(
             fields.and_then(|fields| pattern_of(&fields, form)).map(|pattern| (Arc::from(&*key.text), pattern)),

@@ -81,7 +81,7 @@ fn action(fields: &Fields<'_>, matches: &[HttpMatch]) -> HttpAction {
 fn delegate(field: Field<'_>) -> Option<Delegate> {
     let fields = field.block(&DELEGATE)?;
     let name = fields.required("name").checked(codes::BAD_NAME, names::object_name);
-    let namespace = fields.get("namespace").checked(codes::BAD_NAME, names::dns_label);
+    let namespace = fields.get("namespace").filled(codes::BAD_NAME, names::dns_label);
     Some(Delegate { name: or_blank(name, &fields), namespace, direct: None })
 }
 
@@ -96,13 +96,13 @@ fn destinations(field: Field<'_>) -> Vec<RouteDestination> {
     }
     // Most routes have one destination, and there may be very many routes.
     found.shrink_to_fit();
-    check_weights(field, &found.iter().map(|entry: &RouteDestination| entry.weight).collect::<Vec<_>>());
+    check_weights(field, &found.iter().map(|entry: &RouteDestination| entry.weight).collect::<Vec<_>>(), false);
     found
 }
 
-/// Istio: a list of destinations is not empty, and of several one has a weight.
-pub(super) fn check_weights(field: Field<'_>, weights: &[u32]) {
-    if field.node.is_some() && weights.is_empty() && !field.cx.failed() {
+/// Istio: a list of destinations is not empty where one is required, and of several one has a weight.
+pub(super) fn check_weights(field: Field<'_>, weights: &[u32], required: bool) {
+    if required && field.node.is_some() && weights.is_empty() && !field.cx.failed() {
         field.cx.error(codes::MISSING, field.key, "`route` has no destination");
     }
     if weights.len() > 1 && weights.iter().all(|weight| *weight == 0) {

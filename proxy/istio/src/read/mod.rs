@@ -127,6 +127,12 @@ impl<'n> Reading<'n> {
                 false => self.node(file, &document.root),
             };
         };
+        if let Some(kind) = envelope::foreign(source, &document.root, problem.mark.line, file) {
+            let cx = Cx::new(file, "".into(), true);
+            let told = Diagnostic { severity: Severity::Warning, ..complaint(&cx, problem) };
+            cx.push(told.help(format!("`{kind}` is not of the kinds that are read: nothing here depends on it")));
+            return self.diagnostics.extend(cx.into_found());
+        }
         if !self.broken.contains(file) {
             self.broken.push(file.clone());
         }

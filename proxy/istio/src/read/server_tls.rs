@@ -121,7 +121,9 @@ fn check_sources(fields: &Fields<'_>, tls: &ServerTls) {
     let written = |names: &[&'static str]| names.iter().copied().find(|name| fields.fills(name));
     let secret = written(&["credentialName", "credentialNames"]);
     let sources = [written(&["credentialName"]), written(&["credentialNames"]), written(&["tlsCertificates"])];
-    let sources: Vec<_> = sources.into_iter().chain([written(&FILES[..2])]).flatten().collect();
+    // Istio: files beside the name of a Secret are not looked at.
+    let own_files = written(&FILES).filter(|_| secret.is_none());
+    let sources: Vec<_> = sources.into_iter().chain([own_files]).flatten().collect();
     match tls.mode {
         ServerTlsMode::IstioMutual => {
             let own = written(&FILES).or(secret).or(written(&["caCrl", "tlsCertificates", "caCertCredentialName"]));
@@ -149,7 +151,11 @@ fn check_sources(fields: &Fields<'_>, tls: &ServerTls) {
     if tls.credentials.len() > 2 {
         error(codes::OUT_OF_RANGE, "credentialNames", "`credentialNames` has two names at most".into());
     }
-    if secret.is_some() {
+    if let Some(secret) = secret {
+        if let Some(name) = written(&FILES) {
+            let message = format!("`{name}` is not read: the certificates are those of `{secret}`");
+            fields.cx.warn(codes::NO_EFFECT, fields.place(name), message);
+        }
         return;
     }
     let need = |name: &str| {

@@ -64,7 +64,7 @@ pub(super) fn read(object: Object<'_>) -> Option<ServiceEntry> {
         ports: ports(spec.get("ports")),
         internal: spec.get("location").choice(&locations).unwrap_or(false),
         resolution,
-        endpoints: spec.get("endpoints").items(&WORKLOAD).iter().map(|fields| workload(fields, resolution)).collect(),
+        endpoints: spec.get("endpoints").items(&WORKLOAD).iter().map(|fields| workload(fields, Some(resolution))).collect(),
         workload_selector: selector,
         export_to: export_to(spec.get("exportTo"), object.meta.namespace(), true),
         subject_alt_names: spec.get("subjectAltNames").texts().into_iter().map(|name| name.value).collect(),
@@ -109,7 +109,7 @@ fn addresses(field: Field<'_>) -> Vec<Arc<str>> {
 }
 
 fn check_hosts(cx: &Cx, spec: &Fields<'_>, entry: &ServiceEntry) {
-    if entry.hosts.is_empty() && spec.has("hosts") {
+    if entry.hosts.is_empty() && spec.get("hosts").node.is_some() {
         cx.error(codes::MISSING, spec.place("hosts"), "a ServiceEntry needs a host");
     }
     let dynamic = entry.resolution == Resolution::DynamicDns;
@@ -250,12 +250,13 @@ fn port(fields: &Fields<'_>) -> ServicePort {
 
 pub(super) fn read_workload(object: Object<'_>) -> Option<WorkloadEntry> {
     let fields = object.spec(&WORKLOAD)?;
-    let mut spec = workload(&fields, Resolution::Dns);
+    let mut spec = workload(&fields, None);
     spec.labels.extend(object.meta.labels.clone());
     Some(WorkloadEntry { meta: object.meta, spec })
 }
 
-fn workload(fields: &Fields<'_>, resolution: Resolution) -> WorkloadSpec {
+/// An endpoint; `resolution` is that of the entry that it stands in.
+fn workload(fields: &Fields<'_>, resolution: Option<Resolution>) -> WorkloadSpec {
     let address = fields.get("address");
     let text = address.located().filter(|text| !text.is_empty());
     if text.is_none() {
@@ -311,7 +312,7 @@ fn workload_ports(field: Field<'_>) -> BTreeMap<Arc<str>, u16> {
 fn workload_address(
     fields: &Fields<'_>,
     text: &Located<Arc<str>>,
-    resolution: Resolution,
+    resolution: Option<Resolution>,
     has_ports: bool,
 ) -> Option<WorkloadAddress> {
     let wrong = |message: String| {
@@ -321,6 +322,9 @@ fn workload_address(
     if let Some(path) = text.strip_prefix("unix://") {
         if !path.starts_with(['/', '@']) || path.ends_with('/') || path.len() < 2 {
             return wrong("a Unix socket is `unix:///absolute/path` or `unix://@name`".into());
+        }
+        if matches!(resolution, Some(Resolution::Dns | Resolution::DnsRoundRobin)) {
+            return wrong("a Unix socket has no name to resolve: it goes with resolution `STATIC`".into());
         }
         if has_ports {
             return wrong("an endpoint at a Unix socket has no `ports`".into());
@@ -333,7 +337,7 @@ fn workload_address(
     if let Err(message) = names::fqdn(text) {
         return wrong(message);
     }
-    if resolution == Resolution::Static {
+    if resolution == Some(Resolution::Static) {
         return wrong(format!("`{}` is a name; with resolution `STATIC` an endpoint is an IP address", text.value));
     }
     Some(WorkloadAddress::Name(text.value.clone()))

@@ -58,7 +58,7 @@ fn common(fields: &Fields<'_>) -> StreamMatch {
         destination_subnets: fields.get("destinationSubnets").checked_texts(codes::BAD_VALUE, names::ip_or_cidr),
         port: fields.get("port").int(0..=65535).and_then(|port| u16::try_from(port).ok()).filter(|port| *port > 0),
         source_labels: fields.get("sourceLabels").checked_labels(),
-        source_namespace: fields.get("sourceNamespace").checked(codes::BAD_NAME, names::dns_label).map(|ns| ns.value),
+        source_namespace: fields.get("sourceNamespace").filled(codes::BAD_NAME, names::dns_label).map(|ns| ns.value),
         gateways: gateways(fields.get("gateways")).into_iter().map(|gateway| gateway.value).collect(),
     }
 }
@@ -70,7 +70,7 @@ fn destinations(fields: &Fields<'_>) -> Vec<StreamDestination> {
         weight: entry.get("weight").count().unwrap_or(0),
     };
     let found: Vec<_> = field.items(&STREAM_DESTINATION).iter().map(read).collect();
-    check_weights(field, &found.iter().map(|entry| entry.weight).collect::<Vec<_>>());
+    check_weights(field, &found.iter().map(|entry| entry.weight).collect::<Vec<_>>(), true);
     found
 }
 
@@ -80,7 +80,8 @@ fn check_server_name(cx: &Cx, name: &Located<Arc<str>>, hosts: &[Located<Arc<str
         cx.push(Diagnostic::new(severity, code, &cx.resource, &name.spot, message));
     };
     if name.parse::<IpAddr>().is_ok() {
-        say(Severity::Warning, codes::BAD_HOST, "a server name is never an IP address; few clients send one".into());
+        let message = "a server name is never an IP address; few clients send one".into();
+        return say(Severity::Warning, codes::BAD_HOST, message);
     } else if let Err(message) = names::wildcard_domain(name) {
         return say(Severity::Error, codes::BAD_HOST, message);
     }

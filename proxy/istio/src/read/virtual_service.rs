@@ -42,14 +42,6 @@ pub(super) fn read(object: Object<'_>) -> Option<VirtualService> {
         unreachable::check(object.cx, &http);
     }
     spec.at_least_one(&["http", "tls", "tcp"]);
-    if let [name, ..] = spec.present(&["http", "tls", "tcp"])[..]
-        && http.is_empty()
-        && tls.is_empty()
-        && tcp.is_empty()
-        && !object.cx.failed()
-    {
-        object.cx.error(codes::MISSING, spec.place(name), format!("`{name}` has no entry"));
-    }
     let export_to = export_to(spec.get("exportTo"), object.meta.namespace(), false);
     Some(VirtualService { hosts, gateways, http, tls, tcp, export_to, meta: object.meta })
 }

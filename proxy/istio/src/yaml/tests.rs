@@ -49,6 +49,39 @@ fn text_becomes_a_tree() {
 }
 
 #[test]
+fn quoted_text_may_stand_at_the_indentation_of_its_key() {
+    let rows = [
+        ("data:\n  x: '{\n  \"a\": 1\n}\n'\n", r#"{data: {x: "{ \"a\": 1 } "}}"#),
+        ("a: 'one\n\ntwo'\nb: \"three\nfour\"\n", r#"{a: "one\ntwo", b: "three four"}"#),
+        ("- k: \"x: \\\"\n  y\"\n- 'it''s\nhere'\n- z\n", r#"[{k: "x: \" y"}, "it's here", z]"#),
+        ("a: 'one\nb: two\n- c'\nd: e\n", r#"{a: "one b: two - c", d: e}"#),
+    ];
+    for (text, wanted) in rows {
+        let [document] = &parse(text)[..] else { panic!("{text}") };
+        assert_eq!(document.broken, None, "{text}");
+        assert_eq!(show(&document.root), wanted, "{text}");
+    }
+    // What follows keeps its place, and each document is handed over once.
+    let text = "a: 1\n---\nq: 'x\ny'\nb: *c\n---\nd: &e\nf: *g\n";
+    for text in [text.to_owned(), format!("%YAML 1.2\n---\n{text}")] {
+        let documents = parse(&text);
+        let lines = text.lines().count() as u32;
+        assert_eq!(documents.len(), 3, "{text}");
+        let places = documents.iter().flat_map(|d| d.root.problems()).map(|p| (lines - p.mark.line, p.mark.column));
+        assert_eq!(places.collect::<Vec<_>>(), [(3, 4), (0, 4)], "{text}");
+    }
+    for text in ["a: 'one\ntwo\nb: c\n", "a: \"one\ntwo\\\"\n", "a: b\n  c: 'd'\n"] {
+        assert!(parse(text)[0].broken.is_some(), "{text}");
+    }
+    // However many there are, an end comes, and what is read of them is right or told.
+    for count in [60, 500] {
+        let text: String = (0..count).map(|n| format!("k{n}: 'x\ny{n}'\n")).collect();
+        let [document] = &parse(&text)[..] else { panic!("one document") };
+        assert_eq!(document.broken.is_none(), count < 64, "{count}");
+    }
+}
+
+#[test]
 fn places_are_counted_in_characters_from_one() {
     let documents = parse("# é\nä: x\nkey:\n  - naïve: \"ü\"  # c\n");
     let list = documents[0].root.get("key").expect("there");

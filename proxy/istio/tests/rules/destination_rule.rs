@@ -84,8 +84,9 @@ fn localities() {
     check(
         &format!("{HEAD}  host: a\n  trafficPolicy:\n    loadBalancer:\n      localityLbSetting: @\n"),
         &[
-            error(ONE_OF, "{distribute: [], «failover»: []}"),
-            error(ONE_OF, "{distribute: [], «failoverPriority»: [a]}"),
+            error(ONE_OF, "{distribute: [{from: eu, to: {eu: 100}}], «failover»: [{from: eu, to: us}]}"),
+            error(ONE_OF, "{distribute: [{from: eu, to: {eu: 100}}], «failoverPriority»: [a]}"),
+            good("{distribute: [], failover: [], failoverPriority: [a]}"),
             error(OUT_OF_RANGE, "{distribute: [{from: eu, «to»: {eu: 90, us: 9}}]}"),
             error(OUT_OF_RANGE, "{distribute: [{from: eu, to: {eu: 100, us: «0»}}]}"),
             error(OUT_OF_RANGE, "{distribute: [{from: eu, «to»: {}}]}"),

@@ -81,7 +81,13 @@ fn server_tls() {
             error(NEEDS, "«tls»: {mode: OPTIONAL_MUTUAL, serverCertificate: /a, privateKey: /b}"),
             error(BAD_VALUE, "tls: {mode: «TLS»}"),
             error(ONE_OF, "tls: {mode: SIMPLE, credentialName: a, «credentialNames»: [b]}"),
-            error(ONE_OF, "tls: {mode: SIMPLE, credentialName: a, «serverCertificate»: /b}"),
+            warning(NO_EFFECT, "tls: {mode: SIMPLE, credentialName: a, «serverCertificate»: /b}"),
+            warning(NO_EFFECT, "tls: {mode: MUTUAL, credentialName: a, privateKey: /c, «serverCertificate»: /b, caCertificates: /d}"),
+            good("tls: {mode: SIMPLE, credentialName: a, serverCertificate: '', credentialNames: []}"),
+            error(
+                ONE_OF,
+                "tls: {mode: SIMPLE, serverCertificate: /a, tlsCertificates: [{serverCertificate: /a, privateKey: /b}], «privateKey»: /b}",
+            ),
             error(
                 ONE_OF,
                 "tls: {mode: SIMPLE, credentialNames: [a], «tlsCertificates»: [{serverCertificate: /a, privateKey: /b}]}",

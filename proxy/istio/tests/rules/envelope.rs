@@ -48,6 +48,7 @@ fn metadata() {
             good("metadata: {name: a.b, namespace: ns, uid: x, generation: 4}"),
             error(MISSING, "«metadata»: {}"),
             error(BAD_NAME, "metadata: {name: «A»}"),
+            good("metadata: {name: istio-subset-split-in-stable-downscale-after-canary-abort-destrule, namespace: ''}"),
             error(BAD_NAME, "metadata: {name: a, namespace: «a.b»}"),
             error(REFUSED, "metadata: {name: a, annotations: {«istio.io/dry-run»: 'true'}}"),
             warning(NO_EFFECT, "metadata: {name: a, annotations: {«leeboard.dev/split-key»: source-ip}}"),
@@ -85,4 +86,24 @@ fn documents_that_are_no_objects() {
             ),
         ],
     );
+}
+
+#[test]
+fn a_broken_document_of_another_kind_is_told_and_no_more() {
+    let source = |text: String| [leeboard_istio::source::Source::new("f.yaml", text)];
+    for (text, errors) in [
+        ("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata: {a: [}", 0),
+        ("apiVersion: v1\ndata: {a: [}\nkind: ConfigMap\nmetadata: {name: c}", 0),
+        ("apiVersion: apps/v1 # so\nkind: \"Deployment\"\nspec: {a: [}", 0),
+        ("kind: ConfigMap\ndata: {a: [}", 1),
+        ("apiVersion: v1\ndata: {a: [}\nkind: Service\nmetadata: {name: c}", 1),
+        ("apiVersion: networking.istio.io/v1\nspec: {a: [}\nkind: VirtualServices\nmetadata: {name: c}", 1),
+        ("apiVersion: v1\nkind: ConfigMap\ndata: {a: [}\nkind: Service", 1),
+    ] {
+        let before = "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: a}\nspec: {host: a}\n---\n";
+        let loaded = leeboard_istio::load(&source(format!("{before}{text}\n---\n{}", before.replace("name: a", "name: b"))));
+        assert_eq!(loaded.errors(), errors, "{text}: {:?}", loaded.diagnostics);
+        assert_eq!(loaded.diagnostics.iter().filter(|d| d.code == SYNTAX).count(), 1, "{text}");
+        assert_eq!(loaded.resources.destination_rules.len(), 2, "{text}");
+    }
 }

@@ -27,7 +27,17 @@ fn service_entries() {
             error(BAD_VALUE, "{hosts: [a.com], resolution: STATIC, endpoints: [{address: «b.com»}]}"),
             error(MISSING, "{hosts: [a.com], resolution: STATIC, endpoints: [«{»weight: 1}]}"),
             warning(MISSING, "{hosts: [a.com], resolution: STATIC, endpoints: [«{»network: net}]}"),
-            error(ONE_OF, "{hosts: [a.com], resolution: STATIC, endpoints: [], «workloadSelector»: {labels: {a: b}}}"),
+            error(
+                ONE_OF,
+                "{hosts: [a.com], resolution: STATIC, endpoints: [{address: 10.0.0.1}], «workloadSelector»: {labels: {a: b}}}",
+            ),
+            good("{hosts: [a.com], resolution: STATIC, endpoints: [], workloadSelector: {labels: {a: b}}}"),
+            good("{hosts: ['*.a.com'], resolution: DYNAMIC_DNS, addresses: [], endpoints: []}"),
+            good("{hosts: [a.com], resolution: STATIC, endpoints: [{address: 'unix:///a'}], ports: [{number: 80, name: a}]}"),
+            error(
+                BAD_VALUE,
+                "{hosts: [a.com], resolution: DNS, endpoints: [{address: «'unix:///a'»}], ports: [{number: 80, name: a}]}",
+            ),
             error(
                 CONFLICT,
                 "{hosts: [a.com], resolution: DNS_ROUND_ROBIN, «endpoints»: [{address: a.b}, {address: c.d}]}",

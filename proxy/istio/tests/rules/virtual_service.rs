@@ -52,6 +52,17 @@ fn hosts_and_gateways() {
             error(BAD_NAME, "gateways: [mesh, «a_b»]\n  hosts: [a]"),
         ],
     );
+    spec(&[
+        good("{hosts: [a], gateways: [], exportTo: [], tls: [], http: [{match: [], route: [{destination: {host: a}}]}]}"),
+        good("{gateways: [], tls: [], tcp: [], http: [{route: [{destination: {host: a}}]}]}"),
+        good("{hosts: [a], http: [{name: '', redirect: {uri: /x, redirectCode: 0, authority: ''}, route: []}]}"),
+        good("{hosts: [a], http: [{directResponse: {status: 200}, route: []}]}"),
+        good("{hosts: [a], http: [{delegate: {name: d, namespace: ''}, route: []}]}"),
+        good("{hosts: [a], http: [{mirror: {host: b, subset: ''}, mirrors: [], route: [{destination: {host: a}}]}]}"),
+        good("{hosts: [a], http: [{match: [{sourceNamespace: '', port: 0}], route: [{destination: {host: a}}]}]}"),
+        error(MISSING, "{hosts: [a], http: [{«route»: []}]}"),
+        error(OUT_OF_RANGE, "{hosts: [a], http: [{redirect: {uri: /x, redirectCode: «299»}}]}"),
+    ]);
     spec(&[error(MISSING, "hosts: [a]\n  «http»: []"), error(WRONG_TYPE, "hosts: [a]\n  http: «x»")]);
 }
 
@@ -108,7 +119,10 @@ fn entries() {
 fn matches() {
     matching(&[
         good("{uri: {prefix: ''}, method: {exact: ''}}"),
-        good("{uri: {}, headers: {x: , y: {}}, withoutHeaders: {z: {regex: '*'}}}"),
+        good("{uri: {}, headers: {y: {}}, withoutHeaders: {z: {regex: '*'}}}"),
+        error(BAD_VALUE, "{headers: {«x»: null}}"),
+        error(BAD_VALUE, "{withoutHeaders: {«x»: }}"),
+        error(BAD_VALUE, "{queryParams: {«x»: ~}}"),
         good("{ignoreUriCase: true, port: 0}"),
         warning(SPELLED_TWICE, "{ignoreUriCase: true, «ignore_uri_case»: true}"),
         error(BAD_VALUE, "{method: {prefix: «''»}}"),
@@ -298,6 +312,8 @@ fn tls_and_tcp() {
             error(MISSING, "{«sniHosts»: []}"),
             error(CONFLICT, "{sniHosts: [a.com, x.b.com, '*.c.b.com', «c.com»]}"),
             error(CONFLICT, "{sniHosts: [«'*.com'»]}"),
+            warning(BAD_HOST, "{sniHosts: [a.com, «10.0.0.1»]}"),
+            warning(BAD_HOST, "{sniHosts: [«'::1'»]}"),
             error(BAD_HOST, "{sniHosts: [«a..b»]}"),
             error(BAD_VALUE, "{sniHosts: [a.com], destinationSubnets: [«10.0.0.0/33»]}"),
             error(OUT_OF_RANGE, "{sniHosts: [a.com], port: «65536»}"),

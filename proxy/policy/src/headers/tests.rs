@@ -82,6 +82,11 @@ fn templates_are_read_and_rendered() {
         ("%HOSTNAME%/%ENVIRONMENT(HOME)%", "here//root", "here//root"),
         ("%ENVIRONMENT(GONE)%", "", "-"),
         ("%UPSTREAM_HOST%", "", "-"),
+        ("a%TRACE_ID%b", "ab", "a-b"),
+        ("%DYNAMIC_METADATA(envoy.lb:key):7%", "", "-"),
+        ("%CEL(request.headers['x'] + (a))%|", "|", "-|"),
+        ("%START_TIME(%Y/%m/%dT%H:%M:%S%z)%", "", "-"),
+        ("%REQ(x)%)", "abcdef)", "abcdef)"),
     ];
     for (text, header, log) in table {
         let (template, mut out, mut line) = (template(text), String::new(), String::new());
@@ -97,6 +102,14 @@ fn templates_are_read_and_rendered() {
 fn every_operator_has_a_name_of_its_own() {
     for (name, operator) in &PLAIN {
         assert_eq!(template(&format!("%{name}%")), Template(Vec::from([Part::Operator(operator.clone())])), "{name}");
+    }
+}
+
+#[test]
+fn what_cannot_be_filled_is_known_by_name() {
+    assert!(UNFILLED.is_sorted() && UNFILLED.iter().all(|name| PLAIN.iter().all(|(known, _)| known != name)));
+    for name in UNFILLED {
+        assert_eq!(template(&format!("%{name}%%{name}(a:b)%%HOSTNAME%")).unfilled().collect::<Vec<_>>(), [name, name]);
     }
 }
 
