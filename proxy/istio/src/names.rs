@@ -291,14 +291,29 @@ mod tests {
         check("label key", label_key, &["app", "a.b/c", "A_b"], &["", "/", "a/", "-a", "a/b/c"]);
         check("label value", label_value, &["", "v1", "a_b.c"], &["-a", "a b", &long]);
         let (most, beyond) = ("a".repeat(253), "a".repeat(254));
-        check("object", object_name, &["a", "a.b", "my-app1", "1", &long, &most], &["", "A", "a_b", "a.", "-a", "a-.b", &beyond]);
+        check(
+            "object",
+            object_name,
+            &["a", "a.b", "my-app1", "1", &long, &most],
+            &["", "A", "a_b", "a.", "-a", "a-.b", &beyond],
+        );
         check("match header", match_header, &["x-a", ":path", "X_a"], &["", ":foo", "a b", "a:b"]);
         check("set header", |t| mutation_header(t, true), &["x-a", "Host", ":authority"], &["", ":path", "a b"]);
         check("remove header", |t| mutation_header(t, false), &["x-a"], &["host", ":authority", ":path"]);
         check(
             "header value",
             header_value,
-            &["", "a", "%%", "100%%", "%REQ(x)%", "%CEL(a(b))%", "%DYNAMIC_METADATA(a:b):3%", "%REQ(:path?x):5% %START_TIME(%Y/%m)%", "a\tb"],
+            &[
+                "",
+                "a",
+                "%%",
+                "100%%",
+                "%REQ(x)%",
+                "%CEL(a(b))%",
+                "%DYNAMIC_METADATA(a:b):3%",
+                "%REQ(:path?x):5% %START_TIME(%Y/%m)%",
+                "a\tb",
+            ],
             &["%", "50%", "%REQ(x)", "%req(x)%", "a\nb"],
         );
     }

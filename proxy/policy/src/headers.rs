@@ -358,7 +358,8 @@ fn operator(text: &str) -> Result<(Operator, &str), TemplateProblem> {
 /// of the parameters. Only so many are looked at.
 fn parameters_of(text: &str) -> Option<(&str, &str)> {
     let ends = |after: &str| {
-        let after = after.strip_prefix(':').map_or(after, |after| after.trim_start_matches(|c: char| c.is_ascii_digit()));
+        let after =
+            after.strip_prefix(':').map_or(after, |after| after.trim_start_matches(|c: char| c.is_ascii_digit()));
         after.starts_with('%')
     };
     let first = text.split_once(')')?;

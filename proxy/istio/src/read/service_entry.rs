@@ -64,7 +64,12 @@ pub(super) fn read(object: Object<'_>) -> Option<ServiceEntry> {
         ports: ports(spec.get("ports")),
         internal: spec.get("location").choice(&locations).unwrap_or(false),
         resolution,
-        endpoints: spec.get("endpoints").items(&WORKLOAD).iter().map(|fields| workload(fields, Some(resolution))).collect(),
+        endpoints: spec
+            .get("endpoints")
+            .items(&WORKLOAD)
+            .iter()
+            .map(|fields| workload(fields, Some(resolution)))
+            .collect(),
         workload_selector: selector,
         export_to: export_to(spec.get("exportTo"), object.meta.namespace(), true),
         subject_alt_names: spec.get("subjectAltNames").texts().into_iter().map(|name| name.value).collect(),

@@ -82,7 +82,10 @@ fn server_tls() {
             error(BAD_VALUE, "tls: {mode: «TLS»}"),
             error(ONE_OF, "tls: {mode: SIMPLE, credentialName: a, «credentialNames»: [b]}"),
             warning(NO_EFFECT, "tls: {mode: SIMPLE, credentialName: a, «serverCertificate»: /b}"),
-            warning(NO_EFFECT, "tls: {mode: MUTUAL, credentialName: a, privateKey: /c, «serverCertificate»: /b, caCertificates: /d}"),
+            warning(
+                NO_EFFECT,
+                "tls: {mode: MUTUAL, credentialName: a, privateKey: /c, «serverCertificate»: /b, caCertificates: /d}",
+            ),
             good("tls: {mode: SIMPLE, credentialName: a, serverCertificate: '', credentialNames: []}"),
             error(
                 ONE_OF,

@@ -100,8 +100,10 @@ fn a_broken_document_of_another_kind_is_told_and_no_more() {
         ("apiVersion: networking.istio.io/v1\nspec: {a: [}\nkind: VirtualServices\nmetadata: {name: c}", 1),
         ("apiVersion: v1\nkind: ConfigMap\ndata: {a: [}\nkind: Service", 1),
     ] {
-        let before = "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: a}\nspec: {host: a}\n---\n";
-        let loaded = leeboard_istio::load(&source(format!("{before}{text}\n---\n{}", before.replace("name: a", "name: b"))));
+        let before =
+            "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: a}\nspec: {host: a}\n---\n";
+        let loaded =
+            leeboard_istio::load(&source(format!("{before}{text}\n---\n{}", before.replace("name: a", "name: b"))));
         assert_eq!(loaded.errors(), errors, "{text}: {:?}", loaded.diagnostics);
         assert_eq!(loaded.diagnostics.iter().filter(|d| d.code == SYNTAX).count(), 1, "{text}");
         assert_eq!(loaded.resources.destination_rules.len(), 2, "{text}");

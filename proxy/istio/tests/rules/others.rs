@@ -33,7 +33,9 @@ fn service_entries() {
             ),
             good("{hosts: [a.com], resolution: STATIC, endpoints: [], workloadSelector: {labels: {a: b}}}"),
             good("{hosts: ['*.a.com'], resolution: DYNAMIC_DNS, addresses: [], endpoints: []}"),
-            good("{hosts: [a.com], resolution: STATIC, endpoints: [{address: 'unix:///a'}], ports: [{number: 80, name: a}]}"),
+            good(
+                "{hosts: [a.com], resolution: STATIC, endpoints: [{address: 'unix:///a'}], ports: [{number: 80, name: a}]}",
+            ),
             error(
                 BAD_VALUE,
                 "{hosts: [a.com], resolution: DNS, endpoints: [{address: «'unix:///a'»}], ports: [{number: 80, name: a}]}",

@@ -53,7 +53,9 @@ fn hosts_and_gateways() {
         ],
     );
     spec(&[
-        good("{hosts: [a], gateways: [], exportTo: [], tls: [], http: [{match: [], route: [{destination: {host: a}}]}]}"),
+        good(
+            "{hosts: [a], gateways: [], exportTo: [], tls: [], http: [{match: [], route: [{destination: {host: a}}]}]}",
+        ),
         good("{gateways: [], tls: [], tcp: [], http: [{route: [{destination: {host: a}}]}]}"),
         good("{hosts: [a], http: [{name: '', redirect: {uri: /x, redirectCode: 0, authority: ''}, route: []}]}"),
         good("{hosts: [a], http: [{directResponse: {status: 200}, route: []}]}"),

@@ -127,9 +127,8 @@ impl Candidate {
         let namespace = site.workload.namespace.clone();
         let mut loaded = load_in(&reading.sources, &namespace);
         let mut complaints = reading.complaints.clone();
-        let previous = LazyCell::new(|| {
-            before.map_or_else(Resources::default, |before| before.in_force.resources(&namespace))
-        });
+        let previous =
+            LazyCell::new(|| before.map_or_else(Resources::default, |before| before.in_force.resources(&namespace)));
         if loaded.is_incomplete() {
             loaded = loaded.keep(&previous);
         }
