@@ -56,8 +56,8 @@ impl Head for Request {
         self.path.as_str()
     }
 
-    fn values<'h>(&'h self, name: &str, each: &mut dyn FnMut(&'h str)) {
-        self.headers.get_all(name).iter().for_each(|value| each(text(value)));
+    fn values<'h>(&'h self, name: &str, each: &mut dyn FnMut(&'h [u8])) {
+        self.headers.get_all(name).iter().for_each(|value| each(value.as_bytes()));
     }
 }
 

@@ -10,17 +10,19 @@ use crate::cluster::HashCookie;
 use crate::request::{Caller, Head};
 
 /// A cookie's value without its quotes; of several the first. Envoy: one that is empty is as good as none.
-pub(crate) fn value<'h>(head: &'h impl Head, name: &str) -> Option<&'h str> {
+pub(crate) fn value<'h>(head: &'h impl Head, name: &str) -> Option<&'h [u8]> {
     let mut found = None;
     head.values("cookie", &mut |line| {
-        let pairs = line.split(';').filter_map(|pair| pair.split_once('='));
-        let mut named = pairs.filter(|(key, _)| key.trim_start_matches(' ') == name);
+        let mut pairs = line.split(|byte| *byte == b';');
         if found.is_none() {
-            found = named.next().map(|(_, value)| value);
+            found = pairs.find_map(|pair| {
+                let spaces = pair.iter().take_while(|byte| **byte == b' ').count();
+                pair[spaces..].strip_prefix(name.as_bytes())?.strip_prefix(b"=")
+            });
         }
     });
-    let value: &str = found?;
-    let bare = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(value);
+    let value: &[u8] = found?;
+    let bare = value.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")).unwrap_or(value);
     (!bare.is_empty()).then_some(bare)
 }
 
@@ -78,7 +80,7 @@ mod tests {
             (get().with("cookie", "S=1"), None),
         ];
         for (head, expected) in table {
-            assert_eq!(value(&head, "s"), expected, "{head:?}");
+            assert_eq!(value(&head, "s"), expected.map(str::as_bytes), "{head:?}");
         }
     }
 

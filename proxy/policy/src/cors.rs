@@ -35,7 +35,7 @@ pub(crate) struct Grant {
     /// Whether the request is a preflight that is answered here, with 200.
     pub(crate) answers: bool,
     /// Headers that the response is given, in place of any of the same names.
-    pub(crate) headers: Vec<(&'static str, Arc<str>)>,
+    pub(crate) headers: Vec<(&'static str, Arc<[u8]>)>,
 }
 
 impl Cors {
@@ -43,29 +43,29 @@ impl Cors {
     pub(crate) fn decide(&self, head: &impl Head) -> Option<Box<Grant>> {
         let origin = head.header("origin").filter(|origin| !origin.is_empty())?;
         let preflight = preflight(head);
-        if !self.origins.iter().any(|allowed| allowed.matches("*") || allowed.matches(&origin)) {
+        if !self.origins.iter().any(|allowed| allowed.matches(b"*") || allowed.matches(&origin)) {
             let ignored = preflight.is_some() && self.ignores_unmatched;
             return ignored.then(|| Box::new(Grant { answers: true, headers: Vec::new() }));
         }
         let mut headers = Vec::new();
         headers.push(("access-control-allow-origin", Arc::from(&*origin)));
         if self.credentials {
-            headers.push(("access-control-allow-credentials", "true".into()));
+            headers.push(("access-control-allow-credentials", b"true"[..].into()));
         }
         if !self.exposed.is_empty() {
-            headers.push(("access-control-expose-headers", self.exposed.clone()));
+            headers.push(("access-control-expose-headers", self.exposed.clone().into()));
         }
         let Some(method) = &preflight else { return Some(Box::new(Grant { answers: false, headers })) };
-        let echoed = |allowed: &Arc<str>, asked: Option<&str>| match &**allowed {
+        let echoed = |allowed: &Arc<str>, asked: Option<&[u8]>| match &**allowed {
             "" => None,
             "*" => asked.map(Arc::from),
-            _ => Some(allowed.clone()),
+            _ => Some(Arc::<[u8]>::from(allowed.clone())),
         };
         let asked_headers = head.header("access-control-request-headers");
         let more = [
             ("access-control-allow-methods", echoed(&self.methods, Some(method))),
             ("access-control-allow-headers", echoed(&self.headers, asked_headers.as_deref())),
-            ("access-control-max-age", self.max_age.map(|age| age.to_string().into())),
+            ("access-control-max-age", self.max_age.map(|age| age.to_string().into_bytes().into())),
         ];
         headers.extend(more.into_iter().filter_map(|(name, value)| Some((name, value?))));
         Some(Box::new(Grant { answers: true, headers }))
@@ -73,7 +73,7 @@ impl Cors {
 }
 
 /// The method that a preflight asks for. Envoy: an `OPTIONS` that names an origin and the method that shall follow.
-pub(crate) fn preflight<'h>(head: &'h impl Head) -> Option<alloc::borrow::Cow<'h, str>> {
+pub(crate) fn preflight<'h>(head: &'h impl Head) -> Option<alloc::borrow::Cow<'h, [u8]>> {
     let asked = head.header("access-control-request-method").filter(|method| !method.is_empty());
     asked.filter(|_| head.method() == "OPTIONS")
 }
@@ -111,7 +111,7 @@ mod tests {
         let Some(grant) = cors.decide(head) else { return "nothing".into() };
         let mut text = String::from(if grant.answers { "answered" } else { "passed" });
         for (name, value) in &grant.headers {
-            text.push_str(&alloc::format!("; {}: {value}", &name["access-control-".len()..]));
+            text.push_str(&alloc::format!("; {}: {}", &name["access-control-".len()..], value.escape_ascii()));
         }
         text
     }

@@ -1,13 +1,15 @@
-//! Regular expressions in RE2's syntax, which Istio's are, matched in linear time by the regex crate.
+//! Regular expressions in RE2's syntax, which Istio's are, matched by bytes and in linear time by the regex crate.
 
 mod class;
+mod input;
+mod letters;
 mod re2;
 
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use core::fmt;
 
-use regex::{Captures, Regex, RegexBuilder};
+use regex::bytes::{Captures, Regex, RegexBuilder};
 
 /// The most bytes of a compiled program. An expression that needs more is refused. RE2's own bound is on the memory of all of
 /// its parts, and of the same size.
@@ -24,7 +26,7 @@ pub struct Expression {
 }
 
 impl Expression {
-    /// One that matches a text from end to end, as RE2's full match does.
+    /// One that matches bytes from end to end, as RE2's full match does.
     ///
     /// # Errors
     /// When it is none in RE2's syntax, or too large.
@@ -38,7 +40,7 @@ impl Expression {
         })
     }
 
-    /// One that is sought in a text.
+    /// One that is sought in bytes.
     ///
     /// # Errors
     /// When it is none in RE2's syntax, or too large.
@@ -48,7 +50,7 @@ impl Expression {
 
     fn compile(text: &str, anchored: impl Fn(String) -> String) -> Result<Self, ExpressionError> {
         let mut builder = RegexBuilder::new(&anchored(re2::translate(text)?));
-        builder.size_limit(PROGRAM).dfa_size_limit(STATES).nest_limit(re2::DEEPEST * 2 + 8);
+        builder.unicode(false).size_limit(PROGRAM).dfa_size_limit(STATES).nest_limit(re2::DEEPEST * 2 + 8);
         match builder.build() {
             Ok(regex) => Ok(Self { text: text.into(), regex }),
             Err(regex::Error::CompiledTooBig(_)) => Err(ExpressionError::new(0, "it needs too much memory", text)),
@@ -65,9 +67,9 @@ impl Expression {
         &self.text
     }
 
-    /// Whether a text has it, from end to end if it is [`Expression::whole`].
-    pub fn is_match(&self, text: &str) -> bool {
-        self.regex.is_match(text)
+    /// Whether a value has it, from end to end if it is [`Expression::whole`].
+    pub fn is_match(&self, value: &[u8]) -> bool {
+        self.regex.is_match(value)
     }
 
     /// How many groups it has, itself included.
@@ -75,9 +77,9 @@ impl Expression {
         self.regex.captures_len()
     }
 
-    /// What it and its groups match in a text, one after the other.
-    pub(crate) fn captures_iter<'t>(&self, text: &'t str) -> impl Iterator<Item = Captures<'t>> {
-        self.regex.captures_iter(text)
+    /// What it and its groups match in a value, one after the other.
+    pub(crate) fn captures_iter<'t>(&self, value: &'t [u8]) -> impl Iterator<Item = Captures<'t>> {
+        self.regex.captures_iter(value)
     }
 }
 

@@ -130,11 +130,11 @@ pub fn frames(name: &str) -> bool {
 /// What the operators of a template are worked out from.
 pub trait Facts {
     /// A request header, in lower case; `:path`, `:method`, `:authority` and `:scheme` too. Several values joined with `,`.
-    fn request(&self, name: &str) -> Option<Cow<'_, str>>;
+    fn request(&self, name: &str) -> Option<Cow<'_, [u8]>>;
     /// A response header, in lower case; `None` while there is no response.
-    fn response(&self, name: &str) -> Option<Cow<'_, str>>;
+    fn response(&self, name: &str) -> Option<Cow<'_, [u8]>>;
     /// Writes the value of any other operator; false, with nothing written, when there is none.
-    fn other(&self, operator: &Operator, out: &mut String) -> bool;
+    fn other(&self, operator: &Operator, out: &mut Vec<u8>) -> bool;
 }
 
 /// A set of headers that can be changed. Names are in lower case.
@@ -142,9 +142,9 @@ pub trait HeaderEdit {
     /// Takes every value of a header away.
     fn remove(&mut self, name: &str);
     /// Makes this the only value of a header.
-    fn set(&mut self, name: &str, value: &str);
+    fn set(&mut self, name: &str, value: &[u8]);
     /// Adds a value to those that a header has.
-    fn append(&mut self, name: &str, value: &str);
+    fn append(&mut self, name: &str, value: &[u8]);
 }
 
 /// Changes a message's headers as its route and destination ask. `message` is both what is changed and what the values are
@@ -176,7 +176,7 @@ fn level(lists: &[&HeaderOps], message: &mut (impl Facts + HeaderEdit + ?Sized))
         message.remove(name);
     }
     let worked_out = |message: &_, (name, template): &'_ (Arc<str>, Template)| {
-        let mut value = String::new();
+        let mut value = Vec::new();
         Template::render(template, message, &mut value);
         (!value.is_empty()).then(|| (name.clone(), value))
     };
@@ -260,16 +260,16 @@ impl Template {
     }
 
     /// Writes the value. Envoy: in headers an operator without a value is empty; in the access log it is `-`.
-    pub fn render(&self, facts: &(impl Facts + ?Sized), out: &mut String) {
+    pub fn render(&self, facts: &(impl Facts + ?Sized), out: &mut Vec<u8>) {
         self.render_or("", facts, out);
     }
 
     /// Writes the value, and `unset` where an operator has none.
-    pub fn render_or(&self, unset: &str, facts: &(impl Facts + ?Sized), out: &mut String) {
+    pub fn render_or(&self, unset: &str, facts: &(impl Facts + ?Sized), out: &mut Vec<u8>) {
         for part in &self.0 {
             let written = match part {
                 Part::Literal(text) => {
-                    out.push_str(text);
+                    out.extend_from_slice(text.as_bytes());
                     true
                 }
                 Part::Operator(Operator::Request { name, alternative, limit }) => {
@@ -284,17 +284,20 @@ impl Template {
                 Part::Operator(operator) => facts.other(operator, out),
             };
             if !written {
-                out.push_str(unset);
+                out.extend_from_slice(unset.as_bytes());
             }
         }
     }
 }
 
-/// Writes a value of at most `limit` bytes, without cutting a character in two; false when there is none.
-fn push(value: Option<Cow<'_, str>>, limit: Option<usize>, out: &mut String) -> bool {
+/// Writes a value of at most `limit` bytes, without cutting a character of a text in two; false when there is none.
+fn push(value: Option<Cow<'_, [u8]>>, limit: Option<usize>, out: &mut Vec<u8>) -> bool {
     let Some(value) = value else { return false };
-    let end = limit.map_or(value.len(), |limit| value.floor_char_boundary(limit));
-    out.push_str(&value[..end]);
+    let end = limit.map_or(value.len(), |limit| match core::str::from_utf8(&value) {
+        Ok(text) => text.floor_char_boundary(limit),
+        Err(_) => limit.min(value.len()),
+    });
+    out.extend_from_slice(&value[..end]);
     true
 }
 

@@ -85,7 +85,7 @@ impl Index {
         let mut folded: Vec<(Arc<str>, u32)> = Vec::new();
         for (place, route) in (0u32..).zip(routes) {
             match &route.when.path {
-                PathMatch::Exact(path) => exact.push((index.hasher.hash_one(&**path), place)),
+                PathMatch::Exact(path) => exact.push((index.hasher.hash_one(path.as_bytes()), place)),
                 PathMatch::Any => prefixes.push(("".into(), place)),
                 PathMatch::Prefix(prefix) => prefixes.push((prefix.clone(), place)),
                 PathMatch::Regex(regex) => prefixes.push((literal_start(regex.as_str()).into(), place)),
@@ -125,7 +125,7 @@ impl Index {
             let mut entries = Vec::new();
             rest.retain(|place| match key.asked_by(&routes[*place as usize].when) {
                 Some(value) => {
-                    entries.push((self.hasher.hash_one(value), *place));
+                    entries.push((self.hasher.hash_one(value.as_bytes()), *place));
                     false
                 }
                 None => true,
@@ -141,7 +141,7 @@ impl Index {
         let mut values: BTreeMap<Key, Vec<u64>> = BTreeMap::new();
         for place in places {
             for (key, value) in asked_exactly(&routes[*place as usize].when) {
-                values.entry(key).or_default().push(self.hasher.hash_one(value));
+                values.entry(key).or_default().push(self.hasher.hash_one(value.as_bytes()));
             }
         }
         let weighed = values.into_iter().filter(|(key, hashes)| !told.contains(key) && hashes.len() > FEW);
@@ -157,7 +157,7 @@ impl Index {
     /// The place of the first route of the list that a request matches.
     pub(crate) fn find(&self, routes: &[Route], asked: &Asked<'_, impl Head>) -> Option<usize> {
         let mut search = Search { index: self, routes, asked, found: u32::MAX };
-        search.table(&self.exact, asked.path);
+        search.table(&self.exact, asked.path.as_bytes());
         self.prefixes.of(asked.path, |candidates| search.candidates(candidates));
         self.folded.of(asked.path, |candidates| search.candidates(candidates));
         (search.found != u32::MAX).then_some(search.found as usize)
@@ -174,7 +174,7 @@ struct Search<'s, 'h, H> {
 }
 
 impl<H: Head> Search<'_, '_, H> {
-    fn table(&mut self, table: &Table, value: &str) {
+    fn table(&mut self, table: &Table, value: &[u8]) {
         if table.is_empty() {
             return;
         }
@@ -217,11 +217,11 @@ impl<H: Head> Search<'_, '_, H> {
             Key::Header(name) => each_value(self.asked.head, name, |value| self.table(table, value)),
             Key::Query(name) => {
                 if let Some(value) = self.asked.query.and_then(|query| first_value(query, name)) {
-                    self.table(table, value);
+                    self.table(table, value.as_bytes());
                 }
             }
-            Key::Method => self.table(table, self.asked.head.method()),
-            Key::Authority => self.table(table, self.asked.head.authority()),
+            Key::Method => self.table(table, self.asked.head.method().as_bytes()),
+            Key::Authority => self.table(table, self.asked.head.authority().as_bytes()),
         }
     }
 }

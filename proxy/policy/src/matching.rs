@@ -53,13 +53,14 @@ impl Match {
         if !self.path.matches(asked.path) {
             return Some(Mismatch::Path(&self.path));
         }
-        if let Some(pattern) = self.method.as_deref().filter(|pattern| !pattern.matches(head.method())) {
+        if let Some(pattern) = self.method.as_deref().filter(|pattern| !pattern.matches(head.method().as_bytes())) {
             return Some(Mismatch::Method(pattern));
         }
-        if let Some(pattern) = self.scheme.as_deref().filter(|pattern| !pattern.matches(head.scheme())) {
+        if let Some(pattern) = self.scheme.as_deref().filter(|pattern| !pattern.matches(head.scheme().as_bytes())) {
             return Some(Mismatch::Scheme(pattern));
         }
-        if let Some(pattern) = self.authority.as_deref().filter(|pattern| !pattern.matches(head.authority())) {
+        if let Some(pattern) = self.authority.as_deref().filter(|pattern| !pattern.matches(head.authority().as_bytes()))
+        {
             return Some(Mismatch::Authority(pattern));
         }
         let missing = self.headers.iter().find(|wanted| !wanted.present_and_fitting(head));
@@ -81,7 +82,7 @@ impl HeaderMatch {
         match (self.fits_one(head), &self.value) {
             (Some(fits), _) => fits,
             (None, Pattern::Present) => false,
-            (None, pattern) => pattern.matches(""),
+            (None, pattern) => pattern.matches(b""),
         }
     }
 
@@ -94,7 +95,7 @@ impl HeaderMatch {
 }
 
 /// Calls `each` with every value of a header as rules look at it; those of pseudo-headers too.
-pub(crate) fn each_value(head: &impl Head, name: &str, mut each: impl FnMut(&str)) {
+pub(crate) fn each_value(head: &impl Head, name: &str, mut each: impl FnMut(&[u8])) {
     if name.starts_with(':') || name == "host" {
         return head.header(name).into_iter().for_each(|value| each(&value));
     }
@@ -191,6 +192,41 @@ mod tests {
             let unwanted = Match { without_headers: vec![x], ..Match::default() };
             assert_eq!(wanted.holds(&Asked::of(&head)), *expected, "headers {value} on {values:?}");
             assert_eq!(unwanted.holds(&Asked::of(&head)), !*expected, "withoutHeaders {value} on {values:?}");
+        }
+    }
+
+    #[test]
+    fn values_that_are_no_text_are_compared_byte_by_byte() {
+        #[rustfmt::skip]
+        let table: &[(Pattern, &[u8], bool)] = &[
+            // pattern, the value of x, whether `headers` holds; `withoutHeaders` is the contrary. As Envoy 1.40 answers.
+            (Pattern::Present, b"\xff", true),
+            (Pattern::Exact("".into()), b"\xff", false),
+            (Pattern::Exact("admin".into()), b"admin\xff", false),
+            (Pattern::Exact("\u{e9}".into()), b"\xc3\xa9", true),
+            (Pattern::Exact("\u{e9}".into()), b"\xe9", false),
+            (Pattern::Prefix("admin".into()), b"admin\xff", true),
+            (Pattern::Prefix("admin".into()), b"\xffadmin", false),
+            (Pattern::Prefix("".into()), b"\xff", true),
+            (regex("admin.*"), b"admin\xff", true),
+            (regex("adm.n"), b"adm\xffn", true),
+            (regex("adm.n"), b"adm\xc3\xa9n", false),
+            (regex("[^b]*"), b"admin\xff", true),
+            (regex(r"\W*"), b"\xff", true),
+            (regex("."), b"\xe9", true),
+            (regex("."), b"\xc3\xa9", false),
+            (regex(r"\xe9"), b"\xe9", true),
+            (regex("\u{e9}"), b"\xc3\xa9", true),
+            (regex("\u{e9}"), b"\xe9", false),
+        ];
+        for (value, bytes, expected) in table {
+            let head = Sketch::get("h", "/").with("x", bytes);
+            let x = HeaderMatch { name: "x".into(), value: value.clone() };
+            let wanted = Match { headers: vec![x.clone()], ..Match::default() };
+            let unwanted = Match { without_headers: vec![x], ..Match::default() };
+            let shown = bytes.escape_ascii();
+            assert_eq!(wanted.holds(&Asked::of(&head)), *expected, "headers {value} on {shown}");
+            assert_eq!(unwanted.holds(&Asked::of(&head)), !*expected, "withoutHeaders {value} on {shown}");
         }
     }
 

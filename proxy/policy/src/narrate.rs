@@ -75,9 +75,9 @@ pub enum Reason<'r> {
     /// The rule says which pages of other origins may call.
     Origin {
         /// Whose page calls, as it says itself; `None` for what is no page's call, which the rules leave alone.
-        origin: Option<&'r str>,
+        origin: Option<&'r [u8]>,
         /// The method that a preflight request asks leave for; `None` for other requests.
-        preflight: Option<&'r str>,
+        preflight: Option<&'r [u8]>,
         /// Whether it may.
         allowed: bool,
         /// Whether it is answered here.

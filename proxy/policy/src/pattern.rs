@@ -5,7 +5,7 @@ use core::fmt;
 
 use crate::expression::Expression;
 
-/// A pattern for text.
+/// A pattern for a value, which is compared byte by byte, whether it is text or not.
 #[derive(Clone, Debug)]
 pub enum Pattern {
     /// Anything, as long as it is there. Istio: an empty StringMatch.
@@ -19,13 +19,13 @@ pub enum Pattern {
 }
 
 impl Pattern {
-    /// Whether text that is present matches.
-    pub fn matches(&self, text: &str) -> bool {
+    /// Whether a value that is present matches.
+    pub fn matches(&self, value: &[u8]) -> bool {
         match self {
             Pattern::Present => true,
-            Pattern::Exact(wanted) => **wanted == *text,
-            Pattern::Prefix(prefix) => text.starts_with(&**prefix),
-            Pattern::Regex(regex) => regex.is_match(text),
+            Pattern::Exact(wanted) => wanted.as_bytes() == value,
+            Pattern::Prefix(prefix) => value.starts_with(prefix.as_bytes()),
+            Pattern::Regex(regex) => regex.is_match(value),
         }
     }
 }
@@ -70,7 +70,7 @@ impl PathMatch {
             PathMatch::PrefixIgnoreCase(prefix) => {
                 path.as_bytes().get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes()))
             }
-            PathMatch::Regex(regex) => regex.is_match(path),
+            PathMatch::Regex(regex) => regex.is_match(path.as_bytes()),
         }
     }
 }
@@ -96,7 +96,7 @@ pub struct QueryMatch {
 impl QueryMatch {
     /// Whether a query string (without `?`) matches.
     pub fn matches(&self, query: &str) -> bool {
-        first_value(query, &self.name).is_some_and(|value| self.value.matches(value))
+        first_value(query, &self.name).is_some_and(|value| self.value.matches(value.as_bytes()))
     }
 }
 

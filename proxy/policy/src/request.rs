@@ -1,7 +1,7 @@
 //! What the policy needs to know of a request: a view of its head, and who sent it.
 
 use alloc::borrow::Cow;
-use alloc::string::String;
+use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 
 use crate::time::Span;
@@ -16,27 +16,27 @@ pub trait Head {
     fn authority(&self) -> &str;
     /// The path, and the query behind a `?` when there is one.
     fn path_and_query(&self) -> &str;
-    /// Calls `each` with every value of a header, in order. `name` is in lower case. A value that is not UTF-8 counts as empty.
-    fn values<'h>(&'h self, name: &str, each: &mut dyn FnMut(&'h str));
+    /// Calls `each` with every value of a header, in order. `name` is in lower case. They need not be text.
+    fn values<'h>(&'h self, name: &str, each: &mut dyn FnMut(&'h [u8]));
 
     /// All values of a header, joined with `,`; `None` when it is absent. The names of pseudo-headers are understood.
-    fn header(&self, name: &str) -> Option<Cow<'_, str>> {
+    fn header(&self, name: &str) -> Option<Cow<'_, [u8]>> {
         match name {
-            ":method" => return Some(self.method().into()),
-            ":scheme" => return Some(self.scheme().into()),
-            ":authority" | "host" => return Some(self.authority().into()),
-            ":path" => return Some(self.path_and_query().into()),
+            ":method" => return Some(self.method().as_bytes().into()),
+            ":scheme" => return Some(self.scheme().as_bytes().into()),
+            ":authority" | "host" => return Some(self.authority().as_bytes().into()),
+            ":path" => return Some(self.path_and_query().as_bytes().into()),
             _ => {}
         }
-        let mut joined: Option<Cow<'_, str>> = None;
+        let mut joined: Option<Cow<'_, [u8]>> = None;
         self.values(name, &mut |value| match &mut joined {
             None => joined = Some(Cow::Borrowed(value)),
             Some(before) => {
-                let mut text = String::with_capacity(before.len() + value.len() + 1);
-                text.push_str(before);
-                text.push(',');
-                text.push_str(value);
-                *before = Cow::Owned(text);
+                let mut bytes = Vec::with_capacity(before.len() + value.len() + 1);
+                bytes.extend_from_slice(before);
+                bytes.push(b',');
+                bytes.extend_from_slice(value);
+                *before = Cow::Owned(bytes);
             }
         });
         joined
@@ -68,13 +68,13 @@ pub trait Head {
     /// Whether the content type is gRPC's. Envoy: `application/grpc`, alone or before a `+`.
     fn is_grpc(&self) -> bool {
         self.header("content-type").is_some_and(|kind| {
-            kind.strip_prefix("application/grpc").is_some_and(|rest| rest.is_empty() || rest.starts_with('+'))
+            kind.strip_prefix(b"application/grpc").is_some_and(|rest| rest.is_empty() || rest.starts_with(b"+"))
         })
     }
 
     /// The caller's `grpc-timeout`.
     fn grpc_timeout(&self) -> Option<Span> {
-        parse_grpc_timeout(&self.header("grpc-timeout")?)
+        parse_grpc_timeout(core::str::from_utf8(&self.header("grpc-timeout")?).ok()?)
     }
 }
 
@@ -121,8 +121,8 @@ impl Caller {
     #[must_use]
     pub fn trusted(self, head: &impl Head, proxies: u32) -> Self {
         let Some(list) = head.header("x-forwarded-for") else { return self };
-        let entry = list.rsplit(',').nth(proxies as usize).map(str::trim);
-        let client = entry.and_then(|entry| entry.parse::<IpAddr>().ok());
+        let entry = list.rsplit(|byte| *byte == b',').nth(proxies as usize);
+        let client = entry.and_then(|entry| core::str::from_utf8(entry).ok()?.trim().parse::<IpAddr>().ok());
         client.map_or(self, |client| Self { remote: SocketAddr::new(client, 0), ..self })
     }
 }
@@ -161,8 +161,7 @@ fn parse_grpc_timeout(text: &str) -> Option<Span> {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use alloc::string::ToString;
-    use alloc::vec::Vec;
+    use alloc::string::{String, ToString};
 
     /// A request head written down for a test.
     #[derive(Clone, Debug)]
@@ -170,7 +169,7 @@ pub(crate) mod tests {
         pub(crate) method: String,
         pub(crate) authority: String,
         pub(crate) path: String,
-        pub(crate) headers: Vec<(String, String)>,
+        pub(crate) headers: Vec<(String, Vec<u8>)>,
     }
 
     impl Sketch {
@@ -178,8 +177,8 @@ pub(crate) mod tests {
             Self { method: "GET".into(), authority: authority.into(), path: path.into(), headers: Vec::new() }
         }
 
-        pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
-            self.headers.push((name.to_string(), value.to_string()));
+        pub(crate) fn with(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
+            self.headers.push((name.to_string(), value.as_ref().to_vec()));
             self
         }
     }
@@ -197,7 +196,7 @@ pub(crate) mod tests {
         fn path_and_query(&self) -> &str {
             &self.path
         }
-        fn values<'h>(&'h self, name: &str, each: &mut dyn FnMut(&'h str)) {
+        fn values<'h>(&'h self, name: &str, each: &mut dyn FnMut(&'h [u8])) {
             self.headers.iter().filter(|(n, _)| n == name).for_each(|(_, v)| each(v));
         }
     }
@@ -222,12 +221,16 @@ pub(crate) mod tests {
             let head = forwarded.iter().fold(Sketch::get("a", "/"), |head, value| head.with("x-forwarded-for", value));
             assert_eq!(caller.trusted(&head, proxies).remote.to_string(), expected, "{forwarded:?} {proxies}");
         }
+        let odd = Sketch::get("a", "/").with("x-forwarded-for", b"1.2.3.4, \xff, 5.6.7.8");
+        for (proxies, expected) in [(0, "5.6.7.8:0"), (1, "127.0.0.1:4000"), (2, "1.2.3.4:0")] {
+            assert_eq!(caller.trusted(&odd, proxies).remote.to_string(), expected, "{proxies}");
+        }
     }
 
     #[test]
     fn several_values_are_joined() {
         let head = Sketch::get("a", "/").with("x", "1").with("x", "2");
-        assert_eq!(head.header("x").as_deref(), Some("1,2"));
+        assert_eq!(head.header("x").as_deref(), Some(&b"1,2"[..]));
         assert_eq!(head.header("y"), None);
     }
 
@@ -241,6 +244,7 @@ pub(crate) mod tests {
         ] {
             assert_eq!(Sketch::get("a", "/").with("content-type", kind).is_grpc(), grpc, "{kind}");
         }
+        assert!(Sketch::get("a", "/").with("content-type", b"application/grpc+\xff").is_grpc());
     }
 
     #[test]

@@ -38,21 +38,32 @@ fn cut_prefix(path: &str, cut: usize, with: &str) -> String {
 }
 
 fn replace_all(find: &Expression, with: &[Substitution], path: &str) -> String {
-    let mut new = String::with_capacity(path.len());
+    let path = path.as_bytes();
+    let mut new = Vec::with_capacity(path.len());
     let mut end = 0;
     for groups in find.captures_iter(path) {
         let Some(whole) = groups.get(0) else { continue };
-        new.push_str(&path[end..whole.start()]);
+        new.extend_from_slice(&path[end..whole.start()]);
         for part in with {
-            match part {
-                Substitution::Literal(text) => new.push_str(text),
-                Substitution::Group(n) => new.push_str(groups.get(*n).map_or("", |group| group.as_str())),
-            }
+            new.extend_from_slice(match part {
+                Substitution::Literal(text) => text.as_bytes(),
+                Substitution::Group(n) => groups.get(*n).map_or(b"", |group| group.as_bytes()),
+            });
         }
         end = whole.end();
     }
-    new.push_str(&path[end..]);
-    new
+    new.extend_from_slice(&path[end..]);
+    String::from_utf8(new).unwrap_or_else(|torn| with_escapes(torn.as_bytes()))
+}
+
+/// A path in which a letter of several bytes was torn apart, with escapes for what is left of it.
+fn with_escapes(path: &[u8]) -> String {
+    let mut text = String::with_capacity(path.len() + 8);
+    for chunk in path.utf8_chunks() {
+        text.push_str(chunk.valid());
+        chunk.invalid().iter().for_each(|byte| text.push_str(&format!("%{byte:02X}")));
+    }
+    text
 }
 
 impl Redirect {

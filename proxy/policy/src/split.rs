@@ -120,7 +120,7 @@ mod tests {
     fn taken(list: &[(u32, u32)]) -> Vec<u32> {
         let (forward, snapshot) = (route(list), snapshot());
         let cluster = |user: usize| {
-            let head = Sketch::get("h", "/").with("user", &user.to_string());
+            let head = Sketch::get("h", "/").with("user", user.to_string());
             list[choose(&forward, &snapshot, &head, caller(), Dice(user as u64))].0
         };
         (0..USERS).map(cluster).collect()

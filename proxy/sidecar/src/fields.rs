@@ -216,17 +216,17 @@ impl Fields {
     }
 
     /// Adds a field, if HTTP allows such a name and value.
-    pub(crate) fn append(&mut self, name: &str, value: &str) {
+    pub(crate) fn append(&mut self, name: &str, value: &[u8]) {
         if well_formed(name, value) {
-            self.push(name.as_bytes(), value.as_bytes());
+            self.push(name.as_bytes(), value);
         }
     }
 
     /// Sets a field, if HTTP allows such a name and value.
-    pub(crate) fn set(&mut self, name: &str, value: &str) {
+    pub(crate) fn set(&mut self, name: &str, value: &[u8]) {
         if well_formed(name, value) {
             self.remove(name.as_bytes());
-            self.push(name.as_bytes(), value.as_bytes());
+            self.push(name.as_bytes(), value);
         }
     }
 
@@ -293,8 +293,8 @@ fn hardly_twice(name: Name, value: &HeaderValue) -> bool {
 }
 
 /// Whether HTTP allows such a field. RFC 9110 §5.1, §5.5.
-fn well_formed(name: &str, value: &str) -> bool {
-    HeaderName::try_from(name).is_ok() && HeaderValue::from_bytes(value.as_bytes()).is_ok()
+fn well_formed(name: &str, value: &[u8]) -> bool {
+    HeaderName::try_from(name).is_ok() && HeaderValue::from_bytes(value).is_ok()
 }
 
 #[cfg(test)]
@@ -324,9 +324,9 @@ mod tests {
         assert_eq!(all.size(), 9 + 8 + 14 + 8 + 9);
         all.remove(b"X-b");
         all.drop_all(Names::of(&[Name::Te]));
-        all.set("X-New", "n");
-        all.set("bad name", "n");
-        all.append("x-evil", "a\r\nb: c");
+        all.set("X-New", b"n");
+        all.set("bad name", b"n");
+        all.append("x-evil", b"a\r\nb: c");
         all.replace(Name::Host, b"z");
         let expected = [("X-New", "n"), ("host", "z")].map(|(name, value)| (name.to_owned(), value.to_owned()));
         assert_eq!(shown(&all), expected);

@@ -24,7 +24,7 @@ impl Secrets {
         let name = name.to_ascii_lowercase();
         NAMES.contains(&&*name)
             || name.split(['-', '_', '.']).any(|word| WORDS.contains(&word))
-            || self.named.as_ref().is_some_and(|named| named.matches(&name))
+            || self.named.as_ref().is_some_and(|named| named.matches(name.as_bytes()))
     }
 }
 

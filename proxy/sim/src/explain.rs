@@ -377,9 +377,9 @@ fn edits(route: Option<&HeaderOps>, own: Option<&HeaderOps>, several: bool, fact
         all.extend(changes.remove.iter().map(|name| edit("remove", name, String::new())));
         for (verb, list) in [("set", &changes.set), ("add", &changes.add)] {
             all.extend(list.iter().map(|(name, template)| {
-                let mut value = String::new();
+                let mut value = Vec::new();
                 template.render(facts, &mut value);
-                edit(verb, name, value)
+                edit(verb, name, crate::text(&value))
             }));
         }
     }

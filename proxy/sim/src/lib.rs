@@ -43,7 +43,7 @@ mod trace;
 mod world;
 
 pub use endpoint::Conduct;
-pub use message::{Headers, Message, Request};
+pub use message::{Headers, Message, Request, text};
 pub use seen::Seen;
 pub use trace::{Entry, Event};
 pub use world::{Arrival, World};

@@ -7,8 +7,18 @@ use std::net::SocketAddr;
 use leeboard_policy::headers::{Facts, HeaderEdit, Operator};
 use leeboard_policy::request::{Head, Secure, Tunnel};
 
-/// Headers in the order in which they came, names in lower case.
-pub type Headers = Vec<(String, String)>;
+/// Headers in the order in which they came, names in lower case. Values need not be text.
+pub type Headers = Vec<(String, Vec<u8>)>;
+
+/// A header's value as it is shown: bytes that are no text are written as `\xff`.
+pub fn text(value: &[u8]) -> String {
+    let mut text = String::with_capacity(value.len());
+    for chunk in value.utf8_chunks() {
+        text.push_str(chunk.valid());
+        text.extend(chunk.invalid().iter().map(|byte| format!("\\x{byte:02x}")));
+    }
+    text
+}
 
 /// A request as it is sent.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -69,10 +79,10 @@ impl Message {
 }
 
 /// Headers by name, values in order.
-pub(crate) fn by_name(headers: &[(String, String)]) -> BTreeMap<String, Vec<String>> {
+pub(crate) fn by_name(headers: &[(String, Vec<u8>)]) -> BTreeMap<String, Vec<String>> {
     let mut map: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (name, value) in headers {
-        map.entry(name.clone()).or_default().push(value.clone());
+        map.entry(name.clone()).or_default().push(text(value));
     }
     map
 }
@@ -90,7 +100,7 @@ impl Head for Message {
     fn path_and_query(&self) -> &str {
         &self.request.path
     }
-    fn values<'h>(&'h self, name: &str, each: &mut dyn FnMut(&'h str)) {
+    fn values<'h>(&'h self, name: &str, each: &mut dyn FnMut(&'h [u8])) {
         self.request.headers.iter().filter(|(n, _)| n == name).for_each(|(_, value)| each(value));
     }
     fn secure(&self) -> Secure {
@@ -106,15 +116,16 @@ impl Head for Message {
 }
 
 impl Facts for Message {
-    fn request(&self, name: &str) -> Option<Cow<'_, str>> {
+    fn request(&self, name: &str) -> Option<Cow<'_, [u8]>> {
         self.header(name)
     }
-    fn response(&self, name: &str) -> Option<Cow<'_, str>> {
-        let values = by_name(self.response.as_ref()?).remove(name)?;
-        Some(values.join(",").into())
+    fn response(&self, name: &str) -> Option<Cow<'_, [u8]>> {
+        let named = self.response.as_ref()?.iter().filter(|(known, _)| known == name);
+        let values: Vec<&[u8]> = named.map(|(_, value)| &**value).collect();
+        (!values.is_empty()).then(|| values.join(&b',').into())
     }
-    fn other(&self, operator: &Operator, out: &mut String) -> bool {
-        use std::fmt::Write;
+    fn other(&self, operator: &Operator, out: &mut Vec<u8>) -> bool {
+        use std::io::Write;
         let Some(client) = self.client else { return false };
         let written = match operator {
             Operator::DownstreamRemoteAddress => write!(out, "{client}"),
@@ -130,11 +141,11 @@ impl HeaderEdit for Message {
     fn remove(&mut self, name: &str) {
         self.edited().retain(|(n, _)| n != name);
     }
-    fn set(&mut self, name: &str, value: &str) {
+    fn set(&mut self, name: &str, value: &[u8]) {
         self.remove(name);
         self.append(name, value);
     }
-    fn append(&mut self, name: &str, value: &str) {
+    fn append(&mut self, name: &str, value: &[u8]) {
         self.edited().push((name.to_owned(), value.to_owned()));
     }
 }

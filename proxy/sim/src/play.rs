@@ -289,11 +289,11 @@ impl<'w> Play<'w> {
         };
         seen.grpc_status = reply.grpc_status;
         seen.location = reply.location.unwrap_or_default();
-        let overloaded = reply.answer.overloaded.then(|| ("x-envoy-overloaded".to_owned(), "true".to_owned()));
+        let overloaded = reply.answer.overloaded.then(|| ("x-envoy-overloaded".to_owned(), b"true".to_vec()));
         self.finish(actor, overloaded.into_iter().collect());
     }
 
-    fn finish(&mut self, mut actor: Actor<'w>, headers: Vec<(String, String)>) {
+    fn finish(&mut self, mut actor: Actor<'w>, headers: crate::Headers) {
         let mut response = actor.head.answered(headers);
         actor.exchange.edit_response(&mut response);
         actor.seen.response_headers = by_name(response.response.as_deref().unwrap_or_default());

@@ -26,7 +26,7 @@ pub(crate) fn hash_of(key: &HashKey, head: &impl Head, caller: Caller) -> Hashed
         && cookie::value(head, &cookie.name).is_none()
     {
         let fresh = cookie::fresh(caller);
-        return Hashed { hash: Some(text(&cookie::digits(fresh))), cookie: Some(fresh) };
+        return Hashed { hash: Some(hash(cookie::digits(fresh).as_bytes())), cookie: Some(fresh) };
     }
     Hashed { hash: known(key, head, caller), cookie: None }
 }
@@ -34,8 +34,8 @@ pub(crate) fn hash_of(key: &HashKey, head: &impl Head, caller: Caller) -> Hashed
 /// Envoy: a header that is present but empty has a hash, so that all such requests share an endpoint.
 pub(crate) fn known(key: &HashKey, head: &impl Head, caller: Caller) -> Option<u64> {
     match key {
-        HashKey::Cookie(cookie) => cookie::value(head, &cookie.name).map(text),
-        HashKey::Header(name) if is_pseudo(name) => Some(text(&head.header(name)?)),
+        HashKey::Cookie(cookie) => cookie::value(head, &cookie.name).map(hash),
+        HashKey::Header(name) if is_pseudo(name) => Some(hash(&head.header(name)?)),
         HashKey::Header(name) => {
             let (mut first, mut others) = (None, Vec::new());
             head.values(name, &mut |value| match first {
@@ -44,8 +44,8 @@ pub(crate) fn known(key: &HashKey, head: &impl Head, caller: Caller) -> Option<u
             });
             Some(hash_values(first?, others))
         }
-        HashKey::Query(name) => Some(text(first_value(head.path().1?, name)?)),
-        HashKey::SourceIp => Some(text(&caller.ip().to_string())),
+        HashKey::Query(name) => Some(hash(first_value(head.path().1?, name)?.as_bytes())),
+        HashKey::SourceIp => Some(hash(caller.ip().to_string().as_bytes())),
     }
 }
 
@@ -55,17 +55,17 @@ fn is_pseudo(name: &str) -> bool {
 }
 
 /// The hash of a header's values, whatever their order. Mostly there is one, which takes no list.
-fn hash_values<'h>(first: &'h str, mut others: Vec<&'h str>) -> u64 {
+fn hash_values<'h>(first: &'h [u8], mut others: Vec<&'h [u8]>) -> u64 {
     if others.is_empty() {
-        return text(first);
+        return hash(first);
     }
     others.push(first);
     others.sort_unstable();
-    others.iter().fold(0, |seed, value| xxh64(value.as_bytes(), seed))
+    others.iter().fold(0, |seed, value| xxh64(value, seed))
 }
 
-fn text(text: &str) -> u64 {
-    xxh64(text.as_bytes(), 0)
+fn hash(value: &[u8]) -> u64 {
+    xxh64(value, 0)
 }
 
 #[cfg(test)]
@@ -105,9 +105,19 @@ mod tests {
         let ab = hash_of(&header, &get().with("x", "a").with("x", "b"), here);
         let ba = hash_of(&header, &get().with("x", "b").with("x", "a"), here);
         assert!(ab.is_some() && ab == ba && ab != Some(a), "the order of values does not show, their number does");
+        let odd = |value: &[u8]| hash_of(&header, &get().with("x", value), here);
+        assert!(
+            odd(b"\xfe") != odd(b"\xff") && odd(b"\xff") != Some(nothing),
+            "bytes that are no text tell callers apart"
+        );
+        let cookie = HashCookie { name: "s".into(), path: "".into(), max_age: None, attributes: Vec::new() };
+        let cookie = HashKey::Cookie(cookie.into());
+        let crumb = |line: &[u8]| hash_of(&cookie, &get().with("cookie", line), here);
+        assert_eq!(crumb(b"t=\xff; s=a"), Some(a));
+        assert!(crumb(b"s=\xfe") != crumb(b"s=\xff"));
         let host = HashKey::Header("host".into());
         assert_eq!(hash_of(&host, &Sketch::get("a", "/"), here), Some(a));
-        assert_eq!(hash_of(&HashKey::SourceIp, &get(), here), Some(text("10.0.0.1")));
+        assert_eq!(hash_of(&HashKey::SourceIp, &get(), here), Some(hash(b"10.0.0.1")));
         assert_ne!(hash_of(&HashKey::SourceIp, &get(), here), hash_of(&HashKey::SourceIp, &get(), from("::1")));
     }
 
@@ -124,7 +134,7 @@ mod tests {
         assert_eq!(none, Hashed::default(), "without a ttl it is only read");
         let fresh = hash_of(&key(Some(0)), &get());
         let digits = cookie::digits(fresh.cookie.expect("a new one"));
-        let back = hash_of(&key(Some(0)), &get().with("cookie", &alloc::format!("s=\"{digits}\"")));
+        let back = hash_of(&key(Some(0)), &get().with("cookie", alloc::format!("s=\"{digits}\"")));
         assert_eq!(back, Hashed { cookie: None, ..fresh }, "it leads to the same endpoint when it comes back");
     }
 }

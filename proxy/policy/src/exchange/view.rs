@@ -207,7 +207,7 @@ impl Exchange {
         let Some(value) = self.cookie.filter(|_| self.answered) else { return };
         let key = self.cluster.and_then(|id| self.live.snapshot().cluster(id).balancer.hash_key());
         if let Some(HashKey::Cookie(cookie)) = key {
-            message.append("set-cookie", &cookie.set(value));
+            message.append("set-cookie", cookie.set(value).as_bytes());
         }
     }
 

@@ -4,7 +4,8 @@ use alloc::format;
 use alloc::string::String;
 
 use super::ExpressionError;
-use super::re2::Input;
+use super::input::Input;
+use super::letters;
 
 /// General categories of Unicode that RE2 knows. Whatever else it knows is a script.
 const CATEGORIES: [&str; 37] = [
@@ -34,9 +35,9 @@ pub(super) fn bracketed(input: &mut Input<'_>, start: usize) -> Result<String, E
         let at = input.at;
         match input.peek() {
             None => return Err(input.error(start, "missing `]`")),
-            Some('[') if input.rest().starts_with("[:") => match posix(input)? {
+            Some('[') if input.rest().starts_with(b"[:") => match posix(input)? {
                 Some(class) => out.push_str(&class),
-                None => range(input, at, start, &mut out)?,
+                None => range(input, start, &mut out)?,
             },
             Some('\\') => {
                 input.next();
@@ -44,34 +45,31 @@ pub(super) fn bracketed(input: &mut Input<'_>, start: usize) -> Result<String, E
                     Some(class) => out.push_str(&class),
                     None => {
                         input.at = at;
-                        range(input, at, start, &mut out)?;
+                        range(input, start, &mut out)?;
                     }
                 }
             }
-            Some(_) => range(input, at, start, &mut out)?,
+            Some(_) => range(input, start, &mut out)?,
         }
     }
 }
 
 /// One letter, or all from one to another.
-fn range(input: &mut Input<'_>, at: usize, start: usize, out: &mut String) -> Result<(), ExpressionError> {
+fn range(input: &mut Input<'_>, start: usize, out: &mut String) -> Result<(), ExpressionError> {
+    let at = input.at;
     let low = letter(input, start)?;
     let rest = input.rest();
-    let high = match rest.starts_with('-') && rest.len() > 1 && !rest.starts_with("-]") {
+    let high = match rest.starts_with(b"-") && rest.len() > 1 && !rest.starts_with(b"-]") {
         true => {
             input.next();
-            Some(letter(input, start)?)
+            letter(input, start)?
         }
-        false => None,
+        false => low,
     };
-    push(out, low);
-    if let Some(high) = high {
-        if high < low {
-            return Err(input.error(at, "bad range of letters"));
-        }
-        out.push('-');
-        push(out, high);
+    if high < low {
+        return Err(input.error(at, "bad range of letters"));
     }
+    letters::push_range(out, low, high);
     Ok(())
 }
 
@@ -84,20 +82,15 @@ fn letter(input: &mut Input<'_>, start: usize) -> Result<char, ExpressionError> 
     }
 }
 
-fn push(out: &mut String, letter: char) {
-    if r"\[]^-&~".contains(letter) {
-        out.push('\\');
-    }
-    out.push(letter);
-}
-
 /// `[:alpha:]`; `None` if it does not end as one.
 fn posix(input: &mut Input<'_>) -> Result<Option<String>, ExpressionError> {
     let at = input.at;
-    let Some((name, _)) = input.rest()[2..].split_once(":]") else { return Ok(None) };
-    input.at += "[::]".len() + name.len();
+    let Some(inner) = input.until(b":]") else { return Ok(None) };
+    let Some(name) = inner.strip_prefix(b"[:") else { return Ok(None) };
+    input.at += inner.len() + ":]".len();
+    let name = core::str::from_utf8(name).unwrap_or_default();
     if NAMES.contains(&name.strip_prefix('^').unwrap_or(name)) {
-        return Ok(Some(input.since(at).into()));
+        return Ok(Some(format!("[:{name}:]")));
     }
     Err(input.error(at, "no class of that name"))
 }
@@ -124,11 +117,11 @@ fn unicode(input: &mut Input<'_>, at: usize) -> Result<String, ExpressionError> 
     let mut negated = input.next() == Some('P');
     let name = match input.next() {
         Some('{') => {
-            let Some((name, _)) = input.rest().split_once('}') else { return Err(wanted("missing `}`", input)) };
+            let Some(name) = input.until(b"}") else { return Err(wanted("missing `}`", input)) };
             input.at += name.len() + 1;
-            name
+            String::from_utf8_lossy(name).into_owned()
         }
-        Some(letter) => &input.text[input.at - letter.len_utf8()..input.at],
+        Some(letter) => String::from(letter),
         None => return Err(wanted("no class of letters", input)),
     };
     let name = match name.strip_prefix('^') {
@@ -136,19 +129,18 @@ fn unicode(input: &mut Input<'_>, at: usize) -> Result<String, ExpressionError> 
             negated = !negated;
             name
         }
-        None => name,
+        None => &name,
     };
-    let case = if negated { 'P' } else { 'p' };
-    if CATEGORIES.contains(&name) {
-        return Ok(format!("\\{case}{{{name}}}"));
-    }
     let like_a_script = name.starts_with(|letter: char| letter.is_ascii_uppercase())
         && name.chars().skip(1).all(|letter| letter.is_ascii_alphabetic() || letter == '_');
-    let script = format!("\\{case}{{sc={name}}}");
-    match like_a_script && name.len() > 2 && regex::Regex::new(&script).is_ok() {
-        true => Ok(script),
-        false => Err(wanted("no class of letters", input)),
-    }
+    let class = if CATEGORIES.contains(&name) {
+        letters::unicode(&format!("\\p{{{name}}}"), negated)
+    } else if like_a_script && name.len() > 2 {
+        letters::unicode(&format!("\\p{{sc={name}}}"), negated)
+    } else {
+        None
+    };
+    class.ok_or_else(|| wanted("no class of letters", input))
 }
 
 /// The letter that an escape stands for, whose backslash has been read at `at`.
@@ -177,19 +169,19 @@ pub(super) fn escaped(input: &mut Input<'_>, at: usize) -> Result<char, Expressi
         '1'..='7' if input.peek().is_some_and(|digit| digit.is_digit(8)) => octal(input, letter),
         _ => Some(letter).filter(|letter| letter.is_ascii() && !letter.is_ascii_alphanumeric()),
     };
-    found.ok_or_else(|| bad(input))
+    found.filter(|letter| *letter <= '\u{ff}').ok_or_else(|| bad(input))
 }
 
 /// `41` or `{1F600}`.
 fn hexadecimal(input: &mut Input<'_>) -> Option<char> {
     let digits = match input.eat("{") {
         true => {
-            let digits = input.rest().split_once('}')?.0;
+            let digits = core::str::from_utf8(input.until(b"}")?).ok()?;
             input.at += digits.len() + 1;
             digits.trim_start_matches('0').len().checked_sub(9).map_or(digits, |_| "")
         }
         false => {
-            let digits = input.rest().get(..2)?;
+            let digits = core::str::from_utf8(input.rest().get(..2)?).ok()?;
             input.at += 2;
             digits
         }

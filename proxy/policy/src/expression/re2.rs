@@ -1,6 +1,8 @@
 //! From RE2's syntax to that of the regex crate, token by token. Where both write the same and mean the same nothing changes;
 //! `\w \d \s \b` are ASCII; what the crate reads as syntax and RE2 does not (`{id}`, `&&` in a class, `\<`) becomes literal; and
 //! what only RE2 has (`\Q…\E`, octal escapes) is written out. What RE2 refuses is refused.
+//!
+//! A letter is a byte, in the expression as in what it is held to. Envoy: RE2 reads both as Latin-1.
 
 use alloc::format;
 use alloc::string::String;
@@ -8,6 +10,8 @@ use alloc::vec::Vec;
 
 use super::ExpressionError;
 use super::class;
+use super::input::Input;
+use super::letters;
 
 /// Groups within groups, as deep as RE2 allows.
 pub(super) const DEEPEST: u32 = 1000;
@@ -18,7 +22,7 @@ const REPEATS: u32 = 1000;
 /// The expression in the crate's syntax.
 pub(super) fn translate(text: &str) -> Result<String, ExpressionError> {
     let mut translator = Translator {
-        input: Input { text, at: 0 },
+        input: Input::of(text),
         out: String::with_capacity(text.len() + 8),
         groups: Vec::new(),
         atom: None,
@@ -27,47 +31,6 @@ pub(super) fn translate(text: &str) -> Result<String, ExpressionError> {
     };
     translator.all()?;
     Ok(translator.out)
-}
-
-/// The text that is left to read.
-pub(super) struct Input<'t> {
-    pub(super) text: &'t str,
-    pub(super) at: usize,
-}
-
-impl<'t> Input<'t> {
-    pub(super) fn rest(&self) -> &'t str {
-        &self.text[self.at..]
-    }
-
-    pub(super) fn peek(&self) -> Option<char> {
-        self.rest().chars().next()
-    }
-
-    pub(super) fn next(&mut self) -> Option<char> {
-        let next = self.peek()?;
-        self.at += next.len_utf8();
-        Some(next)
-    }
-
-    /// Reads a word if it comes next.
-    pub(super) fn eat(&mut self, word: &str) -> bool {
-        let comes = self.rest().starts_with(word);
-        if comes {
-            self.at += word.len();
-        }
-        comes
-    }
-
-    /// What was read since a place.
-    pub(super) fn since(&self, start: usize) -> &'t str {
-        &self.text[start..self.at]
-    }
-
-    /// An error about what was read since a place.
-    pub(super) fn error(&self, start: usize, what: &str) -> ExpressionError {
-        ExpressionError::new(start, what, self.since(start))
-    }
 }
 
 /// What a repetition repeats: where it stands in the output, and what the repetitions in it come to.
@@ -127,7 +90,7 @@ impl Translator<'_> {
             }
         }
         match self.groups.last() {
-            Some(group) => Err(ExpressionError::new(group.at, "missing `)`", &self.input.text[group.at..])),
+            Some(group) => Err(self.input.error_behind(group.at, "missing `)`")),
             None => Ok(()),
         }
     }
@@ -141,10 +104,7 @@ impl Translator<'_> {
 
     fn literal(&mut self, letter: char) {
         let start = self.out.len();
-        if r"\.+*?()|[]{}^$#&-~".contains(letter) {
-            self.out.push('\\');
-        }
-        self.out.push(letter);
+        letters::push(&mut self.out, letter);
         self.atom = Some(Atom { start, end: self.out.len(), most: 1, repeated: false });
     }
 
@@ -168,14 +128,15 @@ impl Translator<'_> {
     }
 
     fn is_look_behind(&self) -> bool {
-        self.input.rest().starts_with("<=") || self.input.rest().starts_with("<!")
+        self.input.rest().starts_with(b"<=") || self.input.rest().starts_with(b"<!")
     }
 
     /// A group's name. Nobody asks for it, so it is left out.
     fn name(&mut self, at: usize) -> Result<(), ExpressionError> {
-        let name = self.input.rest().split('>').next().unwrap_or_default();
+        let name = self.input.until(b">").unwrap_or(self.input.rest());
         self.input.at += name.len();
-        let is_name = !name.is_empty() && name.chars().all(|letter| letter.is_alphanumeric() || letter == '_');
+        let is_name =
+            !name.is_empty() && name.iter().all(|letter| char::from(*letter).is_alphanumeric() || *letter == b'_');
         if !self.input.eat(">") || !is_name {
             return Err(self.input.error(at, "no name for a group"));
         }
@@ -220,7 +181,7 @@ impl Translator<'_> {
 
     /// Reads the rest of `{n}`, `{n,}` or `{n,m}`. Everything else that begins so is literal.
     fn count(&mut self) -> Option<(u32, Option<u32>)> {
-        let inner = self.input.rest().split_once('}')?.0;
+        let inner = core::str::from_utf8(self.input.until(b"}")?).ok()?;
         let number = |digits: &str| {
             let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
             let plain = plain && (digits.len() == 1 || !digits.starts_with('0'));
@@ -280,14 +241,11 @@ impl Translator<'_> {
                 self.quoted();
                 return Ok(());
             }
-            Some('C') => {
-                self.input.next();
-                return Err(self.input.error(at, "a byte that is no letter cannot be matched"));
-            }
+            Some('C') => self.put("(?s:.)"),
             Some('A') => self.put(r"\A"),
             Some('z') => self.put(r"\z"),
-            Some('b') => self.put(r"(?-u:\b)"),
-            Some('B') => self.put(r"(?-u:\B)"),
+            Some('b') => self.put(r"\b"),
+            Some('B') => self.put(r"\B"),
             _ => {
                 if let Some(class) = class::named(&mut self.input, at)? {
                     self.put(&format!("[{class}]"));

@@ -10,22 +10,22 @@ struct Message {
     response: Vec<(String, String)>,
 }
 
-fn joined<'a>(headers: &'a [(String, String)], name: &str) -> Option<Cow<'a, str>> {
+fn joined<'a>(headers: &'a [(String, String)], name: &str) -> Option<Cow<'a, [u8]>> {
     let values: Vec<&str> = headers.iter().filter(|(known, _)| known == name).map(|(_, value)| &**value).collect();
-    (!values.is_empty()).then(|| values.join(",").into())
+    (!values.is_empty()).then(|| values.join(",").into_bytes().into())
 }
 
 impl Facts for Message {
-    fn request(&self, name: &str) -> Option<Cow<'_, str>> {
+    fn request(&self, name: &str) -> Option<Cow<'_, [u8]>> {
         joined(&self.request, name)
     }
-    fn response(&self, name: &str) -> Option<Cow<'_, str>> {
+    fn response(&self, name: &str) -> Option<Cow<'_, [u8]>> {
         joined(&self.response, name)
     }
-    fn other(&self, operator: &Operator, out: &mut String) -> bool {
+    fn other(&self, operator: &Operator, out: &mut Vec<u8>) -> bool {
         match operator {
-            Operator::Hostname => out.push_str("here"),
-            Operator::Environment(name) if &**name == "HOME" => out.push_str("/root"),
+            Operator::Hostname => out.extend_from_slice(b"here"),
+            Operator::Environment(name) if &**name == "HOME" => out.extend_from_slice(b"/root"),
             _ => return false,
         }
         true
@@ -36,12 +36,27 @@ impl HeaderEdit for Message {
     fn remove(&mut self, name: &str) {
         self.request.retain(|(known, _)| known != name);
     }
-    fn set(&mut self, name: &str, value: &str) {
+    fn set(&mut self, name: &str, value: &[u8]) {
         self.remove(name);
         self.append(name, value);
     }
-    fn append(&mut self, name: &str, value: &str) {
-        self.request.push((name.into(), value.into()));
+    fn append(&mut self, name: &str, value: &[u8]) {
+        self.request.push((name.into(), String::from_utf8(value.to_vec()).expect("text")));
+    }
+}
+
+/// Has a value that is no text.
+struct Odd;
+
+impl Facts for Odd {
+    fn request(&self, _name: &str) -> Option<Cow<'_, [u8]>> {
+        Some(b"a\xff\xfeb"[..].into())
+    }
+    fn response(&self, _name: &str) -> Option<Cow<'_, [u8]>> {
+        None
+    }
+    fn other(&self, _operator: &Operator, _out: &mut Vec<u8>) -> bool {
+        false
     }
 }
 
@@ -89,11 +104,14 @@ fn templates_are_read_and_rendered() {
         ("%REQ(x)%)", "abcdef)", "abcdef)"),
     ];
     for (text, header, log) in table {
-        let (template, mut out, mut line) = (template(text), String::new(), String::new());
+        let (template, mut out, mut line) = (template(text), Vec::new(), Vec::new());
         template.render(&facts, &mut out);
         template.render_or("-", &facts, &mut line);
-        assert_eq!((&*out, &*line), (header, log), "{text}");
+        assert_eq!((&*out, &*line), (header.as_bytes(), log.as_bytes()), "{text}");
     }
+    let mut copied = Vec::new();
+    template("[%REQ(x):3%]").render(&Odd, &mut copied);
+    assert_eq!(copied, b"[a\xff\xfe]", "bytes that are no text are copied");
     assert_eq!(template("a%%b"), Template::literal("a%b"), "text is one part");
     assert_eq!(template(""), Template::literal(""));
 }

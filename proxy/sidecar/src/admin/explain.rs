@@ -35,7 +35,7 @@ fn asked(ask: &Ask) -> Result<Inquiry, String> {
     let url =
         one("url").ok_or("ask /explain?url=http://host:port/path, and add method, header and seed if you like")?;
     let seed = one("seed").unwrap_or("0");
-    let headers = ask.headers.iter().map(|text| inquiry::header(text)).collect::<Result<_, _>>()?;
+    let headers = ask.headers.iter().map(|line| inquiry::field(line)).collect::<Result<_, _>>()?;
     Ok(Inquiry {
         method: one("method").unwrap_or("GET").to_owned(),
         url: url.to_owned(),

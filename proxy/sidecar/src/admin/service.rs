@@ -24,7 +24,7 @@ pub(super) struct Ask {
     /// Decoded parameters; one without a value has an empty one, and of several with a name the first counts.
     pub(super) query: BTreeMap<String, String>,
     /// Every value of the parameter `header`, in order.
-    pub(super) headers: Vec<String>,
+    pub(super) headers: Vec<Vec<u8>>,
     pub(super) accept: String,
     /// Why nothing is answered.
     refused: Option<String>,
@@ -37,7 +37,7 @@ impl Ask {
         for pair in request.uri().query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             if name == "header" {
-                headers.push(decoded(value));
+                headers.push(unescaped(value));
             }
             query.entry(decoded(name)).or_insert_with(|| decoded(value));
         }
@@ -58,8 +58,13 @@ impl Ask {
     }
 }
 
-/// A query's name or value without its escapes. A broken escape stands for itself.
+/// A query's name or value without its escapes, as text.
 fn decoded(text: &str) -> String {
+    String::from_utf8_lossy(&unescaped(text)).into_owned()
+}
+
+/// The same as bytes. A broken escape stands for itself.
+fn unescaped(text: &str) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let [first, after @ ..] = rest {
@@ -77,7 +82,7 @@ fn decoded(text: &str) -> String {
             }
         };
     }
-    String::from_utf8_lossy(&bytes).into_owned()
+    bytes
 }
 
 /// What a page answers.

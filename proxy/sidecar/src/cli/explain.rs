@@ -25,7 +25,7 @@ pub(crate) struct ExplainArgs {
     method: String,
     /// A header as 'name: value'; may be repeated.
     #[arg(long = "header", short = 'H', value_name = "NAME: VALUE", value_parser = inquiry::header)]
-    headers: Vec<(String, String)>,
+    headers: leeboard_sim::Headers,
     /// The request's luck: the seed of a line of the access log reproduces its draws.
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,

@@ -102,11 +102,12 @@ fn open(args: &TestArgs, path: &Path, file: &TestFile) -> Result<Offline, String
 }
 
 fn explained(offline: &Offline, test: &RouteTest) -> Result<Explanation, String> {
-    let text = |(name, value): (&std::sync::Arc<str>, &std::sync::Arc<str>)| (name.to_string(), value.to_string());
+    let field =
+        |(name, value): (&std::sync::Arc<str>, &std::sync::Arc<str>)| (name.to_string(), value.as_bytes().to_vec());
     let inquiry = Inquiry {
         method: test.method.to_string(),
         url: test.url.to_string(),
-        headers: test.headers.iter().map(text).collect(),
+        headers: test.headers.iter().map(field).collect(),
         seed: test.seed,
     };
     let question = inquiry.question().map_err(|words| format!("error: {}: {words}", test.spot))?;

@@ -142,24 +142,23 @@ struct Returning<'a> {
 }
 
 impl Facts for Returning<'_> {
-    fn request(&self, name: &str) -> Option<Cow<'_, str>> {
+    fn request(&self, name: &str) -> Option<Cow<'_, [u8]>> {
         self.request.header(name)
     }
 
-    fn response(&self, name: &str) -> Option<Cow<'_, str>> {
-        let mut joined: Option<Cow<'_, str>> = None;
+    fn response(&self, name: &str) -> Option<Cow<'_, [u8]>> {
+        let mut joined: Option<Cow<'_, [u8]>> = None;
         self.fields.each(name, &mut |value| {
-            let value = String::from_utf8_lossy(value);
             joined = Some(match joined.take() {
-                None => value,
-                Some(before) => Cow::Owned(format!("{before},{value}")),
+                None => Cow::Borrowed(value),
+                Some(before) => Cow::Owned([&before, &b","[..], value].concat()),
             });
         });
         joined
     }
 
-    fn other(&self, operator: &Operator, out: &mut String) -> bool {
-        use std::fmt::Write;
+    fn other(&self, operator: &Operator, out: &mut Vec<u8>) -> bool {
+        use std::io::Write;
         let written = match operator {
             Operator::UpstreamHost => match self.exchange.endpoint() {
                 Some(endpoint) => write!(out, "{}", endpoint.address()),
@@ -186,10 +185,10 @@ impl HeaderEdit for Returning<'_> {
     fn remove(&mut self, name: &str) {
         self.fields.remove(name.as_bytes());
     }
-    fn set(&mut self, name: &str, value: &str) {
+    fn set(&mut self, name: &str, value: &[u8]) {
         self.fields.set(name, value);
     }
-    fn append(&mut self, name: &str, value: &str) {
+    fn append(&mut self, name: &str, value: &[u8]) {
         self.fields.append(name, value);
     }
 }

@@ -250,10 +250,6 @@ fn request_id(dice: Dice) -> [u8; 36] {
     id
 }
 
-fn text(value: &[u8]) -> &str {
-    std::str::from_utf8(value).unwrap_or("")
-}
-
 impl Head for RequestHead {
     fn method(&self) -> &str {
         self.method.as_str()
@@ -267,8 +263,8 @@ impl Head for RequestHead {
     fn path_and_query(&self) -> &str {
         self.path.as_str()
     }
-    fn values<'h>(&'h self, name: &str, each: &mut dyn FnMut(&'h str)) {
-        self.fields.each(name, &mut |value| each(text(value)));
+    fn values<'h>(&'h self, name: &str, each: &mut dyn FnMut(&'h [u8])) {
+        self.fields.each(name, each);
     }
     fn secure(&self) -> Secure {
         self.secure
@@ -301,15 +297,15 @@ struct Outgoing<'a> {
 }
 
 impl Facts for Outgoing<'_> {
-    fn request(&self, name: &str) -> Option<Cow<'_, str>> {
+    fn request(&self, name: &str) -> Option<Cow<'_, [u8]>> {
         self.head.header(name)
     }
 
-    fn response(&self, _name: &str) -> Option<Cow<'_, str>> {
+    fn response(&self, _name: &str) -> Option<Cow<'_, [u8]>> {
         None
     }
 
-    fn other(&self, operator: &Operator, out: &mut String) -> bool {
+    fn other(&self, operator: &Operator, out: &mut Vec<u8>) -> bool {
         connection_fact(operator, self.head, self.caller, out)
     }
 }
@@ -318,17 +314,17 @@ impl HeaderEdit for Outgoing<'_> {
     fn remove(&mut self, name: &str) {
         self.head.fields.remove(name.as_bytes());
     }
-    fn set(&mut self, name: &str, value: &str) {
+    fn set(&mut self, name: &str, value: &[u8]) {
         self.head.fields.set(name, value);
     }
-    fn append(&mut self, name: &str, value: &str) {
+    fn append(&mut self, name: &str, value: &[u8]) {
         self.head.fields.append(name, value);
     }
 }
 
 /// The operators that are known as soon as a request has come.
-pub(crate) fn connection_fact(operator: &Operator, request: &RequestHead, caller: &Caller, out: &mut String) -> bool {
-    use std::fmt::Write;
+pub(crate) fn connection_fact(operator: &Operator, request: &RequestHead, caller: &Caller, out: &mut Vec<u8>) -> bool {
+    use std::io::Write;
     let written = match operator {
         Operator::DownstreamRemoteAddress => write!(out, "{}", caller.client),
         Operator::DownstreamDirectRemoteAddress => write!(out, "{}", caller.peer),
@@ -461,7 +457,7 @@ mod tests {
             ("authorization", "b"),
         ];
         let head = RequestHead::admit(arrival("/", &sent)).expect("a good request");
-        let mut names: Vec<&str> = head.fields.iter().map(|(_, name, _)| text(name)).collect();
+        let mut names: Vec<_> = head.fields.iter().map(|(_, name, _)| String::from_utf8_lossy(name)).collect();
         names.sort_unstable();
         // Whether an expectation goes on is for each attempt to say.
         assert_eq!(names, ["authorization", "expect", "te", "x-kept"]);

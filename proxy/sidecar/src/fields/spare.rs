@@ -65,7 +65,7 @@ mod tests {
     #[test]
     fn what_one_message_leaves_is_clean_for_the_next_and_not_kept_for_ever() {
         let mut first = Fields::with_capacity(4, 100);
-        first.append("x-a", "1");
+        first.append("x-a", b"1");
         drop(first);
         assert_eq!(spare(), 1);
         let second = Fields::with_capacity(4, 100);

@@ -54,7 +54,7 @@ struct Asked {
     url: String,
     target: String,
     host: String,
-    fields: Vec<(String, String)>,
+    fields: Vec<(String, Vec<u8>)>,
 }
 
 fn request(luck: &mut Luck, turn: usize) -> Asked {
@@ -85,41 +85,53 @@ fn request(luck: &mut Luck, turn: usize) -> Asked {
             "te" => luck.one(&["trailers", "gzip", "gzip, trailers;q=1"]).to_owned(),
             _ => text(luck, 6, "v w,\u{e9}").trim().to_owned(),
         };
+        let mut value = value.into_bytes();
+        if luck.below(3) == 0 {
+            let place = luck.below(value.len() as u64 + 1) as usize;
+            value.insert(place, [0x80, 0xc3, 0xe9, 0xff][luck.below(4) as usize]);
+        }
         fields.push((name.to_owned(), value));
     }
     if luck.below(10) == 0 {
         let names = luck.one(&["x-k", "x-gone, x-odd", "x-forwarded-for", "host", "a,b,c,d,e,f,g,h,i,j,k"]);
-        fields.push(("connection".to_owned(), names.to_owned()));
+        fields.push(("connection".to_owned(), names.as_bytes().to_vec()));
     }
     if whole {
         // A whole URL has a scheme of its own, but `explain` reads http:// as a path on a host, which is what services are sent.
         fields.retain(|(name, _)| name != "x-forwarded-proto");
     }
     let name = format!("turn-{turn}");
-    fields.push(("user-agent".to_owned(), name.clone()));
+    fields.push(("user-agent".to_owned(), name.clone().into_bytes()));
     Asked { name, method, url, target, host, fields }
 }
 
 impl Asked {
-    fn head(&self) -> String {
-        let fields: String = self.fields.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-        format!("{} {} HTTP/1.1\r\nHost: {}\r\n{fields}\r\n", self.method, self.target, self.host)
+    fn head(&self) -> Vec<u8> {
+        let mut head = format!("{} {} HTTP/1.1\r\nHost: {}\r\n", self.method, self.target, self.host).into_bytes();
+        for (name, value) in &self.fields {
+            head.extend([name.as_bytes(), b": ", value, b"\r\n"].concat());
+        }
+        [&head, &b"\r\n"[..]].concat()
+    }
+
+    fn shown(&self) -> String {
+        leeboard_sim::text(&self.head())
     }
 
     /// The page that explains it.
     fn question(&self, seed: &str) -> String {
-        let escaped = |text: &str| text.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>();
-        let fields =
-            self.fields.iter().map(|(name, value)| format!("&header={}", escaped(&format!("{name}: {value}"))));
+        let escaped = |bytes: &[u8]| bytes.iter().map(|byte| format!("%{byte:02X}")).collect::<String>();
+        let field = |(name, value): &(String, Vec<u8>)| [name.as_bytes(), b": ", value].concat();
+        let fields = self.fields.iter().map(|pair| format!("&header={}", escaped(&field(pair))));
         let fields: String = fields.collect();
-        format!("/explain?format=json&url={}&method={}&seed={seed}{fields}", escaped(&self.url), self.method)
+        format!("/explain?format=json&url={}&method={}&seed={seed}{fields}", escaped(self.url.as_bytes()), self.method)
     }
 }
 
 /// A rule with a random match and a random action.
 fn rule(luck: &mut Luck, index: usize) -> String {
     let odd = |luck: &mut Luck| Json::from(text(luck, 5, "/a v2")).to_string();
-    let when = match luck.below(8) {
+    let when = match luck.below(10) {
         0 => "{uri: {prefix: /a}}".to_owned(),
         1 => "{uri: {prefix: /b}, headers: {x-k: {exact: v}}}".to_owned(),
         2 => "{uri: {regex: \"/c.*\"}}".to_owned(),
@@ -127,6 +139,8 @@ fn rule(luck: &mut Luck, index: usize) -> String {
         4 => "{uri: {prefix: /d}, withoutHeaders: {x-k: {exact: v}}}".to_owned(),
         5 => "{headers: {x-odd: {prefix: v}}}".to_owned(),
         6 => "{uri: {exact: /a/}}".to_owned(),
+        7 => "{headers: {x-odd: {regex: \"v.*\"}}}".to_owned(),
+        8 => "{withoutHeaders: {x-odd: {regex: \"[^w]*\"}}}".to_owned(),
         _ => "{uri: {prefix: /}, method: {exact: PUT}}".to_owned(),
     };
     let host = luck.one(&["shop.test", "shop.test", "many.test", "secret.test"]);
@@ -192,7 +206,7 @@ fn differences(asked: &Asked, answer: &Message, record: &Json, sent: Option<&See
         differs.push(format!("sent: did {sent:#?}, explained {said:#?}"));
     }
     if !differs.is_empty() {
-        differs.push(asked.head());
+        differs.push(asked.shown());
     }
     differs
 }
@@ -216,7 +230,7 @@ async fn http2(notes: &Notes) -> Server {
         let notes = notes.clone();
         async move {
             let (head, _) = request.into_parts();
-            let value = |value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+            let value = |value: &http::HeaderValue| leeboard_sim::text(value.as_bytes());
             let list: Vec<_> = head.headers.iter().map(|(name, text)| (name.as_str(), value(text))).collect();
             let uri = head.uri;
             let authority = uri.authority().map(|authority| authority.as_str().to_owned()).unwrap_or_default();
@@ -264,7 +278,7 @@ async fn hold(configuration: u64, requests: usize) -> usize {
         let page = asked.question(seed);
         admin.send(format!("GET {page} HTTP/1.1\r\nHost: localhost\r\n\r\n")).await.unwrap();
         let page = soon("an explanation", admin.response()).await.expect("the connection is kept").text();
-        let context = || format!("configuration {configuration}\n{}\n{page}\n{config}", asked.head());
+        let context = || format!("configuration {configuration}\n{}\n{page}\n{config}", asked.shown());
         let Some(record) = record else {
             let reason = answer.header("x-leeboard-reason").unwrap_or_default();
             let said = page.contains(&format!("{} ({reason})", answer.status())) || page.contains("names no host");

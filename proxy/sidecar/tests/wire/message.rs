@@ -115,7 +115,8 @@ impl Wire {
         loop {
             if let Some(end) = self.buffer.windows(4).position(|four| four == b"\r\n\r\n") {
                 let head = self.buffer.split_to(end + 4);
-                let text = String::from_utf8_lossy(&head[..end]).into_owned();
+                // Bytes that are no text are written as explanations write them.
+                let text = leeboard_sim::text(&head[..end]);
                 let (start, fields) = text.split_once("\r\n").unwrap_or((&text, ""));
                 return Some(Message { start: start.to_owned(), headers: parse_fields(fields), ..Message::default() });
             }

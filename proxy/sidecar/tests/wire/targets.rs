@@ -133,6 +133,48 @@ async fn guards_are_not_passed_by_spelling() {
     }
 }
 
+/// A request with a field whose value is no text.
+fn odd(path: &str, value: &[u8]) -> Vec<u8> {
+    [format!("GET {path} HTTP/1.1\r\nHost: shop.test\r\nx-role: ").as_bytes(), value, b"\r\n\r\n"].concat()
+}
+
+#[tokio::test]
+async fn guards_are_not_passed_by_bytes_that_are_no_text() {
+    let endpoint = Endpoint::named("app").await;
+    let guard = |path: &str, value: &str| {
+        format!(
+            "{{match: [{{uri: {{prefix: {path}}}, headers: {{x-role: {{{value}}}}}}}], directResponse: {{status: 403}}}}"
+        )
+    };
+    let rules = format!(
+        "[{}, {}, {{match: [{{uri: {{prefix: /c}}, withoutHeaders: {{x-role: {{regex: \"guest.*\"}}}}}}], directResponse: {{status: 403}}}}, \
+         {{route: [{{destination: {{host: shop.test}}}}], headers: {{request: {{set: {{x-copy: \"<%REQ(x-role)%>\"}}}}}}}}]",
+        guard("/a", "prefix: admin"),
+        guard("/b", "regex: \"adm.n.*\"")
+    );
+    let leeboard = Leeboard::start(&(shop(&endpoint) + &routes("shop.test", &rules))).await;
+    let sender = call(leeboard.port("outbound")).await;
+    #[rustfmt::skip]
+    let table: [(&str, &[u8], u16); 6] = [
+        ("/a", b"admin\xff", 403), ("/b", b"adm\xffn\xfe", 403), ("/b", b"admin\xc3", 403),
+        ("/c", b"\xffguest", 403), ("/c", b"guest\xff", 200), ("/a", b"\xffadmin", 200),
+    ];
+    for (path, value, status) in table {
+        assert_eq!(leeboard.ask(odd(path, value)).await.status(), status, "{path} {}", value.escape_ascii());
+        let mut asked = request("GET", path, &[]);
+        asked.headers_mut().insert("x-role", http::HeaderValue::from_bytes(value).unwrap());
+        let answer = ask(&sender, asked, None).await.unwrap();
+        assert_eq!(answer.status, status, "{path} {} by HTTP/2", value.escape_ascii());
+    }
+    let seen = endpoint.seen();
+    let copies: Vec<_> = seen.iter().map(|asked| asked.message.header("x-copy").unwrap_or_default()).collect();
+    assert_eq!(
+        copies,
+        [r"<guest\xff>", r"<guest\xff>", r"<\xffadmin>", r"<\xffadmin>"],
+        "they are copied as they came"
+    );
+}
+
 #[tokio::test]
 async fn a_rewrite_is_carried_out_or_refused_and_its_origin_told() {
     let endpoint = Endpoint::named("app").await;

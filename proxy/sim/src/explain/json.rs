@@ -104,8 +104,8 @@ fn found(found: &Found, by: &str) -> Json {
     json!({"name": found.name, by: found.by, "origin": origin(&found.origin)})
 }
 
-fn headers(headers: &[(String, String)]) -> Vec<Json> {
-    headers.iter().map(|(name, value)| json!([name, value])).collect()
+fn headers(headers: &[(String, Vec<u8>)]) -> Vec<Json> {
+    headers.iter().map(|(name, value)| json!([name, crate::text(value)])).collect()
 }
 
 fn edits(edits: &[Edit]) -> Vec<Json> {

@@ -203,7 +203,7 @@ impl Narrator for Told<'_> {
                 said.faults.push(Drawn { what, value, percent, drawn, comes, of_attempt });
             }
             Reason::Origin { origin, preflight, allowed, answered } => {
-                let (origin, preflight) = (origin.map(str::to_owned), preflight.map(str::to_owned));
+                let (origin, preflight) = (origin.map(crate::text), preflight.map(crate::text));
                 said.origin = Some(OriginTold { origin, preflight, allowed, answered });
             }
             Reason::Destination { place, among, by } => self.destination(place, among, by),

@@ -25,7 +25,8 @@ impl Explanation {
     /// The values that are secret, the longest first.
     fn secrets(&self, hides: &dyn Fn(&str) -> bool) -> Vec<String> {
         let sent = self.sent.as_ref();
-        let headers = self.request.headers.iter().map(|(name, value)| (&**name, &**value));
+        let headers: Vec<_> = self.request.headers.iter().map(|(name, value)| (&**name, crate::text(value))).collect();
+        let headers = headers.iter().map(|(name, value)| (*name, &**value));
         let edits = self.response_edits.iter().chain(sent.iter().flat_map(|sent| &sent.edits));
         let query = self.request.path.split_once('?').map_or("", |(_, query)| query);
         let query = query.split('&').filter_map(|pair| pair.split_once('='));
@@ -45,7 +46,9 @@ impl Explanation {
         let (sent_headers, sent_edits) = sent.map(|sent| (&mut sent.headers, &mut sent.edits)).unzip();
         let headers = [Some(&mut self.request.headers), Some(&mut self.response_headers), sent_headers];
         for (name, value) in headers.into_iter().flatten().flatten() {
-            see(Some(name), value);
+            let mut text = crate::text(value);
+            see(Some(name), &mut text);
+            *value = text.into_bytes();
         }
         for Edit { name, value, .. } in self.response_edits.iter_mut().chain(sent_edits.into_iter().flatten()) {
             see(Some(name), value);

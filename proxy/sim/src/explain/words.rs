@@ -15,7 +15,7 @@ use super::{Action, Retrying};
 
 /// What a rule asks that a request does not have: which part, what it must be, what it is.
 pub(super) fn mismatch(mismatch: Mismatch<'_>, head: &impl Head) -> (String, String, Option<String>) {
-    let header = |wanted: &HeaderMatch| head.header(&wanted.name).map(String::from);
+    let header = |wanted: &HeaderMatch| head.header(&wanted.name).map(|value| crate::text(&value));
     let (part, wanted, is) = match mismatch {
         Mismatch::Path(wanted) => ("uri".into(), path(wanted), Some(head.path().0.to_owned())),
         Mismatch::Method(wanted) => ("method".into(), wanted.to_string(), Some(head.method().to_owned())),

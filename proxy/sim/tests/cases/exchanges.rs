@@ -167,8 +167,8 @@ fn continue_request(spec: &mut Spec, number: usize, line: &str) -> Result<(), Mi
     Ok(())
 }
 
-fn read_header(text: &str) -> Option<(String, String)> {
+fn read_header(text: &str) -> Option<(String, Vec<u8>)> {
     let (name, value) = text.split_once(':')?;
     let legal = !name.is_empty() && !name.contains(' ');
-    legal.then(|| (name.to_ascii_lowercase(), value.trim().to_owned()))
+    legal.then(|| (name.to_ascii_lowercase(), value.trim().as_bytes().to_vec()))
 }

@@ -60,7 +60,7 @@ impl Luck {
     pub(crate) fn request(&mut self) -> Request {
         let mut request = Request::get("a", "/");
         if self.percent(70) {
-            request.headers.push(("x-user".into(), self.between(1, 20).to_string()));
+            request.headers.push(("x-user".into(), self.between(1, 20).to_string().into_bytes()));
         }
         request
     }

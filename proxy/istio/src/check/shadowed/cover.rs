@@ -114,7 +114,7 @@ pub(in crate::check) fn takes(pattern: &StringMatch, value: &str) -> bool {
         StringMatch::Present => true,
         StringMatch::Exact(text) => **text == *value,
         StringMatch::Prefix(prefix) => value.starts_with(&**prefix),
-        StringMatch::Regex(regex) => regex.is_match(value),
+        StringMatch::Regex(regex) => regex.is_match(value.as_bytes()),
     }
 }
 

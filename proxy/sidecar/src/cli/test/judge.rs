@@ -109,9 +109,9 @@ fn headers(expect: &Expect, told: &Explanation, missed: &mut Vec<String>) {
 }
 
 /// All values of a header, as one.
-fn value(headers: &[(String, String)], name: &str) -> Option<String> {
+fn value(headers: &[(String, Vec<u8>)], name: &str) -> Option<String> {
     let values = headers.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name));
-    let values: Vec<&str> = values.map(|(_, value)| value.as_str()).collect();
+    let values: Vec<String> = values.map(|(_, value)| leeboard_sim::text(value)).collect();
     (!values.is_empty()).then(|| values.join(","))
 }
 
