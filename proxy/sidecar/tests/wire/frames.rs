@@ -16,7 +16,10 @@ const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const PRIORITY: u8 = 2;
 const RESET: u8 = 3;
+const SETTINGS: u8 = 4;
+const PING: u8 = 6;
 const GO_AWAY: u8 = 7;
+const WINDOW_UPDATE: u8 = 8;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 
@@ -158,6 +161,18 @@ async fn floods_end_their_connection_and_no_other() {
     let _ = wire.send(priority.repeat(300)).await;
     soon("the end of whoever sets priorities", wire.end()).await;
     leeboard.metric_becomes("leeboard_bad_requests_total", &["reason=\"frame-flood\""], 1.0).await;
+    for (counted, (what, frames)) in (2_u8..).zip([
+        ("updates windows", frame(WINDOW_UPDATE, 0, 0, &[0, 0, 0, 1]).repeat(2_000)),
+        ("pings", frame(PING, 0, 0, &[0; 8]).repeat(5_000)),
+        ("sends settings", frame(SETTINGS, 0, 0, &[]).repeat(5_000)),
+        ("sends nothing", [frame(HEADERS, END_HEADERS, 1, &never), frame(DATA, 0, 1, b"").repeat(2)].concat()),
+    ]) {
+        let mut wire = begin(&leeboard).await;
+        let _ = wire.send(frames).await;
+        soon(what, wire.end()).await;
+        let label = &["reason=\"frame-flood\""];
+        leeboard.metric_becomes("leeboard_bad_requests_total", label, f64::from(counted)).await;
+    }
 
     gate.open();
     assert_eq!(soon("the polite caller's answer", held).await.unwrap().unwrap().status, 200);
