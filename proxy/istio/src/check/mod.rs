@@ -9,7 +9,7 @@ mod references;
 pub(crate) mod shadowed;
 mod suppress;
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
@@ -81,6 +81,36 @@ struct Rejected<'r> {
     meta: Option<&'r Meta>,
     /// Lines and columns of the errors.
     errors: Vec<(u32, u32)>,
+    /// Found when there is something to say of it, which may be very often.
+    shares: OnceCell<Shares>,
+}
+
+/// Which parts of an object have errors.
+struct Shares {
+    /// Where the parts of `spec` begin, in order, and whether they are entries of lists.
+    parts: Vec<((u32, u32), bool)>,
+    broken: BTreeSet<usize>,
+    /// Whether the errors are all in entries, so that other entries are as they were meant.
+    within_entries: bool,
+}
+
+impl Shares {
+    fn of(parts: Vec<((u32, u32), bool)>, errors: &[(u32, u32)]) -> Self {
+        let mut shares = Self { parts, broken: BTreeSet::new(), within_entries: true };
+        for error in errors {
+            let part = shares.part(*error);
+            shares.broken.insert(part);
+            // An entry that is no block at all is left out, and those behind it are counted otherwise.
+            let entry = part.checked_sub(1).and_then(|before| shares.parts.get(before));
+            shares.within_entries &= entry.is_some_and(|(start, is_entry)| *is_entry && start != error);
+        }
+        shares
+    }
+
+    /// The number of the part that a place is in, from 1; 0 is before all of them.
+    fn part(&self, at: (u32, u32)) -> usize {
+        self.parts.partition_point(|(start, _)| *start <= at)
+    }
 }
 
 fn rejected<'r>(
@@ -263,15 +293,10 @@ impl<'r> Checking<'r> {
     /// `http`, and the complaint is about other parts.
     fn is_apart(&self, diagnostic: &Diagnostic, object: &Rejected<'_>) -> bool {
         let Some(meta) = object.meta else { return false };
-        let parts = self.places.parts(meta);
-        let part = |at: (u32, u32)| parts.partition_point(|(start, _)| *start <= at);
-        let broken: BTreeSet<usize> = object.errors.iter().map(|at| part(*at)).collect();
-        let within_entries = broken.iter().all(|part| *part > 0 && parts[part - 1].1);
-        // An entry that is no block at all is left out, and those behind it are counted otherwise.
-        let whole_entry = object.errors.iter().any(|at| parts.iter().any(|(start, _)| start == at));
+        let shares = object.shares.get_or_init(|| Shares::of(self.places.parts(meta), &object.errors));
         let others = diagnostic.labels.iter().map(|(spot, _)| spot).filter(|spot| spot.file == meta.spot.file);
         let mut places = std::iter::once(&diagnostic.primary).chain(others);
-        within_entries && !whole_entry && places.all(|spot| !broken.contains(&part((spot.line, spot.column))))
+        shares.within_entries && places.all(|spot| !shares.broken.contains(&shares.part((spot.line, spot.column))))
     }
 }
 
