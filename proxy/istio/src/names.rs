@@ -18,6 +18,14 @@ pub(crate) fn fqdn(text: &str) -> Result<(), String> {
     if text.is_empty() || text.len() > 255 {
         return Err("a host name has 1 to 255 characters".into());
     }
+    if let Some((host, port)) = text.rsplit_once(':')
+        && port.parse::<u16>().is_ok()
+        && fqdn(host).is_ok()
+    {
+        return Err(format!(
+            "`{text}` is a host with a port: write `{host}`, and the port where there is a field for it"
+        ));
+    }
     let name = text.strip_suffix('.').unwrap_or(text);
     for label in name.split('.') {
         dns_label(label).map_err(|_| format!("`{text}` is not a host name: `{label}` is not a DNS label"))?;
@@ -285,6 +293,8 @@ mod tests {
         let long = "a".repeat(64);
         check("label", dns_label, &["a", "v1", "A-b", "1"], &["", "-a", "a-", "a.b", "a_b", &long]);
         check("fqdn", fqdn, &["a", "a.b", "a.b.", "1.a"], &["", ".", "a..b", "10.0.0.1", "*.a", "a b"]);
+        let port = fqdn("a.b:443").expect_err("a port");
+        assert_eq!(port, "`a.b:443` is a host with a port: write `a.b`, and the port where there is a field for it");
         check("wildcard", wildcard_domain, &["*", "*.a.b", "*-a.b", "*a.b", "a"], &["a.*", "*.*.a", "*.", "**"]);
         check("host", host_or_ip, &["10.0.0.1", "::1", "*", "a.b"], &["10.0.0.256", "a/b"]);
         check("cidr", ip_or_cidr, &["10.0.0.0/8", "::/0", "1.2.3.4"], &["10.0.0.0/33", "a", "1.2.3.4/"]);

@@ -39,6 +39,10 @@ impl<'a> Field<'a> {
             Some(text) if text.len() <= 40 => format!("`{text}`"),
             _ => self.node.map_or("nothing", Node::describe).to_owned(),
         };
+        self.wrong_as(wanted, &found);
+    }
+
+    fn wrong_as(&self, wanted: &str, found: &str) {
         self.cx.error(codes::WRONG_TYPE, self.mark(), format!("`{}` must be {wanted}, not {found}", self.name));
     }
 
@@ -79,6 +83,10 @@ impl<'a> Field<'a> {
         let (text, plain) = self.scalar("`true` or `false`")?;
         match meaning(text) {
             Meaning::Bool(value) if plain => Some(value),
+            Meaning::Bool(value) => {
+                self.wrong_as(&format!("`{value}` without quotes"), &format!("the text \"{text}\""));
+                None
+            }
             _ => {
                 self.wrong("`true` or `false`");
                 None
@@ -327,4 +335,19 @@ fn whole_number(text: &str) -> Option<i64> {
 fn bounds(range: &RangeInclusive<i64>) -> String {
     let (least, most) = (*range.start(), *range.end());
     if most >= i64::from(i32::MAX) { format!("{least} or more") } else { format!("{least} to {most}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::load;
+    use crate::source::Source;
+
+    #[test]
+    fn a_boolean_in_quotes_is_told_as_text() {
+        let text = "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: a}\nspec:\n  hosts: [a]\n  \
+                    http:\n  - match: [{uri: {prefix: /A}, ignoreUriCase: \"true\"}]\n    route: [{destination: {host: a}}]\n";
+        let loaded = load(&[Source::new("f.yaml", text)]);
+        let messages: Vec<&str> = loaded.diagnostics.iter().map(|told| told.message.as_str()).collect();
+        assert_eq!(messages, ["`ignoreUriCase` must be `true` without quotes, not the text \"true\""]);
+    }
 }

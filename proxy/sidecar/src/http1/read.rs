@@ -299,12 +299,15 @@ fn number(text: &[u8]) -> Option<u64> {
 }
 
 fn keeps(fields: &Fields, version: Version) -> bool {
-    let says = |word: &[u8]| {
-        let tokens = fields.all(Name::Connection).flat_map(|value| value.split(|byte| *byte == b','));
+    let says = |name, word: &[u8]| {
+        let tokens = fields.all(name).flat_map(|value| value.split(|byte| *byte == b','));
         tokens.into_iter().any(|token| token.trim_ascii().eq_ignore_ascii_case(word))
     };
     // RFC 9112 §9.3: `close` goes before what else is said.
-    !says(b"close") && (version != Version::HTTP_10 || says(b"keep-alive"))
+    let closes = says(Name::Connection, b"close")
+        // Envoy: callers may say it to a proxy in this word.
+        || says(Name::ProxyConnection, b"close");
+    !closes && (version != Version::HTTP_10 || says(Name::Connection, b"keep-alive"))
 }
 
 #[cfg(test)]
@@ -326,6 +329,8 @@ mod tests {
             ("GET / HTTP/1.0\r\nConnection: Keep-Alive", Ok(Length::Exactly(0)), true),
             ("GET / HTTP/1.0\r\nConnection: close\r\nConnection: keep-alive", Ok(Length::Exactly(0)), false),
             ("GET / HTTP/1.1\r\nConnection: x, Close", Ok(Length::Exactly(0)), false),
+            ("GET / HTTP/1.1\r\nProxy-Connection: close", Ok(Length::Exactly(0)), false),
+            ("GET / HTTP/1.0\r\nProxy-Connection: keep-alive", Ok(Length::Exactly(0)), false),
             ("POST / HTTP/1.1\r\nContent-Length: 12", Ok(Length::Exactly(12)), true),
             ("POST / HTTP/1.1\r\nTransfer-Encoding: Chunked", Ok(Length::Chunked), true),
             ("CONNECT a:1 HTTP/1.1\r\nContent-Length: 12", Ok(Length::Exactly(0)), true),

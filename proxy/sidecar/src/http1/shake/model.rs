@@ -82,9 +82,12 @@ fn message(side: Side, first: bool, rest: &mut &[u8], said: &mut Vec<Said>) -> R
     }
     let to_head = matches!(side, Side::Responses { to_head: true }) && first;
     let framing = framing(side, &start, &fields, old, to_head)?;
-    let options = all(&fields, "connection").join(&b","[..]).to_ascii_lowercase();
-    let says = |word: &str| options.split(|byte| *byte == b',').any(|option| option.trim_ascii() == word.as_bytes());
-    let keeps = !says("close") && (!old || says("keep-alive"));
+    let says = |name: &str, word: &str| {
+        let options = all(&fields, name).join(&b","[..]).to_ascii_lowercase();
+        options.split(|byte| *byte == b',').any(|option| option.trim_ascii() == word.as_bytes())
+    };
+    let closes = says("connection", "close") || says("proxy-connection", "close");
+    let keeps = !closes && (!old || says("connection", "keep-alive"));
     let tunnel = start.starts_with("CONNECT ") || start == "101";
     if side != Side::Requests {
         forget_lengths(&start, &mut fields);
