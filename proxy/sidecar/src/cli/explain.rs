@@ -25,7 +25,7 @@ pub(crate) struct ExplainArgs {
     method: String,
     /// A header as 'name: value'; may be repeated.
     #[arg(long = "header", short = 'H', value_name = "NAME: VALUE", value_parser = inquiry::header)]
-    headers: leeboard_sim::Headers,
+    headers: Vec<(String, Vec<u8>)>,
     /// The request's luck: the seed of a line of the access log reproduces its draws.
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
