@@ -479,7 +479,7 @@ blocks! {
         on("consecutiveLocalOriginFailures", "Failed connections in a row that eject it; 5 when absent."),
         on("interval", "How often it is looked who may come back; 10 s when absent."),
         on("baseEjectionTime", "How long the first ejection lasts, each next one that much longer; 30 s when absent."),
-        on("maxEjectionPercent", "How many endpoints may be ejected at a time; 10 % when absent or 0."),
+        on("maxEjectionPercent", "How many endpoints may be ejected at a time; 10 % when absent or 0. Below 100 an ejected one is used rather than none."),
         on("minHealthPercent", "With fewer available endpoints all are used; never when absent or 0."),
         on("outlierDetectionHttpErrorCodes", "The only statuses that count as failures."),
     ]

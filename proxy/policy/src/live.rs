@@ -250,19 +250,24 @@ impl LiveCluster {
         endpoint(&self.name, EndpointSpec { address, weight: 1, workload: Arc::default() }, None, Time(0))
     }
 
-    /// An endpoint for an attempt; `None` when none is healthy. Envoy: `no_healthy_upstream`.
+    /// An endpoint for an attempt; `None` when there is none, or all are ejected as the rules allow. Envoy: `no_healthy_upstream`.
+    ///
+    /// Better than Envoy: where the rules keep some endpoints in, these may leave afterwards, or refuse. Rather than none, an
+    /// ejected one is picked.
     pub fn pick(&self, ask: &Pick<'_>) -> Option<Arc<Endpoint>> {
         let (all_in, doubts) = (self.ejected() == 0, self.state.doubts.load(Relaxed));
+        let last_resort = !all_in && self.outlier.as_ref().is_some_and(|rules| rules.max_ejection_percent < 100);
         let warmup = self.warmup.as_ref().filter(|_| ask.now < self.warm);
         match &self.layout {
             Layout::Flat(weights, algorithm) => {
                 let health = if all_in { Health::AllIn } else { Health::Above(self.panic_percent) };
                 let cursor = self.state.cursors.at(0);
-                Field { endpoints: &self.endpoints, weights, algorithm, cursor, health, doubts, warmup }.pick(ask)
+                Field { endpoints: &self.endpoints, weights, algorithm, cursor, health, doubts, last_resort, warmup }
+                    .pick(ask)
             }
             Layout::Tiers(tiers) => {
                 let (cursors, panic_percent) = (&self.state.cursors, self.panic_percent);
-                tiers.pick(ask, View { cursors, panic_percent, all_in, doubts, warmup })
+                tiers.pick(ask, View { cursors, panic_percent, all_in, doubts, last_resort, warmup })
             }
         }
     }

@@ -135,12 +135,14 @@ pub(crate) struct Field<'a> {
     pub(crate) health: Health,
     /// Whether some may be doubted.
     pub(crate) doubts: bool,
+    /// Whether ejected ones are picked when there is no other.
+    pub(crate) last_resort: bool,
     /// Given while some endpoints are newer than others.
     pub(crate) warmup: Option<&'a Warmup>,
 }
 
 impl Field<'_> {
-    /// An endpoint, or `None` when none is healthy. Allocates only when an endpoint is ejected, to be passed over or new.
+    /// An endpoint, or `None` when none may be picked. Allocates only when an endpoint is ejected, to be passed over or new.
     pub(crate) fn pick(&self, ask: &Pick<'_>) -> Option<Arc<Endpoint>> {
         let all = matches!(self.health, Health::AllIn | Health::Everyone)
             && !self.doubts
@@ -197,8 +199,8 @@ impl Field<'_> {
         }
     }
 
-    /// Who may be chosen, as indices in order: the healthy or, in panic, all; of these the undoubted, if there are any; of
-    /// these the untried, if there are any.
+    /// Who may be chosen, as indices in order: the healthy or, in panic, all; of these the undoubted, if there are any, or else
+    /// as a last resort all; of these the untried, if there are any.
     fn candidates(&self, ask: &Pick<'_>) -> Vec<u32> {
         let all = || (0u32..).zip(self.endpoints);
         let everyone = matches!(self.health, Health::AllIn | Health::Everyone);
@@ -211,6 +213,8 @@ impl Field<'_> {
         let undoubted = |i: &u32| !self.endpoints[*i as usize].doubted();
         if self.doubts && chosen.iter().any(undoubted) {
             chosen.retain(undoubted);
+        } else if self.last_resort && (self.doubts || chosen.is_empty()) {
+            chosen = all().map(|(i, _)| i).collect();
         }
         if ask.avoid_tried && !ask.tried.is_empty() {
             let untried = |i: &u32| !ask.tried.contains(&self.endpoints[*i as usize].id());

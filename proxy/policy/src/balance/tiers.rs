@@ -58,6 +58,8 @@ pub(crate) struct View<'a> {
     pub(crate) all_in: bool,
     /// Whether some endpoint may be doubted.
     pub(crate) doubts: bool,
+    /// Whether ejected endpoints are picked when there is no other.
+    pub(crate) last_resort: bool,
     pub(crate) warmup: Option<&'a crate::cluster::Warmup>,
 }
 
@@ -69,8 +71,9 @@ impl Pool {
 
     fn pick(&self, ask: &Pick<'_>, view: View<'_>, health: Health, cursor: usize) -> Option<Arc<Endpoint>> {
         let (endpoints, weights, algorithm) = (&self.endpoints[..], &self.weights, &self.algorithm);
-        let (cursor, doubts, warmup) = (view.cursors.at(cursor), view.doubts, view.warmup);
-        Field { endpoints, weights, algorithm, cursor, health, doubts, warmup }.pick(ask)
+        let (cursor, doubts, last_resort, warmup) =
+            (view.cursors.at(cursor), view.doubts, view.last_resort, view.warmup);
+        Field { endpoints, weights, algorithm, cursor, health, doubts, last_resort, warmup }.pick(ask)
     }
 
     fn healthy(&self) -> usize {

@@ -215,6 +215,56 @@ fn a_doubted_address_is_picked_when_there_is_no_other_until_it_is_named_again() 
 }
 
 #[test]
+fn what_is_left_is_picked_though_it_is_ejected_unless_all_may_be() {
+    let name = DnsSpec { name: "x".into(), port: 80, weight: 1, workload: Arc::default() };
+    let settings = [
+        // most percent, balancer, whether endpoints have places
+        (50, Balancer::RoundRobin, false),
+        (50, Balancer::LeastRequest, true),
+        (99, Balancer::Random, false),
+        (100, Balancer::RoundRobin, false),
+        (100, Balancer::RoundRobin, true),
+    ];
+    for (most, balancer, places) in settings {
+        let outlier = Outlier { consecutive_5xx: 1, max_ejection_percent: most, ..Outlier::default() };
+        let here = Arc::new([(crate::cluster::Place("*".into()), 100)]);
+        let shop = Cluster {
+            discovery: Discovery::Dns(vec![name.clone()]),
+            nearness: if places { Nearness::Shares(here) } else { Nearness::Ignored },
+            outlier: Some(outlier),
+            ..cluster("shop", balancer, &[])
+        };
+        let named = |previous: Option<&Live>, ips: &[u8]| {
+            let ips = ips.iter().map(|n| IpAddr::from([10, 0, 0, *n])).collect();
+            resolve(previous, vec![shop.clone()], &[("x".into(), ips)].into())
+        };
+        let picked = |live: &Live, tried: &[EndpointId]| {
+            let all: BTreeSet<u8> = (0..60)
+                .filter_map(|seed| live.cluster(ClusterId(0)).pick(&Pick { tried, ..any(seed) }))
+                .map(|endpoint| endpoint.address().to_string().as_bytes()[7] - b'0')
+                .collect();
+            all.into_iter().collect::<Vec<u8>>()
+        };
+        let rather_than_none = |ips: &[u8]| if most < 100 { ips.to_vec() } else { Vec::new() };
+
+        let first = named(None, &[1, 2]);
+        assert!(fail(first.cluster(ClusterId(0)), 0, 1, Time(5)).is_some());
+        assert_eq!(picked(&first, &[]), [2]);
+        let alone = named(Some(&first), &[1]);
+        assert!(alone.cluster(ClusterId(0)).endpoints()[0].ejected(), "its time is not over");
+        assert_eq!(picked(&alone, &[]), rather_than_none(&[1]), "at {most} %");
+        let other = named(Some(&alone), &[1, 3]);
+        assert_eq!(picked(&other, &[]), [3], "there is another at once");
+
+        let shop = other.cluster(ClusterId(0));
+        shop.doubt(&shop.endpoints()[1], Time(6));
+        assert_eq!(picked(&other, &[]), if most < 100 { vec![1, 3] } else { vec![3] }, "who refused is no better");
+        let refused = [shop.endpoints()[1].id()];
+        assert_eq!(picked(&other, &refused), if most < 100 { [1] } else { [3] });
+    }
+}
+
+#[test]
 fn what_is_written_down_is_not_doubted() {
     let live = reload(None, vec![cluster("a", Balancer::RoundRobin, &[1, 1])]);
     let a = live.cluster(ClusterId(0));

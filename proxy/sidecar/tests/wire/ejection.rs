@@ -169,3 +169,44 @@ async fn an_ejected_endpoint_is_parted_from() {
         assert_eq!(soon("the other's end", end.recv()).await.unwrap(), before + 1, "{limits}");
     }
 }
+
+#[tokio::test]
+async fn who_is_left_is_used_though_it_is_ejected_unless_all_may_be() {
+    let sick =
+        Endpoint::start(|asked| if asked.message.target() == "/bad" { say(500, "") } else { say(200, "") }).await;
+    let well = Endpoint::named("well").await;
+    for (most, answered) in [(50, 200), (100, 503)] {
+        let rules = format!(
+            "{{loadBalancer: {{simple: ROUND_ROBIN}}, \
+             outlierDetection: {{consecutive5xxErrors: 1, baseEjectionTime: 60s, maxEjectionPercent: {most}}}}}"
+        );
+        let both = service("shop.test", "HTTP", &[(sick.address, "v1"), (well.address, "v1")]);
+        let alone = service("shop.test", "HTTP", &[(sick.address, "v1")]);
+        let leeboard = Leeboard::start(&(both.clone() + &policy("shop.test", &rules))).await;
+        until("it is ejected", || async {
+            leeboard.ask(get("/bad", "")).await;
+            leeboard.metric("leeboard_endpoint_ejected", &[&format!("\"{}\"", sick.address)]).await == Some(1.0)
+        })
+        .await;
+        let before = sick.hits();
+        for _ in 0..4 {
+            assert_eq!(leeboard.ask(get("/", "")).await.status(), 200);
+        }
+        assert_eq!(sick.hits(), before, "while there is another it rests");
+
+        // As when pods come and go: the other leaves.
+        let hosts = async || leeboard.cluster(CLUSTER).await["host_statuses"].as_array().map(Vec::len);
+        leeboard.edit(&(alone + &policy("shop.test", &rules)));
+        until("the other leaves", || async { hosts().await == Some(1) }).await;
+        for _ in 0..4 {
+            assert_eq!(leeboard.ask(get("/", "")).await.status(), answered, "at {most} %");
+        }
+        let before = sick.hits();
+        leeboard.edit(&(both + &policy("shop.test", &rules)));
+        until("there is another", || async { hosts().await == Some(2) }).await;
+        for _ in 0..4 {
+            assert_eq!(leeboard.ask(get("/", "")).await.status(), 200);
+        }
+        assert_eq!(sick.hits(), before, "its time is not over");
+    }
+}
