@@ -52,7 +52,7 @@ async fn serve(lane: Rc<Lane>, entrance: Entrance, caller: Caller, mut arrival: 
         Entrance::Outbound { .. } => Reporter::Source,
         Entrance::Inbound(_) => Reporter::Destination,
     };
-    let (incoming, hints) = (arrival.body.take(), arrival.hints.take());
+    let (incoming, hints, allowance) = (arrival.body.take(), arrival.hints.take(), arrival.allowance.take());
     let mut ledger = Ledger::open(lane.clone(), caller, reporter, arrival.version, began);
     let mut head = match RequestHead::admit(arrival) {
         Ok(head) if tunnel::may_enter(&head, entrance) => head,
@@ -67,7 +67,7 @@ async fn serve(lane: Rc<Lane>, entrance: Entrance, caller: Caller, mut arrival: 
     let source = request::Caller { remote: caller.peer, local: caller.local };
     let (exchange, mut step) = lane.begin(entrance, &head, source, dice, began);
     ledger.caller.client = exchange.client();
-    ledger.hints = hints;
+    (ledger.hints, ledger.allowance) = (hints, allowance);
     ledger.upload = incoming.map(|incoming| Upload::new(incoming, keep(&lane, &exchange), &lane.shared.replay));
     ledger.exchange = Some(exchange);
     if ledger.upload.is_none() {

@@ -36,6 +36,7 @@ use crate::outbox;
 use crate::store::{Audience, Opening, Store};
 use crate::telemetry::Telemetry;
 use crate::upstream::kept::Memory;
+use crate::upstream::room::Room;
 use crate::upstream::shared::SharedPools;
 
 /// How long the start waits for DNS. What is not known by then is learnt while serving.
@@ -69,6 +70,10 @@ pub(crate) struct Shared {
     pub(crate) here: Here,
     /// The callers that are connected.
     pub(crate) crowd: Arc<Crowd>,
+    /// The connections to endpoints that are open.
+    pub(crate) room: Arc<Room>,
+    /// How many of them may be in use for one connection of a caller.
+    pub(crate) most_for_caller: usize,
 }
 
 impl Shared {
@@ -154,7 +159,9 @@ where
         .map_err(|error| format!("error: access log: {error}"))?;
     let (names, questions) = dns::Names::new(clock);
     let (doubts, doubted) = Doubts::new(clock, names.clone());
-    let crowd = Crowd::new(settings.most_callers(crate::bootstrap::descriptors()), 1 + settings.inbound.len());
+    let descriptors = crate::bootstrap::descriptors();
+    let crowd = Crowd::new(settings.most_callers(descriptors), 1 + settings.inbound.len());
+    let (most_open, most_for_caller) = settings.most_to_endpoints(descriptors);
     let shared = Arc::new(Shared {
         drain: Drain::new(settings.workers),
         replay: Memory::new(settings.replay_memory),
@@ -167,6 +174,8 @@ where
         pools: Arc::default(),
         here: sockets.here.clone(),
         crowd,
+        room: Room::new(most_open),
+        most_for_caller,
     });
     let runtime = Builder::new_current_thread()
         .enable_all()

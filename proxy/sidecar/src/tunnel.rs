@@ -193,7 +193,7 @@ mod tests {
         let mut fields = Fields::default();
         headers.iter().for_each(|(name, value)| fields.push(name.as_bytes(), value.as_bytes()));
         let target = Target::read(&method, target);
-        Arrival { method, target, version, fields, bad: None, body: None, hints: None, expects: false }
+        Arrival { method, target, version, fields, bad: None, body: None, hints: None, allowance: None, expects: false }
     }
 
     #[test]

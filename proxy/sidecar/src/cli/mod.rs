@@ -7,6 +7,7 @@ pub(crate) mod explain;
 pub(crate) mod help;
 pub(crate) mod offline;
 pub(crate) mod run;
+pub(crate) mod settings;
 pub(crate) mod test;
 pub(crate) mod values;
 pub(crate) mod version;

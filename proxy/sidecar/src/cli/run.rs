@@ -1,4 +1,4 @@
-//! `leeboard run`: its flags, and the settings that they become.
+//! `leeboard run`: its flags.
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -7,22 +7,15 @@ use std::sync::Arc;
 
 use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
-use leeboard_istio::resources::MeshConfig;
 use leeboard_policy::cluster::Workload;
 use leeboard_policy::time::Span;
 
+pub(crate) use super::settings::Settings;
 use super::values::{self, InboundPort, Labels, Listen, Networks};
-use crate::http1::read::Rules;
-use crate::listener::crowd::Most;
 use crate::listener::talk::Patience;
 use crate::secrets::Secrets;
 use crate::telemetry::access_log;
 use crate::telemetry::log_sink::Sink;
-
-/// Descriptors that are for other things than callers and endpoints: listeners, files, the admin pages, DNS.
-const OTHER_DESCRIPTORS: usize = 48;
-/// The least number of callers, whatever the process is allowed.
-const LEAST_CALLERS: usize = 16;
 
 /// The flags of `leeboard run`, as they are written.
 #[derive(Args, Debug)]
@@ -126,6 +119,12 @@ pub(crate) struct RunArgs {
     /// The most of them from one address [default: half of all].
     #[arg(long, env = "LEEBOARD_MAX_CALLER_CONNECTIONS", value_name = "N")]
     max_caller_connections: Option<NonZeroUsize>,
+    /// The most connections to endpoints [default: the descriptors that callers leave]; what needs one more is answered with 503.
+    #[arg(long, env = "LEEBOARD_MAX_ENDPOINT_CONNECTIONS", value_name = "N")]
+    max_endpoint_connections: Option<NonZeroUsize>,
+    /// The most of them that carry one request at a time and are in use for one HTTP/2 connection of a caller [default: half of all].
+    #[arg(long, env = "LEEBOARD_MAX_CALLER_ENDPOINT_CONNECTIONS", value_name = "N")]
+    max_caller_endpoint_connections: Option<NonZeroUsize>,
     /// The most of answers over HTTP/2 that is held in all for callers who do not read; beyond it the largest are given up.
     #[arg(long, env = "LEEBOARD_MAX_UNREAD", value_name = "BYTES", default_value = "32MiB", value_parser = values::bytes)]
     max_unread: usize,
@@ -194,87 +193,6 @@ pub(crate) enum Format {
     Json,
 }
 
-/// What `leeboard run` does, with every default filled in.
-#[derive(Clone, Debug)]
-pub(crate) struct Settings {
-    /// Files and folders of configuration.
-    pub(crate) config: Vec<PathBuf>,
-    /// How long an edit waits for its other half.
-    pub(crate) config_grace: Span,
-    /// Whether a broken object ends the start.
-    pub(crate) strict_config: bool,
-    /// The outbound listener.
-    pub(crate) outbound: Option<SocketAddr>,
-    /// The application's ports.
-    pub(crate) inbound: Vec<InboundPort>,
-    /// The operator's listener.
-    pub(crate) admin: Option<SocketAddr>,
-    /// The readiness listener.
-    pub(crate) status: Option<SocketAddr>,
-    /// The Prometheus listener.
-    pub(crate) metrics: Option<SocketAddr>,
-    /// Threads that carry traffic.
-    pub(crate) workers: usize,
-    /// The workload that this proxy stands beside.
-    pub(crate) workload: Workload,
-    /// What is done with unknown hosts; `None` leaves it to the mesh.
-    pub(crate) outbound_policy: Option<OutboundPolicy>,
-    /// A file with settings of the mesh.
-    pub(crate) mesh_config: Option<PathBuf>,
-    /// Where the access log goes; `None` leaves it to the mesh.
-    pub(crate) access_log: Option<Sink>,
-    /// How the access log is written; `None` leaves it to the mesh.
-    pub(crate) access_log_format: Option<access_log::Format>,
-    /// What the program's own log tells, as a filter of `tracing`.
-    pub(crate) log_level: String,
-    /// How the program's own log is written.
-    pub(crate) log_format: Format,
-    /// The most bytes of a request's body that are kept to send it again.
-    pub(crate) replay_buffer: usize,
-    /// The most bytes that all requests together keep for that.
-    pub(crate) replay_memory: usize,
-    /// The most bytes in a request's head.
-    pub(crate) max_header_bytes: usize,
-    /// The most headers in a request.
-    pub(crate) max_headers: usize,
-    /// The most bytes in a response's head.
-    pub(crate) max_response_header_bytes: usize,
-    /// Whether a length beside chunks is passed over.
-    pub(crate) allow_chunked_length: bool,
-    /// Whether lines of HTTP/1 heads may end in LF alone.
-    pub(crate) allow_bare_lf: bool,
-    /// How long a request's head may take; `None` is no limit.
-    pub(crate) header_timeout: Option<Span>,
-    /// How long callers may do nothing.
-    pub(crate) patience: Patience,
-    /// The most connections of callers: in all, at one listener, from one address. `None` follows from what is possible.
-    pub(crate) max_connections: [Option<NonZeroUsize>; 3],
-    /// The most bytes of answers that are held for callers who do not read.
-    pub(crate) max_unread: usize,
-    /// The most of them for one connection.
-    pub(crate) max_caller_unread: usize,
-    /// How long a request's body may stand still; `None` is no limit.
-    pub(crate) stalled_body: Option<Span>,
-    /// How long an answer may be left unread; `None` is no limit.
-    pub(crate) stalled_reader: Option<Span>,
-    /// What a caller means that has closed its own direction.
-    pub(crate) half_close: HalfClose,
-    /// From SIGTERM to the end at the latest.
-    pub(crate) drain_time: Span,
-    /// From SIGTERM to the end at the earliest.
-    pub(crate) min_drain_time: Span,
-    /// Whose proxies are believed besides those of known endpoints.
-    pub(crate) trusted_peers: Networks,
-    /// Names by which the admin port may be asked.
-    pub(crate) admin_hosts: Vec<String>,
-    /// Headers whose values admin pages do not show.
-    pub(crate) redact: Secrets,
-    /// The DNS server, when it is not the system's.
-    pub(crate) dns: Option<SocketAddr>,
-    /// How long an answer of DNS is believed at most; `None` is as long as is usual for the name.
-    pub(crate) dns_max_ttl: Option<Span>,
-}
-
 impl RunArgs {
     /// Fills in what was left out. `cpus` is how many the process may use.
     pub(crate) fn settings(self, cpus: usize) -> Settings {
@@ -316,6 +234,7 @@ impl RunArgs {
                 tunnel: Some(self.tunnel_idle_timeout).filter(|span| span.0 > 0),
             },
             max_connections: [self.max_connections, self.max_listener_connections, self.max_caller_connections],
+            max_endpoint_connections: [self.max_endpoint_connections, self.max_caller_endpoint_connections],
             max_unread: self.max_unread,
             max_caller_unread: self.max_caller_unread,
             stalled_body: Some(self.stalled_body).filter(|span| span.0 > 0),
@@ -332,47 +251,11 @@ impl RunArgs {
     }
 }
 
-impl Settings {
-    /// What heads of callers may be.
-    pub(crate) fn caller_heads(&self) -> Rules {
-        Rules {
-            bytes: self.max_header_bytes,
-            fields: self.max_headers,
-            chunked_length: self.allow_chunked_length,
-            bare_lf: self.allow_bare_lf,
-        }
-    }
-
-    /// What heads of endpoints may be.
-    pub(crate) fn endpoint_heads(&self) -> Rules {
-        Rules { bytes: self.max_response_header_bytes, ..self.caller_heads() }
-    }
-
-    /// How many callers may be connected when the process may have so many descriptors open. Each needs one, and mostly another to
-    /// an endpoint; some are left for everything else. By default no listener has all places, and no address half of them.
-    pub(crate) fn most_callers(&self, descriptors: usize) -> Most {
-        let [all, listener, caller] = self.max_connections.map(|most| most.map(NonZeroUsize::get));
-        let all = all.unwrap_or((descriptors / 2).saturating_sub(OTHER_DESCRIPTORS).max(LEAST_CALLERS));
-        Most {
-            all,
-            listener: listener.unwrap_or((all - all / 4).max(1)).min(all),
-            caller: caller.unwrap_or((all / 2).max(1)).min(all),
-        }
-    }
-
-    /// Where the access log goes and how it is written: as the command line says, else as the mesh does.
-    pub(crate) fn log_of_requests(&self, mesh: Option<&MeshConfig>) -> (Sink, access_log::Format) {
-        let file = mesh.and_then(|mesh| mesh.access_log_file.as_deref());
-        let json = mesh.is_some_and(|mesh| mesh.access_log_json == Some(true));
-        let format = if json { access_log::Format::Json } else { access_log::Format::Text };
-        let sink = self.access_log.clone().unwrap_or_else(|| Sink::parse(file.unwrap_or("off")));
-        (sink, self.access_log_format.unwrap_or(format))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use clap::{CommandFactory, Parser};
+
+    use leeboard_istio::resources::MeshConfig;
 
     use super::*;
     use crate::cli::{Cli, Verb};
@@ -495,6 +378,15 @@ mod tests {
             assert_eq!([most.all, most.listener, most.caller], expected, "{line} {descriptors}");
         }
         assert!(parse("--max-connections 0").is_err());
+        for (line, descriptors, expected) in [
+            ("", 1024, (512, 256)),
+            ("", 64, (16, 8)),
+            ("--max-connections 100", 1024, (876, 438)),
+            ("--max-endpoint-connections 10", 1024, (10, 5)),
+            ("--max-endpoint-connections 10 --max-caller-endpoint-connections 20", 1024, (10, 20)),
+        ] {
+            assert_eq!(parse(line).unwrap().most_to_endpoints(descriptors), expected, "{line} {descriptors}");
+        }
     }
 
     #[test]

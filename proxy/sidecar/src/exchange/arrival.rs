@@ -1,5 +1,6 @@
 //! A request as it comes in by a listener, whatever the caller speaks.
 
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -15,6 +16,7 @@ use crate::http1::incoming::{BrokenOff, CallerBody};
 use crate::http1::read;
 use crate::http2::incoming::{Cut, Incoming};
 use crate::target::Target;
+use crate::upstream::room::Allowance;
 
 /// A request that nobody has looked at yet.
 #[derive(Debug)]
@@ -27,6 +29,8 @@ pub(crate) struct Arrival {
     pub(crate) bad: Option<BadRequest>,
     pub(crate) body: Option<Inflow>,
     pub(crate) hints: Option<Hints>,
+    /// What its connection may use of connections to endpoints; `None` where requests come one after the other.
+    pub(crate) allowance: Option<Rc<Allowance>>,
     /// Whether its caller waits to be told to send the body, and can be told by the endpoint.
     pub(crate) expects: bool,
 }
@@ -46,6 +50,7 @@ impl Arrival {
             bad: None,
             body: (!incoming.is_end_stream()).then_some(Inflow::Stream(incoming)),
             hints: None,
+            allowance: None,
             expects: false,
         }
     }
@@ -56,7 +61,7 @@ impl Arrival {
         let (body, bad) = (body.map(Inflow::Wire), length.err());
         let told = hints.is_some() && version == Version::HTTP_11;
         let expects = body.is_some() && told && expects_leave(&fields);
-        Self { method, target, version, fields, bad, body, hints, expects }
+        Self { method, target, version, fields, bad, body, hints, allowance: None, expects }
     }
 
     /// How long the head is, about as HTTP/1 would write it.
@@ -80,6 +85,7 @@ impl Arrival {
             bad: Some(bad),
             body: None,
             hints: None,
+            allowance: None,
             expects: false,
         }
     }

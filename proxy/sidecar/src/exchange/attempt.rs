@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 
@@ -27,6 +28,7 @@ use crate::telemetry::record::Reporter;
 use crate::tunnel::Far;
 use crate::upstream::connect::ConnectError;
 use crate::upstream::pool::{Arrived, Ask, Lease, NotAnswered};
+use crate::upstream::room::Allowance;
 use crate::upstream::upload::{UpBody, Upload};
 
 /// A response whose head has come, and the connection that it came on.
@@ -145,14 +147,7 @@ impl Attempting {
     ) -> Result<(Lease, Time), Step> {
         let bare = head.tunnel() == Some(Tunnel::Connect);
         if let Some(endpoint) = &attempt.endpoint {
-            let ask = self.ask(
-                attempt,
-                ledger.exchange().live(),
-                endpoint,
-                (http2, bare),
-                (&ledger.lane, side(ledger.reporter)),
-                attempt.at,
-            );
+            let ask = self.ask(attempt, ledger.exchange().live(), endpoint, (http2, bare), whose(ledger), attempt.at);
             if let Some(lease) = ledger.lane.pool.idle(&ask) {
                 return Ok((lease, attempt.at));
             }
@@ -174,7 +169,9 @@ impl Attempting {
             None => (self.original(head, ledger).await?, lane.clock.now()),
         };
         let live = ledger.exchange().live().clone();
-        let ask = self.ask(attempt, &live, &endpoint, manner, (&lane, side(ledger.reporter)), now);
+        let allowance = ledger.allowance.clone();
+        let whose = (&*lane, side(ledger.reporter), allowance.as_ref());
+        let ask = self.ask(attempt, &live, &endpoint, manner, whose, now);
         let kept = if attempt.endpoint.is_none() { lane.pool.idle(&ask) } else { None };
         if let Some(lease) = kept {
             return Ok((lease, now));
@@ -192,7 +189,7 @@ impl Attempting {
         live: &'a Live,
         endpoint: &'a Endpoint,
         (http2, bare): (bool, bool),
-        (lane, from): (&'a Lane, Side),
+        (lane, from, allowance): Whose<'a>,
         now: Time,
     ) -> Ask<'a> {
         Ask {
@@ -203,6 +200,8 @@ impl Attempting {
             bare,
             fresh: attempt.fresh || bare,
             passing: attempt.endpoint.is_none(),
+            room: &lane.shared.room,
+            allowance,
             here: (&lane.shared.here, from),
             now,
             worker: lane.telemetry.worker(),
@@ -281,6 +280,13 @@ fn failed(failure: Failure, written: bool, lease: &Lease, ledger: &mut Ledger) -
     let now = ledger.lane.clock.now();
     let replay = ledger.replay();
     ledger.exchange_mut().after(Outcome::Failed { failure, reused: lease.reused, written }, replay, now)
+}
+
+/// Whose connections are asked for: the worker's, from which side, and what the caller may use of them.
+type Whose<'a> = (&'a Lane, Side, Option<&'a Rc<Allowance>>);
+
+fn whose(ledger: &Ledger) -> Whose<'_> {
+    (&ledger.lane, side(ledger.reporter), ledger.allowance.as_ref())
 }
 
 fn unconnected(error: ConnectError, ledger: &mut Ledger) -> Step {

@@ -107,6 +107,8 @@ impl Sending {
             bare: false,
             fresh: false,
             passing: false,
+            room: &lane.shared.room,
+            allowance: None,
             here: (&lane.shared.here, self.1),
             now: lane.clock.now(),
             worker: lane.telemetry.worker(),

@@ -21,6 +21,7 @@ use crate::http1::hints::Hints;
 use crate::lane::Lane;
 use crate::telemetry::FaultKind;
 use crate::telemetry::record::{LoggedHead, Record, Reporter, counted_grpc_status};
+use crate::upstream::room::Allowance;
 use crate::upstream::upload::Upload;
 
 thread_local! {
@@ -48,6 +49,8 @@ pub(crate) struct Ledger {
     pub(crate) upload: Option<Upload>,
     /// How the caller is told what comes before an answer, if it can be.
     pub(crate) hints: Option<Hints>,
+    /// How many connections to endpoints may be in use for the caller's connection, where it has many requests at a time.
+    pub(crate) allowance: Option<Rc<Allowance>>,
     pub(crate) caller: Caller,
     peer: Option<Arc<Workload>>,
     /// Whether the caller is another Leeboard.
@@ -95,6 +98,7 @@ impl Ledger {
             exchange: None,
             upload: None,
             hints: None,
+            allowance: None,
             caller,
             peer: None,
             by_leeboard: false,

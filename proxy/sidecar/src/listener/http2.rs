@@ -33,6 +33,7 @@ use crate::http1::hints::Hints;
 use crate::http2::outgoing::{Outgoing, Unsent};
 use crate::http2::{MAX_STREAMS, MOST_MISTAKES, SEND_BUFFER, STREAM_WINDOW};
 use crate::lane::Lane;
+use crate::upstream::room::Allowance;
 
 /// How much a caller may send on all streams together before it is taken, so that a few uploads that no endpoint takes do not
 /// stop the others.
@@ -56,6 +57,7 @@ struct Caller {
     lane: Rc<Lane>,
     talk: Rc<Talk>,
     backlog: Rc<CallerBacklog>,
+    allowance: Rc<Allowance>,
     over: Cell<u32>,
     premature: Cell<u32>,
 }
@@ -113,6 +115,7 @@ impl Conversation {
             lane: self.lane.clone(),
             talk: self.talk.clone(),
             backlog: self.lane.backlog.of_caller(),
+            allowance: Allowance::new(self.lane.shared.most_for_caller),
             over,
             premature,
         };
@@ -184,6 +187,7 @@ fn begin(caller: &Rc<Caller>, rim: &mut Rim, request: Request<RecvStream>, respo
     arrival.bad = wrong.or_else(|| too_much(&arrival, caller));
     let hints = Hints::for_stream();
     arrival.hints = Some(hints.clone());
+    arrival.allowance = Some(caller.allowance.clone());
     let answering = rim.call(arrival);
     caller.talk.begins();
     tokio::task::spawn_local(serve(caller.clone(), answering, hints, respond));

@@ -193,7 +193,7 @@ impl WorkerTelemetry {
     }
 
     /// Counts a connection that could not be made.
-    pub(crate) fn connection_failed(&self, cluster: &Arc<str>, endpoint: Option<&Address>, cause: &'static str) {
+    pub(crate) fn connection_failed(&self, cluster: &Arc<str>, endpoint: Option<&Address>, cause: &str) {
         self.rare(Event::UpstreamFailed, &[cluster, &endpoint_label(endpoint), &cause.replace(' ', "_")]);
     }
 

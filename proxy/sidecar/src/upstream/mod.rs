@@ -6,6 +6,7 @@ pub(crate) mod http1;
 pub(crate) mod http2;
 pub(crate) mod kept;
 pub(crate) mod pool;
+pub(crate) mod room;
 pub(crate) mod shared;
 pub(crate) mod shelf;
 pub(crate) mod socket;

@@ -24,6 +24,7 @@ use tokio::sync::Notify;
 
 use super::connect::{ConnectError, Sender, connect};
 use super::http2::Share;
+use super::room::{Allowance, Entered, Room, Taken};
 use super::shared::{SharedPool, SharedPools};
 use super::shelf::{Connection, Held, Many, Shelf, Wire};
 use super::socket::Metered;
@@ -58,6 +59,9 @@ pub(crate) struct Ask<'a> {
     pub(crate) passing: bool,
     /// What the endpoint's heads may be.
     pub(crate) heads: Rules,
+    /// How many connections may be open, and how many more may be in use for this caller.
+    pub(crate) room: &'a Arc<Room>,
+    pub(crate) allowance: Option<&'a Rc<Allowance>>,
     /// Where nothing may be sent to, and from which side this is sent.
     pub(crate) here: (&'a Here, Side),
     /// Now.
@@ -71,6 +75,21 @@ impl Ask<'_> {
     fn known_address(&self) -> Option<&Address> {
         Some(self.endpoint.address()).filter(|_| !self.passing)
     }
+
+    /// What its caller may use of connections that carry one request at a time.
+    fn allowance(&self) -> Option<&Rc<Allowance>> {
+        self.allowance.filter(|_| !self.http2)
+    }
+
+    /// A place for a new connection. When there is none, one is made of a connection that nobody uses.
+    pub(super) fn enter(&self, evict: impl FnOnce() -> bool) -> Result<Entered, ConnectError> {
+        let entered = self.room.enter().or_else(|| if evict() { self.room.enter() } else { None });
+        entered.ok_or_else(|| overflow("max-endpoint-connections"))
+    }
+}
+
+fn overflow(limit: &str) -> ConnectError {
+    ConnectError { failure: Failure::Overflow, words: limit.into() }
 }
 
 /// No answer before an answer, but one of its own, and not HTTP/2's.
@@ -106,7 +125,7 @@ impl Pool {
 
     /// A connection that is there already.
     pub(crate) fn idle(&self, ask: &Ask<'_>) -> Option<Lease> {
-        if ask.fresh {
+        if ask.fresh || ask.allowance().is_some_and(|allowance| allowance.is_full()) {
             return None;
         }
         if ask.cluster.limits().connections.is_some() {
@@ -119,7 +138,9 @@ impl Pool {
     /// A connection for one request.
     pub(crate) async fn acquire(&self, ask: &Ask<'_>, telemetry: &WorkerTelemetry) -> Result<Lease, ConnectError> {
         let counters = || self.counters(ask, telemetry);
-        let lease = if ask.cluster.limits().connections.is_some() {
+        let lease = if ask.allowance().is_some_and(|allowance| allowance.is_full()) {
+            Err(overflow("max-caller-endpoint-connections"))
+        } else if ask.cluster.limits().connections.is_some() {
             self.shared_pool(ask.cluster).acquire(ask, &counters).await
         } else if ask.http2 {
             self.acquire_stream(ask, &counters).await
@@ -131,7 +152,9 @@ impl Pool {
             Ok(_) => {}
             Err(error) => {
                 let address = ask.endpoint.address();
-                telemetry.connection_failed(&ask.cluster.name, ask.known_address(), error.failure.reason());
+                let limit = (error.failure == Failure::Overflow).then_some(&*error.words);
+                let cause = limit.unwrap_or(error.failure.reason());
+                telemetry.connection_failed(&ask.cluster.name, ask.known_address(), cause);
                 match (error.failure.is_connect(), ask.passing) {
                     (true, false) => self.doubts.unreachable(ask.cluster, ask.endpoint),
                     (true, true) => self.doubts.unreachable_anyway(address),
@@ -147,7 +170,10 @@ impl Pool {
         let reused = kept.is_some();
         let connection = match kept {
             Some(connection) => connection,
-            None => make(ask, None, counters).await?.0,
+            None => {
+                let entered = ask.enter(|| self.shelf.borrow_mut().evict())?;
+                make(ask, (entered, None), counters).await?.0
+            }
         };
         Ok(Lease::new(connection, ask, Home::Worker(self.shelf.clone()), reused))
     }
@@ -168,8 +194,9 @@ impl Pool {
                 _ => break,
             }
         }
+        let entered = ask.enter(|| self.shelf.borrow_mut().evict())?;
         let _joining = Joining::begin(self, endpoint);
-        let (connection, many) = make(ask, None, counters).await?;
+        let (connection, many) = make(ask, (entered, None), counters).await?;
         if let Some(many) = many {
             self.shelf.borrow_mut().put_many(endpoint, &many);
         }
@@ -230,7 +257,7 @@ impl Drop for Joining<'_> {
 /// Makes a connection; an HTTP/2 one comes with the handle that others find it by.
 pub(super) async fn make(
     ask: &Ask<'_>,
-    place: Option<Slot>,
+    (entered, place): (Entered, Option<Slot>),
     counters: &dyn Fn() -> PoolCounters,
 ) -> Result<(Connection, Option<Arc<Many>>), ConnectError> {
     let (here, side) = ask.here;
@@ -241,7 +268,7 @@ pub(super) async fn make(
         return Err(ConnectError { failure: Failure::ConnectRefused, words });
     }
     let (sender, meter) = connect(ask.endpoint.address(), ask.settings, ask.http2, ask.bare, ask.heads).await?;
-    let held = Held { _place: place, _counted: counters().opened() };
+    let held = Held { _place: place, _entered: entered, _counted: counters().opened() };
     let old_at = ask.settings.max_age.map(|age| ask.now + age);
     let alone = |wire, held| Connection {
         wire,
@@ -310,6 +337,8 @@ pub(crate) struct Lease {
     home: Option<Home>,
     max_requests: Option<u32>,
     written_before: u64,
+    /// What it takes of what its caller may use.
+    _taken: Option<Taken>,
     /// Whether the connection has served a request before.
     pub(crate) reused: bool,
 }
@@ -338,6 +367,7 @@ impl Lease {
             endpoint: ask.endpoint.id(),
             home: Some(home),
             max_requests: ask.settings.max_requests,
+            _taken: ask.allowance().map(Allowance::take),
             reused,
         }
     }

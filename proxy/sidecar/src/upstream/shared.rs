@@ -81,7 +81,8 @@ impl SharedPool {
                 Look::Ready(connection) => return Ok(Lease::new(connection, ask, home(), true)),
                 Look::Connect(place) => {
                     let reservation = Reservation(self);
-                    let (connection, many) = make(ask, Some(place), counters).await?;
+                    let entered = ask.enter(|| self.lock().shelf.evict())?;
+                    let (connection, many) = make(ask, (entered, Some(place)), counters).await?;
                     std::mem::forget(reservation);
                     if let Some(many) = many {
                         self.lock().shelf.put_many(ask.endpoint.id(), &many);

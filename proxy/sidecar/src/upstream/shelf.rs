@@ -13,6 +13,7 @@ use super::connect::SWEEP;
 use super::http1::One;
 use super::http2::{Sender, Share};
 use super::pool::{Ask, stream_of};
+use super::room::Entered;
 use super::socket::{Meter, Metered};
 
 /// A connection in use, or one that waits for its next request.
@@ -40,6 +41,7 @@ pub(crate) struct Connection {
 #[derive(Debug)]
 pub(crate) struct Held {
     pub(super) _place: Option<Slot>,
+    pub(super) _entered: Entered,
     pub(super) _counted: crate::telemetry::worker::OpenConnection,
 }
 

@@ -1,8 +1,8 @@
 //! How many callers may be connected, and that whoever is one too many costs the others nothing.
 
 use crate::config::service;
-use crate::endpoint::{Endpoint, Gate};
-use crate::http2;
+use crate::endpoint::{Deed, Endpoint, Gate};
+use crate::http2::{self, request};
 use crate::message::{Wire, get, response};
 use crate::patience::{Stopwatch, soon, until};
 use crate::program::Leeboard;
@@ -46,6 +46,53 @@ async fn one_connection_too_many_is_closed_and_counted() {
         assert!(is_served(&mut wires[0]).await, "those that are connected stay so");
         drop(wires.pop());
         until("a place is free", || async { is_served(&mut leeboard.dial().await).await }).await;
+    }
+}
+
+#[tokio::test]
+async fn one_caller_does_not_take_all_connections_to_endpoints() {
+    #[rustfmt::skip]
+    let table: [(&[&str], usize, &str, bool); 2] = [
+        // flags, how many streams are served, which limit, whether others are
+        (&["--max-endpoint-connections", "3", "--max-caller-endpoint-connections", "9"], 3, "max-endpoint-connections", false),
+        (&["--max-caller-endpoint-connections", "2"], 2, "max-caller-endpoint-connections", true),
+    ];
+    for (flags, most, limit, others) in table {
+        let gate = Gate::closed();
+        let wait = gate.clone();
+        let endpoint = Endpoint::start(move |asked| match asked.message.target() {
+            "/held" => vec![Deed::Wait(wait.clone()), Deed::Send(response(200, ""))],
+            _ => vec![Deed::Send(response(200, ""))],
+        })
+        .await;
+        let flags = [flags, &["--workers", "1"]].concat();
+        let leeboard = Leeboard::with(&service("shop.test", "HTTP", &[(endpoint.address, "v1")]), &flags).await;
+        let sender = http2::call(leeboard.port("outbound")).await;
+        let asked: Vec<_> = (0..6)
+            .map(|_| {
+                let sender = sender.clone();
+                tokio::spawn(async move { http2::ask(&sender, request("GET", "/held", &[]), None).await })
+            })
+            .collect();
+        let refused = (6 - most) as f64;
+        let labels = [&*format!("cause=\"{limit}\"")];
+        leeboard.metric_becomes("leeboard_upstream_connections_failed_total", &labels, refused).await;
+        let record = leeboard.record("/held").await;
+        assert_eq!(
+            (&record["response_flags"], &record["upstream_transport_failure_reason"]),
+            (&"UO".into(), &limit.into())
+        );
+        assert_eq!(is_served(&mut leeboard.dial().await).await, others, "{limit}");
+        gate.open();
+        let mut statuses = Vec::new();
+        for answer in asked {
+            statuses.push(soon("an answer", answer).await.unwrap().unwrap().status);
+        }
+        statuses.sort_unstable();
+        assert_eq!(statuses, [vec![200; most], vec![503; 6 - most]].concat(), "{limit}");
+        // What is over takes no room.
+        assert!(is_served(&mut leeboard.dial().await).await, "{limit}");
+        assert_eq!(http2::ask(&sender, request("GET", "/", &[]), None).await.unwrap().status, 200);
     }
 }
 

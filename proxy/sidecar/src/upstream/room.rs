@@ -1,0 +1,92 @@
+//! How many connections to endpoints may be open: in all, and in use for one connection of a caller, which may ask for a
+//! thousand things at once. Envoy: as many as `maxConnections` of the clusters allow together, which by default is no limit.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+/// The connections of all workers.
+#[derive(Debug)]
+pub(crate) struct Room {
+    open: AtomicUsize,
+    most: usize,
+}
+
+impl Room {
+    /// Nothing is open yet.
+    pub(crate) fn new(most: usize) -> Arc<Self> {
+        Arc::new(Self { open: AtomicUsize::new(0), most })
+    }
+
+    /// A place for one more, if there is any.
+    pub(super) fn enter(self: &Arc<Self>) -> Option<Entered> {
+        let more = |open| (open < self.most).then_some(open + 1);
+        self.open.fetch_update(Relaxed, Relaxed, more).ok()?;
+        Some(Entered(self.clone()))
+    }
+}
+
+/// An open connection's place. Dropping it gives it back.
+#[derive(Debug)]
+pub(super) struct Entered(Arc<Room>);
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Relaxed);
+    }
+}
+
+/// The connections that are in use for one connection of a caller.
+#[derive(Debug)]
+pub(crate) struct Allowance {
+    used: Cell<usize>,
+    most: usize,
+}
+
+impl Allowance {
+    /// Nothing is in use yet.
+    pub(crate) fn new(most: usize) -> Rc<Self> {
+        Rc::new(Self { used: Cell::new(0), most })
+    }
+
+    /// Whether it has none left.
+    pub(super) fn is_full(&self) -> bool {
+        self.used.get() >= self.most
+    }
+
+    /// Takes one of them, which [`Allowance::is_full`] has been asked for.
+    pub(super) fn take(self: &Rc<Self>) -> Taken {
+        self.used.set(self.used.get() + 1);
+        Taken(self.clone())
+    }
+}
+
+/// A connection that is in use for a caller. Dropping it makes room.
+#[derive(Debug)]
+pub(super) struct Taken(Rc<Allowance>);
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        self.0.used.set(self.0.used.get() - 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_given_back_can_be_taken_again() {
+        let room = Room::new(2);
+        let places = [room.enter(), room.enter()];
+        assert!(places.iter().all(Option::is_some) && room.enter().is_none());
+        drop(places);
+        assert!(room.enter().is_some());
+        let allowance = Allowance::new(1);
+        let taken = allowance.take();
+        assert!(allowance.is_full());
+        drop(taken);
+        assert!(!allowance.is_full());
+    }
+}
