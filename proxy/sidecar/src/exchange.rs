@@ -29,7 +29,7 @@ use crate::fields::{Fields, Name};
 use crate::lane::Lane;
 use crate::telemetry::record::Reporter;
 use crate::tunnel::{self, Tunnel};
-use crate::upstream::pool::Arrived;
+use crate::upstream::lease::Arrived;
 use crate::upstream::upload::Upload;
 
 /// What the caller is given.

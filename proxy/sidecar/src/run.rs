@@ -148,7 +148,8 @@ where
     F: Future<Output = ()> + 'static,
 {
     let clock = Clock::start();
-    let mut files = files::Files::new(settings.config.clone()).with_mesh(settings.mesh_config.clone());
+    let mut files =
+        files::Files::new(settings.config.clone()).with_mesh(settings.mesh_config.clone()).within(settings.config_most);
     let reading = files.read().unwrap_or_default();
     let store = Store::open(reading, site(&settings), &opening(&settings), clock)?;
     let read = clock.now();

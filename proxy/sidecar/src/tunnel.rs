@@ -18,7 +18,7 @@ use crate::exchange::head::RequestHead;
 use crate::exchange::ledger::Ledger;
 use crate::fields::{Fields, Name};
 use crate::target::Target;
-use crate::upstream::pool::Lease;
+use crate::upstream::lease::Lease;
 use crate::upstream::socket::Metered;
 
 /// How much of either direction is held at a time: a side that does not read stops the other after so much.

@@ -10,6 +10,7 @@ use leeboard_istio::diagnostic::{Diagnostic, Severity, first_of_each};
 use leeboard_istio::{render, to_github, to_json, to_sarif};
 use leeboard_policy::cluster::Workload;
 
+use super::files::FileArgs;
 use super::version::VERSION;
 use crate::bootstrap::{COULD_NOT, DONE, FINDINGS};
 use crate::discovery::files::{Files, Reading};
@@ -38,6 +39,8 @@ pub(crate) struct CheckArgs {
     /// The end of every cluster service's name.
     #[arg(long, env = "LEEBOARD_CLUSTER_DOMAIN", value_name = "DOMAIN", default_value = "cluster.local")]
     cluster_domain: String,
+    #[command(flatten)]
+    files: FileArgs,
 }
 
 /// How mistakes are printed.
@@ -62,7 +65,8 @@ pub(crate) enum Deny {
 
 /// Checks and prints; the process' exit code: 0 when all is well, 1 when something is to be mended, 2 when it could not be done.
 pub(crate) fn run(args: &CheckArgs, out: &mut dyn Write, complaints: &mut dyn Write) -> u8 {
-    let reading = Files::new(args.paths.clone()).with_mesh(args.mesh_config.clone()).with_pipes().read();
+    let files = Files::new(args.paths.clone()).with_mesh(args.mesh_config.clone());
+    let reading = files.within(args.files.most()).with_pipes().read();
     let reading = reading.unwrap_or_default();
     if !reading.complaints.is_empty() {
         let _ = complaints.write_all(render(&reading.complaints, &reading.sources, false).as_bytes());

@@ -4,6 +4,7 @@
 pub(crate) mod check;
 pub(crate) mod drain;
 pub(crate) mod explain;
+pub(crate) mod files;
 pub(crate) mod help;
 pub(crate) mod offline;
 pub(crate) mod run;

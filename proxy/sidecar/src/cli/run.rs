@@ -10,6 +10,7 @@ use clap::{Args, ValueEnum};
 use leeboard_policy::cluster::Workload;
 use leeboard_policy::time::Span;
 
+use super::files::FileArgs;
 pub(crate) use super::settings::Settings;
 use super::values::{self, InboundPort, Labels, Listen, Networks};
 use crate::listener::talk::Patience;
@@ -23,6 +24,8 @@ pub(crate) struct RunArgs {
     /// A file, or a folder that is searched for *.yaml, *.yml and *.json; may be repeated.
     #[arg(long, env = "LEEBOARD_CONFIG", value_name = "PATH", default_value = "config", value_delimiter = ',')]
     config: Vec<PathBuf>,
+    #[command(flatten)]
+    files: FileArgs,
     /// How long an edited route waits for a host, subset or delegate that is not there yet, and what was taken away for the
     /// routes that lead to it; until then what was in force stays. 0 waits for nothing.
     #[arg(long, env = "LEEBOARD_CONFIG_GRACE", value_name = "TIME", default_value = "10s", value_parser = values::span)]
@@ -125,6 +128,10 @@ pub(crate) struct RunArgs {
     /// The most of them that carry one request at a time and are in use for one HTTP/2 connection of a caller [default: half of all].
     #[arg(long, env = "LEEBOARD_MAX_CALLER_ENDPOINT_CONNECTIONS", value_name = "N")]
     max_caller_endpoint_connections: Option<NonZeroUsize>,
+    /// How long an HTTP/2 connection to an endpoint may be without a stream until the endpoint is asked, by a PING, whether it is
+    /// there before the next one. 0 asks never.
+    #[arg(long, env = "LEEBOARD_PING_AFTER", value_name = "TIME", default_value = "30s", value_parser = values::span)]
+    ping_after: Span,
     /// The most of answers over HTTP/2 that is held in all for callers who do not read; beyond it the largest are given up.
     #[arg(long, env = "LEEBOARD_MAX_UNREAD", value_name = "BYTES", default_value = "32MiB", value_parser = values::bytes)]
     max_unread: usize,
@@ -198,6 +205,7 @@ impl RunArgs {
     pub(crate) fn settings(self, cpus: usize) -> Settings {
         Settings {
             config: self.config,
+            config_most: self.files.most(),
             config_grace: self.config_grace,
             strict_config: self.strict_config,
             outbound: self.outbound.0,
@@ -235,6 +243,7 @@ impl RunArgs {
             },
             max_connections: [self.max_connections, self.max_listener_connections, self.max_caller_connections],
             max_endpoint_connections: [self.max_endpoint_connections, self.max_caller_endpoint_connections],
+            ping_after: Some(self.ping_after).filter(|span| span.0 > 0),
             max_unread: self.max_unread,
             max_caller_unread: self.max_caller_unread,
             stalled_body: Some(self.stalled_body).filter(|span| span.0 > 0),
@@ -301,6 +310,7 @@ mod tests {
         assert_eq!(s.half_close, HalfClose::Serve);
         assert_eq!(s.config_grace, leeboard_istio::grace::DEFAULT);
         assert_eq!((s.outbound_policy, s.mesh_config, s.strict_config), (None, None, false));
+        assert_eq!(s.config_most, crate::discovery::search::Most::default());
     }
 
     #[test]
@@ -327,11 +337,15 @@ mod tests {
     #[test]
     fn lines_and_what_they_set() {
         type Holds = fn(&Settings) -> bool;
-        let table: [(&str, Holds); 22] = [
+        let table: [(&str, Holds); 23] = [
             ("--outbound off --admin off --status off --metrics off", |s| {
                 [s.outbound, s.admin, s.status, s.metrics] == [None; 4]
             }),
             ("--config a.yaml --config b", |s| s.config == [PathBuf::from("a.yaml"), "b".into()]),
+            ("--max-config-files 7 --max-config-file-bytes 1KiB --max-config-bytes 2KiB --max-config-depth 3", |s| {
+                let most = s.config_most;
+                (most.files, most.file_bytes, most.bytes, most.depth) == (7, 1024, 2048, 3)
+            }),
             ("--config-grace 0", |s| s.config_grace == Span(0)),
             ("--strict-config", |s| s.strict_config),
             ("--config a,b", |s| s.config.len() == 2),

@@ -10,6 +10,7 @@ use leeboard_policy::time::Span;
 
 use super::run::{Format, HalfClose, OutboundPolicy};
 use super::values::{InboundPort, Networks};
+use crate::discovery::search as files;
 use crate::http1::read::Rules;
 use crate::listener::crowd::Most;
 use crate::listener::talk::Patience;
@@ -27,6 +28,8 @@ const LEAST_CALLERS: usize = 16;
 pub(crate) struct Settings {
     /// Files and folders of configuration.
     pub(crate) config: Vec<PathBuf>,
+    /// How much of them is read.
+    pub(crate) config_most: files::Most,
     /// How long an edit waits for its other half.
     pub(crate) config_grace: Span,
     /// Whether a broken object ends the start.
@@ -79,6 +82,8 @@ pub(crate) struct Settings {
     pub(crate) max_connections: [Option<NonZeroUsize>; 3],
     /// The most connections to endpoints: in all, and in use for one connection of a caller. `None` follows from what is possible.
     pub(crate) max_endpoint_connections: [Option<NonZeroUsize>; 2],
+    /// After how long without a stream an HTTP/2 connection to an endpoint is asked for; `None` is never.
+    pub(crate) ping_after: Option<Span>,
     /// The most bytes of answers that are held for callers who do not read.
     pub(crate) max_unread: usize,
     /// The most of them for one connection.

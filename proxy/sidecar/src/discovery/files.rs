@@ -90,6 +90,13 @@ impl Files {
         self
     }
 
+    /// Reads no more than this.
+    #[must_use]
+    pub(crate) fn within(mut self, most: Most) -> Self {
+        self.most = Most { pipes: self.most.pipes, ..most };
+        self
+    }
+
     /// Reads pipes that are named, too: once, for nobody can read them again.
     #[must_use]
     pub(crate) fn with_pipes(mut self) -> Self {

@@ -3,4 +3,4 @@
 pub(crate) mod dns;
 pub(crate) mod doubts;
 pub(crate) mod files;
-mod search;
+pub(crate) mod search;

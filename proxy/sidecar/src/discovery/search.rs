@@ -9,27 +9,26 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 
-/// How deep folders are searched.
-const DEEPEST: usize = 32;
-
 /// How much is read and looked at.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Most {
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Most {
     /// Files that are read.
-    pub(super) files: usize,
+    pub(crate) files: usize,
     /// Entries of folders that are looked at, whatever they are.
-    pub(super) entries: usize,
+    pub(crate) entries: usize,
     /// Bytes of a file.
-    pub(super) file_bytes: usize,
+    pub(crate) file_bytes: usize,
     /// Bytes of all files together. A ConfigMap holds 1 MiB.
-    pub(super) bytes: usize,
+    pub(crate) bytes: usize,
+    /// Folders within each other.
+    pub(crate) depth: u16,
     /// Whether what is named may be a pipe, `<(…)`, which can be read once.
-    pub(super) pipes: bool,
+    pub(crate) pipes: bool,
 }
 
 impl Default for Most {
     fn default() -> Self {
-        Self { files: 20_000, entries: 50_000, file_bytes: 64 << 20, bytes: 256 << 20, pipes: false }
+        Self { files: 20_000, entries: 50_000, file_bytes: 64 << 20, bytes: 256 << 20, depth: 32, pipes: false }
     }
 }
 
@@ -80,19 +79,19 @@ impl Found {
     pub(super) fn search(roots: &[PathBuf], most: Most) -> Self {
         let mut found = Self { most, ..Self::default() };
         for root in roots {
-            found.visit(root, DEEPEST, true);
+            found.visit(root, most.depth, true);
         }
         found
     }
 
-    fn visit(&mut self, path: &Path, depth: usize, named: bool) {
+    fn visit(&mut self, path: &Path, depth: u16, named: bool) {
         let meta = match fs::metadata(path) {
             Ok(meta) => meta,
             Err(error) => return self.leave_out(path, error.to_string()),
         };
         if meta.is_dir() {
             match depth {
-                0 => self.leave_out(path, format!("folders are searched {DEEPEST} deep")),
+                0 => self.leave_out(path, format!("folders are searched {} deep", self.most.depth)),
                 _ => self.folder(path, depth - 1),
             }
         } else if named || readable_name(path) {
@@ -111,7 +110,7 @@ impl Found {
         }
     }
 
-    fn folder(&mut self, folder: &Path, depth: usize) {
+    fn folder(&mut self, folder: &Path, depth: u16) {
         match fs::canonicalize(folder) {
             Ok(real) if self.visited.contains(&real) => {}
             // A link to a folder above leads to everything, over and over.
@@ -128,7 +127,7 @@ impl Found {
         }
     }
 
-    fn list(&mut self, folder: &Path, depth: usize) {
+    fn list(&mut self, folder: &Path, depth: u16) {
         self.folders.insert(folder.to_owned());
         let room = self.most.entries.saturating_sub(self.entries);
         let entries = fs::read_dir(folder).and_then(|entries| entries.take(room + 1).collect::<Result<Vec<_>, _>>());

@@ -27,7 +27,8 @@ use crate::lane::{Lane, is_inside};
 use crate::telemetry::record::Reporter;
 use crate::tunnel::Far;
 use crate::upstream::connect::ConnectError;
-use crate::upstream::pool::{Arrived, Ask, Lease, NotAnswered};
+use crate::upstream::lease::{Arrived, Lease, NotAnswered};
+use crate::upstream::pool::Ask;
 use crate::upstream::room::Allowance;
 use crate::upstream::upload::{UpBody, Upload};
 
@@ -204,6 +205,7 @@ impl Attempting {
             allowance,
             here: (&lane.shared.here, from),
             now,
+            ping_after: lane.shared.settings.ping_after,
             worker: lane.telemetry.worker(),
             heads: lane.shared.settings.endpoint_heads(),
         }

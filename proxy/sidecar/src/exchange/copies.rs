@@ -111,6 +111,7 @@ impl Sending {
             allowance: None,
             here: (&lane.shared.here, self.1),
             now: lane.clock.now(),
+            ping_after: lane.shared.settings.ping_after,
             worker: lane.telemetry.worker(),
             heads: lane.shared.settings.endpoint_heads(),
         };

@@ -14,7 +14,7 @@ use super::ledger::{Ledger, dropped};
 use crate::hops::fit_to_pass;
 use crate::http2::outgoing::Source;
 use crate::tunnel::Tunnel;
-use crate::upstream::pool::Lease;
+use crate::upstream::lease::Lease;
 use crate::upstream::upload::Upload;
 
 /// What the caller is sent.

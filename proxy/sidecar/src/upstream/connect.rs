@@ -1,7 +1,6 @@
 //! Makes connections to endpoints: TCP or Unix socket, then HTTP/1.1 or HTTP/2 on it.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use leeboard_policy::cluster::{self, Address, Connection as Settings};
@@ -34,8 +33,8 @@ pub(crate) struct ConnectError {
 pub(crate) enum Sender {
     /// One request at a time.
     One(Box<One>),
-    /// Many streams, at most as many as the peer allows just now.
-    Many(http2::Sender, Arc<AtomicUsize>),
+    /// Many streams.
+    Many(http2::Shaken),
     /// The socket itself.
     Bare(Metered),
 }
@@ -111,8 +110,7 @@ async fn handshake(socket: Metered, settings: &Settings, http2: bool, heads: Rul
     if !http2 {
         return Ok(Sender::One(Box::new(One::new(socket, heads))));
     }
-    let (sender, allowed) = http2::handshake(socket, settings, heads).await.map_err(broken)?;
-    Ok(Sender::Many(sender, allowed))
+    Ok(Sender::Many(http2::handshake(socket, settings, heads).await.map_err(broken)?))
 }
 
 fn broken(error: h2::Error) -> ConnectError {

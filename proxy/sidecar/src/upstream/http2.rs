@@ -14,10 +14,11 @@ use http::Request;
 use http_body::{Body, Frame};
 use leeboard_policy::cluster::Connection as Settings;
 use leeboard_policy::verdict::Failure;
+use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-use super::pool::{Arrived, NotAnswered};
+use super::lease::{Arrived, NotAnswered};
 use super::shelf::Many;
 use super::socket::Metered;
 use super::upload::UpBody;
@@ -38,12 +39,8 @@ const FIELD: usize = 32;
 const CONNECTION_WINDOW: u32 = MAX_STREAMS * STREAM_WINDOW;
 
 /// Begins HTTP/2 on a socket. Its driver runs on this worker until the connection ends, which it does when nobody has its
-/// sender and no stream is left. The number is how many streams the peer allows at a time just now.
-pub(super) async fn handshake(
-    socket: Metered,
-    settings: &Settings,
-    heads: Rules,
-) -> Result<(Sender, Arc<AtomicUsize>), h2::Error> {
+/// sender and no stream is left.
+pub(super) async fn handshake(socket: Metered, settings: &Settings, heads: Rules) -> Result<Shaken, h2::Error> {
     let head = heads.bytes.saturating_add(heads.fields.saturating_mul(FIELD));
     let shaken = h2::client::Builder::new()
         .initial_window_size(STREAM_WINDOW)
@@ -55,6 +52,7 @@ pub(super) async fn handshake(
         .enable_push(false)
         .handshake(socket);
     let (sender, mut driver): (_, Connection<_, Bytes>) = shaken.await?;
+    let presence = if settings.http2_keepalive.is_some() { None } else { driver.ping_pong().map(Presence::new) };
     let mut alive = settings.http2_keepalive.and_then(|(every, within)| Alive::new(&mut driver, every, within));
     let allowed = Arc::new(AtomicUsize::new(driver.max_concurrent_send_streams()));
     let peers = allowed.clone();
@@ -70,7 +68,39 @@ pub(super) async fn handshake(
             }
         })
     }));
-    Ok((sender, allowed))
+    Ok(Shaken { sender, allowed, presence })
+}
+
+/// A connection that has begun.
+pub(crate) struct Shaken {
+    pub(super) sender: Sender,
+    /// How many streams the peer allows at a time just now.
+    pub(super) allowed: Arc<AtomicUsize>,
+    /// `None` when it is asked for all the time.
+    pub(super) presence: Option<Presence>,
+}
+
+/// By which it is found out whether the peer of a connection is still there that nobody has used for a while. What is between
+/// may have forgotten the connection, and then a request on it would wait for the end of its timeout.
+#[derive(Debug)]
+pub(crate) struct Presence(Mutex<PingPong>);
+
+/// How long its answer may take. A new connection is there sooner than a much later one.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+impl Presence {
+    fn new(pings: PingPong) -> Self {
+        Self(Mutex::new(pings))
+    }
+
+    /// Whether the peer answers. Who asks at the same time waits for the one before; `known` tells then that it is known.
+    pub(super) async fn answers(&self, known: impl Fn() -> bool) -> bool {
+        let mut pings = self.0.lock().await;
+        if known() {
+            return true;
+        }
+        tokio::time::timeout(PATIENCE, pings.ping(Ping::opaque())).await.is_ok_and(|pong| pong.is_ok())
+    }
 }
 
 /// Asks the peer now and then whether it is there. Envoy: `connection_keepalive`.

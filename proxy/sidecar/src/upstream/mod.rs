@@ -5,6 +5,7 @@ pub(crate) mod copy;
 pub(crate) mod http1;
 pub(crate) mod http2;
 pub(crate) mod kept;
+pub(crate) mod lease;
 pub(crate) mod pool;
 pub(crate) mod room;
 pub(crate) mod shared;

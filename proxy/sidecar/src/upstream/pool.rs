@@ -4,15 +4,10 @@
 //! A cluster with it has one set for all workers, in [`super::shared`].
 
 use std::cell::RefCell;
-use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32};
-use std::task::{Context, Poll};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 
-use bytes::Bytes;
-use http_body::{Body, Frame};
 use leeboard_policy::cluster::{Address, Connection as Settings};
 use leeboard_policy::endpoints::{Endpoint, EndpointId};
 use leeboard_policy::limits::Slot;
@@ -23,20 +18,15 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use tokio::sync::Notify;
 
 use super::connect::{ConnectError, Sender, connect};
-use super::http2::Share;
+use super::http2::{Shaken, Share};
+use super::lease::{Home, Lease};
 use super::room::{Allowance, Entered, Room, Taken};
 use super::shared::{SharedPool, SharedPools};
 use super::shelf::{Connection, Held, Many, Shelf, Wire};
-use super::socket::Metered;
-use super::upload::UpBody;
 use crate::discovery::doubts::Doubts;
 use crate::drain::Side;
-use crate::exchange::departure::Departure;
-use crate::fields::Fields;
-use crate::http1::hints::Hints;
-use crate::http1::read::{Response, Rules};
+use crate::http1::read::Rules;
 use crate::http2::MAX_STREAMS;
-use crate::lane::Lane;
 use crate::run::here::Here;
 use crate::telemetry::WorkerTelemetry;
 use crate::telemetry::worker::PoolCounters;
@@ -64,6 +54,8 @@ pub(crate) struct Ask<'a> {
     pub(crate) allowance: Option<&'a Rc<Allowance>>,
     /// Where nothing may be sent to, and from which side this is sent.
     pub(crate) here: (&'a Here, Side),
+    /// After how long without a stream an HTTP/2 connection is asked for before it is used again; `None` is never.
+    pub(crate) ping_after: Option<Span>,
     /// Now.
     pub(crate) now: Time,
     /// Which worker asks.
@@ -76,9 +68,10 @@ impl Ask<'_> {
         Some(self.endpoint.address()).filter(|_| !self.passing)
     }
 
-    /// What its caller may use of connections that carry one request at a time.
-    fn allowance(&self) -> Option<&Rc<Allowance>> {
-        self.allowance.filter(|_| !self.http2)
+    /// One of the connections that carry one request at a time and may be in use for its caller.
+    fn take(&self) -> Result<Option<Taken>, ConnectError> {
+        let Some(allowance) = self.allowance.filter(|_| !self.http2) else { return Ok(None) };
+        allowance.take().map(Some).ok_or_else(|| overflow("max-caller-endpoint-connections"))
     }
 
     /// A place for a new connection. When there is none, one is made of a connection that nobody uses.
@@ -91,13 +84,6 @@ impl Ask<'_> {
 fn overflow(limit: &str) -> ConnectError {
     ConnectError { failure: Failure::Overflow, words: limit.into() }
 }
-
-/// No answer before an answer, but one of its own, and not HTTP/2's.
-const SWITCHING: u16 = 101;
-/// The longest body that is read for nothing.
-const DRAINED: u64 = 16 * 1024;
-/// And the longest time that it may take.
-const DRAIN_TIME: Duration = Duration::from_secs(1);
 
 /// A worker's connections.
 pub(crate) struct Pool {
@@ -125,21 +111,24 @@ impl Pool {
 
     /// A connection that is there already.
     pub(crate) fn idle(&self, ask: &Ask<'_>) -> Option<Lease> {
-        if ask.fresh || ask.allowance().is_some_and(|allowance| allowance.is_full()) {
+        if ask.fresh {
             return None;
         }
+        let taken = ask.take().ok()?;
         if ask.cluster.limits().connections.is_some() {
-            return self.shared_pool(ask.cluster).idle(ask);
+            return self.shared_pool(ask.cluster).idle(ask).map(|lease| lease.counted(taken));
         }
-        let connection = self.shelf.borrow_mut().take(ask, true)?;
-        Some(Lease::new(connection, ask, Home::Worker(self.shelf.clone()), true))
+        let connection = self.shelf.borrow_mut().take(ask, true, true)?;
+        Some(Lease::new(connection, ask, Home::Worker(self.shelf.clone()), true).counted(taken))
     }
 
     /// A connection for one request.
     pub(crate) async fn acquire(&self, ask: &Ask<'_>, telemetry: &WorkerTelemetry) -> Result<Lease, ConnectError> {
         let counters = || self.counters(ask, telemetry);
-        let lease = if ask.allowance().is_some_and(|allowance| allowance.is_full()) {
-            Err(overflow("max-caller-endpoint-connections"))
+        // It counts while it is being made.
+        let (taken, full) = ask.take().map_or_else(|full| (None, Some(full)), |taken| (taken, None));
+        let lease = if let Some(full) = full {
+            Err(full)
         } else if ask.cluster.limits().connections.is_some() {
             self.shared_pool(ask.cluster).acquire(ask, &counters).await
         } else if ask.http2 {
@@ -162,7 +151,7 @@ impl Pool {
                 }
             }
         }
-        lease
+        lease.map(|lease| lease.counted(taken))
     }
 
     async fn acquire_one(&self, ask: &Ask<'_>, counters: &dyn Fn() -> PoolCounters) -> Result<Lease, ConnectError> {
@@ -184,9 +173,14 @@ impl Pool {
         let home = || Home::Worker(self.shelf.clone());
         loop {
             if !ask.fresh
-                && let Some(share) = self.shelf.borrow_mut().take_stream(endpoint, ask.settings.max_requests, ask.now)
+                && let Some(share) = self.shelf.borrow_mut().take_stream(ask, true)
             {
                 return Ok(Lease::new(stream_of(share, ask.now), ask, home(), true));
+            }
+            let unsure = if ask.fresh { None } else { self.shelf.borrow().unsure(ask) };
+            if let Some(many) = unsure {
+                many.look(ask).await;
+                continue;
             }
             let arriving = self.joining.borrow().get(&endpoint).cloned();
             match arriving {
@@ -284,7 +278,7 @@ pub(super) async fn make(
     match sender {
         Sender::Bare(socket) => Ok((alone(Wire::Bare(Some(socket)), held), None)),
         Sender::One(sender) => Ok((alone(Wire::One(sender), held), None)),
-        Sender::Many(sender, allowed) => {
+        Sender::Many(Shaken { sender, allowed, presence }) => {
             let many = Arc::new(Many {
                 sender: sender.clone(),
                 meter,
@@ -295,7 +289,8 @@ pub(super) async fn make(
                 spent: AtomicBool::new(ask.settings.max_requests == Some(1)),
                 keep: ask.settings.idle_timeout,
                 old_at,
-                quiet: Default::default(),
+                quiet: (AtomicU64::new(ask.now.0), AtomicU32::new(0)),
+                presence,
                 passing: ask.passing,
                 _held: held,
             });
@@ -318,211 +313,5 @@ pub(super) fn stream_of(share: Share, now: Time) -> Connection {
         _held: None,
         passing: false,
         worker: 0,
-    }
-}
-
-/// Where a connection goes back to.
-pub(super) enum Home {
-    /// This worker's own.
-    Worker(Rc<RefCell<Shelf>>),
-    /// The cluster's, for all workers.
-    Cluster(Arc<SharedPool>),
-}
-
-/// A connection, for as long as one request uses it. Dropping it closes an HTTP/1 connection and frees a stream.
-pub(crate) struct Lease {
-    connection: Option<Connection>,
-    endpoint: EndpointId,
-    /// `None` once it has been given back.
-    home: Option<Home>,
-    max_requests: Option<u32>,
-    written_before: u64,
-    /// What it takes of what its caller may use.
-    _taken: Option<Taken>,
-    /// Whether the connection has served a request before.
-    pub(crate) reused: bool,
-}
-
-/// The head of a response.
-#[derive(Debug)]
-pub(crate) struct Arrived {
-    pub(crate) status: u16,
-    pub(crate) fields: Fields,
-}
-
-/// Why a request was not answered.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct NotAnswered {
-    /// What went wrong.
-    pub(crate) failure: Failure,
-    /// Whether none of it was handed to the connection.
-    pub(crate) unsent: bool,
-}
-
-impl Lease {
-    pub(super) fn new(connection: Connection, ask: &Ask<'_>, home: Home, reused: bool) -> Self {
-        Self {
-            written_before: connection.meter.written(),
-            connection: Some(connection),
-            endpoint: ask.endpoint.id(),
-            home: Some(home),
-            max_requests: ask.settings.max_requests,
-            _taken: ask.allowance().map(Allowance::take),
-            reused,
-        }
-    }
-
-    /// Sends a request and waits for the head of its response. `hints` takes what an endpoint says before that.
-    pub(crate) async fn send(
-        &mut self,
-        request: &Departure<'_>,
-        body: UpBody,
-        hints: Option<&Hints>,
-    ) -> Result<Arrived, NotAnswered> {
-        let Some(connection) = &mut self.connection else { unreachable!("a lease has its connection until it ends") };
-        connection.served += 1;
-        let mut interim = |status, fields| {
-            // Leave to go on is for those who have asked for it.
-            let passes = status != SWITCHING && (status != 100 || request.expects);
-            if let Some(hints) = hints.filter(|_| passes) {
-                hints.pass_on(status, fields);
-            }
-        };
-        match &mut connection.wire {
-            Wire::One(one) => {
-                one.begin(body, request.manner(), |out| request.write(out));
-                let mut posted = one.post();
-                let mut interim = |response: Response| interim(response.status, response.fields);
-                let answered = poll_fn(|cx| one.poll_head(cx, &mut interim)).await;
-                if posted.as_mut().is_some_and(|posted| posted.take_back().is_some()) {
-                    one.not_sent();
-                }
-                let response = answered.map_err(|failure| NotAnswered { failure, unsent: false })?;
-                Ok(Arrived { status: response.status, fields: response.fields })
-            }
-            Wire::Many(stream) => {
-                let head = request.http2(body.size_hint().exact());
-                let head = head.map_err(|_| NotAnswered { failure: Failure::Protocol, unsent: true })?;
-                stream.begin(head, body)?;
-                poll_fn(|cx| stream.poll_head(cx, &mut interim)).await
-            }
-            Wire::Bare(_) => unreachable!("a bare connection is asked for when there is no request to send"),
-        }
-    }
-
-    /// The next frame of the response.
-    pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
-        match self.connection.as_mut().map(|connection| &mut connection.wire) {
-            Some(Wire::One(one)) => one.poll_frame(cx),
-            Some(Wire::Many(stream)) => stream.poll_frame(cx),
-            Some(Wire::Bare(_)) | None => Poll::Ready(None),
-        }
-    }
-
-    /// Takes in what has come of the response although nobody wants it yet, where it would stand in the way of others.
-    pub(crate) fn gather(&mut self, cx: &mut Context<'_>) {
-        if let Some(Wire::Many(stream)) = self.connection.as_mut().map(|connection| &mut connection.wire) {
-            stream.gather(cx);
-        }
-    }
-
-    /// How much has been taken in.
-    pub(crate) fn gathered(&self) -> usize {
-        match self.connection.as_ref().map(|connection| &connection.wire) {
-            Some(Wire::Many(stream)) => stream.gathered(),
-            _ => 0,
-        }
-    }
-
-    /// Sends what can be sent of the request, while nobody asks for the response. Over HTTP/2 it goes up by itself.
-    pub(crate) fn poll_upload(&mut self, cx: &mut Context<'_>) {
-        if let Some(Wire::One(one)) = self.connection.as_mut().map(|connection| &mut connection.wire) {
-            one.poll_upload(cx);
-        }
-    }
-
-    /// Whether the response is over.
-    pub(crate) fn is_end_stream(&self) -> bool {
-        match self.connection.as_ref().map(|connection| &connection.wire) {
-            Some(Wire::One(one)) => one.is_end_stream(),
-            Some(Wire::Many(stream)) => stream.is_end_stream(),
-            Some(Wire::Bare(_)) | None => true,
-        }
-    }
-
-    /// How long the rest of the response's body is, where that is known.
-    pub(crate) fn left(&self) -> Option<u64> {
-        match self.connection.as_ref().map(|connection| &connection.wire) {
-            Some(Wire::One(one)) => one.left(),
-            Some(Wire::Many(stream)) => stream.left(),
-            Some(Wire::Bare(_)) | None => Some(0),
-        }
-    }
-
-    /// The connection itself, once, and what has been read from it: it leaves HTTP, or never was. The lease still holds its
-    /// place.
-    pub(crate) fn take_socket(&mut self) -> Option<(Metered, Bytes)> {
-        match std::mem::replace(&mut self.connection.as_mut()?.wire, Wire::Bare(None)) {
-            Wire::Bare(socket) => Some((socket?, Bytes::new())),
-            Wire::One(one) => Some(one.into_socket()),
-            Wire::Many(_) => None,
-        }
-    }
-
-    /// Whether the connection never was HTTP.
-    pub(crate) fn is_bare(&self) -> bool {
-        self.connection.as_ref().is_some_and(|connection| matches!(connection.wire, Wire::Bare(_)))
-    }
-
-    /// Whether anything has been handed to the kernel on this connection since it was leased.
-    pub(crate) fn written(&self) -> bool {
-        self.connection.as_ref().is_some_and(|connection| connection.meter.written() > self.written_before)
-    }
-
-    /// Our end's address.
-    pub(crate) fn local(&self) -> Option<std::net::SocketAddr> {
-        self.connection.as_ref()?.meter.local()
-    }
-
-    /// Reads what is left of a response that is not passed on, so that the connection can be kept. A long one is not worth it.
-    pub(crate) fn drain(mut self, lane: &Rc<Lane>) {
-        if self.is_end_stream() {
-            return self.give_back(lane.clock.now(), None);
-        }
-        if self.left().is_none_or(|left| left > DRAINED) {
-            return;
-        }
-        let lane = lane.clone();
-        tokio::task::spawn_local(async move {
-            let rest = async { while let Some(Ok(_)) = poll_fn(|cx| self.poll_frame(cx)).await {} };
-            if tokio::time::timeout(DRAIN_TIME, rest).await.is_ok() && self.is_end_stream() {
-                self.give_back(lane.clock.now(), None);
-            }
-        });
-    }
-
-    /// Keeps the connection for another request. `peer_keeps` is how long the peer says that it waits.
-    pub(crate) fn give_back(mut self, now: Time, peer_keeps: Option<Span>) {
-        let Some(mut connection) = self.connection.take() else { return };
-        let spent = self.max_requests.is_some_and(|most| connection.served >= most);
-        let Wire::One(one) = &mut connection.wire else { return };
-        if one.rest() && !spent {
-            connection.idle_since = now;
-            connection.keep = [connection.keep, peer_keeps].into_iter().flatten().min();
-            match self.home.take() {
-                Some(Home::Worker(shelf)) => shelf.borrow_mut().put_one(self.endpoint, connection),
-                Some(Home::Cluster(pool)) => pool.put_one(self.endpoint, connection),
-                None => {}
-            }
-        }
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        drop(self.connection.take());
-        if let Some(Home::Cluster(pool)) = &self.home {
-            pool.call_next();
-        }
     }
 }

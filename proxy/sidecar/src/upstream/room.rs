@@ -50,15 +50,13 @@ impl Allowance {
         Rc::new(Self { used: Cell::new(0), most })
     }
 
-    /// Whether it has none left.
-    pub(super) fn is_full(&self) -> bool {
-        self.used.get() >= self.most
-    }
-
-    /// Takes one of them, which [`Allowance::is_full`] has been asked for.
-    pub(super) fn take(self: &Rc<Self>) -> Taken {
-        self.used.set(self.used.get() + 1);
-        Taken(self.clone())
+    /// One more, if there is any left.
+    pub(super) fn take(self: &Rc<Self>) -> Option<Taken> {
+        let used = self.used.get();
+        (used < self.most).then(|| {
+            self.used.set(used + 1);
+            Taken(self.clone())
+        })
     }
 }
 
@@ -85,8 +83,8 @@ mod tests {
         assert!(room.enter().is_some());
         let allowance = Allowance::new(1);
         let taken = allowance.take();
-        assert!(allowance.is_full());
+        assert!(taken.is_some() && allowance.take().is_none());
         drop(taken);
-        assert!(!allowance.is_full());
+        assert!(allowance.take().is_some());
     }
 }

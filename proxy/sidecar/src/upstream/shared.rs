@@ -12,7 +12,8 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use tokio::sync::oneshot;
 
 use super::connect::ConnectError;
-use super::pool::{Ask, Home, Lease, make};
+use super::lease::{Home, Lease};
+use super::pool::{Ask, make};
 use super::shelf::{Connection, Shelf};
 use crate::telemetry::worker::PoolCounters;
 
@@ -63,7 +64,7 @@ impl SharedPool {
         if !state.line.is_empty() || state.called > 0 {
             return None;
         }
-        let connection = state.shelf.take(ask, ask.full())?;
+        let connection = state.shelf.take(ask, ask.full(), false)?;
         drop(state);
         Some(Lease::new(connection, ask, Home::Cluster(self), true))
     }
@@ -111,7 +112,7 @@ impl SharedPool {
             None => return Look::Wait,
         }
         if !ask.fresh
-            && let Some(connection) = state.shelf.take(ask, ask.full())
+            && let Some(connection) = state.shelf.take(ask, ask.full(), false)
         {
             return Look::Ready(connection);
         }

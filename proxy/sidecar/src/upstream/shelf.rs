@@ -11,7 +11,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::connect::SWEEP;
 use super::http1::One;
-use super::http2::{Sender, Share};
+use super::http2::{Presence, Sender, Share};
 use super::pool::{Ask, stream_of};
 use super::room::Entered;
 use super::socket::{Meter, Metered};
@@ -77,6 +77,8 @@ pub(crate) struct Many {
     pub(super) quiet: (AtomicU64, AtomicU32),
     /// Whether its endpoint is in no list, so that it goes by age alone.
     pub(super) passing: bool,
+    /// By which it is asked for; `None` when that is done all the time.
+    pub(super) presence: Option<Presence>,
     pub(super) _held: Held,
 }
 
@@ -113,6 +115,25 @@ impl Many {
     /// Gives a stream back.
     pub(super) fn leave(&self) {
         self.active.fetch_sub(1, Relaxed);
+    }
+
+    /// Whether it has been without a stream for so long that nobody knows whether the peer is there.
+    fn is_unsure(&self, ask: &Ask<'_>) -> bool {
+        let Some(after) = ask.ping_after.filter(|_| self.active.load(Relaxed) == 0) else { return false };
+        let (since, served_before) = &self.quiet;
+        served_before.load(Relaxed) == self.served.load(Relaxed)
+            && ask.now - Time(since.load(Relaxed)) >= after
+            && self.presence.is_some()
+    }
+
+    /// Asks the peer whether it is there. A connection whose peer does not answer takes no more streams.
+    pub(super) async fn look(&self, ask: &Ask<'_>) {
+        let Some(presence) = &self.presence else { return };
+        let known = || self.spent.load(Relaxed) || !self.is_unsure(ask);
+        match presence.answers(known).await {
+            true => self.quiet.0.store(ask.now.0, Relaxed),
+            false => self.spent.store(true, Relaxed),
+        }
     }
 
     /// Whether it may take streams by its age.
@@ -161,10 +182,11 @@ fn shorter_than(seen: Span) -> Span {
 }
 
 impl Shelf {
-    /// A connection that can take this request. `any` tells that it may be another worker's.
-    pub(super) fn take(&mut self, ask: &Ask<'_>, any: bool) -> Option<Connection> {
+    /// A connection that can take this request. `any` tells that it may be another worker's, `sure` that its peer must be known to
+    /// be there.
+    pub(super) fn take(&mut self, ask: &Ask<'_>, any: bool, sure: bool) -> Option<Connection> {
         if ask.http2 {
-            let share = self.take_stream(ask.endpoint.id(), ask.settings.max_requests, ask.now);
+            let share = self.take_stream(ask, sure);
             return share.map(|share| stream_of(share, ask.now));
         }
         self.take_one(ask, any)
@@ -187,17 +209,26 @@ impl Shelf {
         }
     }
 
-    /// A stream of an HTTP/2 connection that has room.
-    pub(super) fn take_stream(&mut self, endpoint: EndpointId, most_requests: Option<u32>, now: Time) -> Option<Share> {
+    /// A connection that has to be asked for before it is used.
+    pub(super) fn unsure(&self, ask: &Ask<'_>) -> Option<Arc<Many>> {
+        self.many.get(&ask.endpoint.id())?.iter().find(|many| many.is_unsure(ask)).cloned()
+    }
+
+    /// A stream of an HTTP/2 connection that has room; `sure` tells that its peer must be known to be there.
+    pub(super) fn take_stream(&mut self, ask: &Ask<'_>, sure: bool) -> Option<Share> {
         let mut share = None;
-        self.many.get_mut(&endpoint)?.retain(|many| {
+        self.many.get_mut(&ask.endpoint.id())?.retain(|many| {
             if share.is_some() {
                 return true;
             }
-            if !many.young(now) {
+            if !many.young(ask.now) {
                 return false;
             }
-            match many.enter(most_requests) {
+            if sure && many.is_unsure(ask) {
+                // One that is closed is not asked for.
+                return !many.spent.load(Relaxed) && !closed(&mut many.sender.clone());
+            }
+            match many.enter(ask.settings.max_requests) {
                 Entry::In(sender) => share = Some(Share::new(many.clone(), sender)),
                 Entry::Full => {}
                 Entry::Closed => return false,

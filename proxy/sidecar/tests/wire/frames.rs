@@ -179,6 +179,38 @@ async fn floods_end_their_connection_and_no_other() {
 }
 
 #[tokio::test]
+async fn an_idle_connection_is_asked_for_before_it_is_used_again() {
+    // Whoever does not read has been forgotten by what is between.
+    let silent = Endpoint::raw(move |mut wire, _| async move {
+        let preface = wire.exactly(PREFACE.len()).await;
+        assert_eq!(preface.as_deref(), Some(PREFACE));
+        wire.send(http2::settings()).await.unwrap();
+        while let Some((kind, _, stream, _)) = next(&mut wire).await {
+            if kind == HEADERS {
+                // `:status: 200` of the static table.
+                wire.send(frame(HEADERS, END_HEADERS | END_STREAM, stream, &[0x88])).await.unwrap();
+                break;
+            }
+        }
+        std::future::pending::<()>().await;
+    })
+    .await;
+    let decent = Server::start(|_, mut respond, _| async move {
+        respond.send_response(Response::new(()), true).unwrap();
+    })
+    .await;
+    for (address, connections) in [(silent.address, 2), (decent.address, 1)] {
+        let leeboard = before(address, "HTTP2", &["--ping-after", "600ms", "--workers", "1"]).await;
+        assert_eq!(leeboard.ask(get("/", "")).await.status(), 200);
+        // It is not known to be idle before a sweep or two.
+        let idle = tokio::time::timeout(Duration::from_millis(1_900), std::future::pending::<()>()).await;
+        assert!(idle.is_err());
+        assert_eq!(leeboard.ask(get("/", "")).await.status(), 200);
+        leeboard.metric_becomes("leeboard_upstream_connections_opened_total", &[], f64::from(connections)).await;
+    }
+}
+
+#[tokio::test]
 async fn heads_of_requests_are_as_long_as_the_flags_allow() {
     let endpoint = Endpoint::start(|_| say(200, "")).await;
     let leeboard = before(endpoint.address, "HTTP", &["--max-headers", "10", "--max-header-bytes", "4KiB"]).await;

@@ -29,6 +29,7 @@ const FULL: &str = "users.demo.svc.cluster.local";
 fn lookup_by_namespace() {
     let in_root = |rest: &str| rule(1, "r.istio-system", "*.local", 3, rest);
     let private = ", exportTo: ['.']";
+    let for_other = || rule(1, "d", "users", 1, ", exportTo: [other]");
     for (what, text, client, expected) in [
         ("nothing", String::new(), "demo", 0),
         ("the service's", rule(1, "d", "users", 1, ""), "demo", 1),
@@ -38,20 +39,10 @@ fn lookup_by_namespace() {
         ("though it is private", rule(1, "d", "users", 1, "") + &rule(2, "c.other", FULL, 2, private), "other", 2),
         ("not of a third namespace", rule(1, "d.third", FULL, 1, ""), "other", 0),
         ("private to the service's", rule(1, "d", "users", 1, private), "other", 0),
-        ("named by the service's", rule(1, "d", "users", 1, ", exportTo: [other]"), "other", 1),
-        ("for others only, so not for its own", rule(1, "d", "users", 1, ", exportTo: [other]"), "demo", 0),
-        (
-            "one for others does not hide the root's",
-            rule(1, "d", "users", 1, ", exportTo: [other]") + &in_root(""),
-            "demo",
-            3,
-        ),
-        (
-            "nor a wildcard beside it",
-            rule(1, "d", "users", 1, ", exportTo: [other]") + &rule(2, "w", "*.local", 2, ""),
-            "demo",
-            2,
-        ),
+        ("named by the service's", for_other(), "other", 1),
+        ("for others only, so not for its own", for_other(), "demo", 0),
+        ("one for others does not hide the root's", for_other() + &in_root(""), "demo", 3),
+        ("nor a wildcard beside it", for_other() + &rule(2, "w", "*.local", 2, ""), "demo", 2),
         (
             "a wider rule is not merged into one that the namespace does not see",
             rule(1, "a", "users", 1, ", exportTo: [other]") + &rule(2, "b", "users", 2, ", exportTo: [other, '.']"),
