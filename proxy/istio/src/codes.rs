@@ -82,9 +82,9 @@ codes! {
         "Only the tags of YAML itself, such as `!!str`, have a meaning here. Take the tag away."
     5 NOT_AN_OBJECT "a document that is not an object"
         "A document of a configuration is a block with `apiVersion`, `kind` and `metadata`."
-    6 PASSED_OVER "a kind that is not ours is passed over"
-        "The document is not read. That is right for a Deployment or a ConfigMap that happens to lie in the folder, and \
-        worth a look when it was meant to route something."
+    6 PASSED_OVER "objects of kinds that are not ours are passed over"
+        "The documents are not read. That is right for a Deployment or a ConfigMap that happens to lie in the folder. Kinds that were \
+        to protect, route or change requests have complaints of their own."
     7 ENVELOPE "apiVersion, kind or metadata is missing or wrong"
         "Every object says what it is in `apiVersion` and `kind`, and what it is called in `metadata.name`. Istio's kinds \
         are of `networking.istio.io/v1` (`v1beta1` and `v1alpha3` are the same)."
@@ -101,6 +101,10 @@ codes! {
         and was not missing before, or a new route to something without endpoints. The other half of the edit may still be on its way, so what was in force stays in \
         force: the new route waits, or what was taken away stays. It all comes into force when it fits together, and \
         after the time of `--config-grace` as it is written."
+    13 TEMPLATE "a template or patch that has to be rendered first"
+        "The file is no configuration yet: a Helm template makes one of it, or kustomize lays it over another. What would be said of \
+        it as it stands helps nobody, so nothing else is. Render it and check the outcome: `helm template CHART | leeboard check -`, \
+        `kubectl kustomize FOLDER | leeboard check -`."
     101 UNKNOWN_FIELD "no field of this name is known here"
         "The field is read over, as Istio's runtime does: what it was to set keeps its default. Most often it is \
         misspelt, or stands in the wrong block; the help says which field is near, or where it belongs."
@@ -247,6 +251,12 @@ codes! {
         another host, and the rules are not for it. Write the full name in the ServiceEntry; callers go on to call it by \
         its short one. With `resolution: DNS` the name that is looked up is then an endpoint: \
         `endpoints: [{address: reviews}]`."
+    337 HOST_DEFINED_TWICE "two ServiceEntries define one port of a host"
+        "Of one namespace, the endpoints of both are used together; of several, each namespace uses its own, and others the one of \
+        the first namespace by name. Either is a surprise to whoever knows only one of them."
+    338 READER_CANNOT_SEE "a destination that not all see who read the rule"
+        "`exportTo` of the rule names a namespace to which the destination's service is not exported. For callers there the host \
+        does not exist, and requests are answered 503 (flag `NC`)."
     401 NOT_ENFORCED "a field is known but not enforced yet"
         "It is read and has no effect yet. The help says what happens instead."
     402 IGNORED "a field has no meaning for this proxy"
@@ -256,6 +266,12 @@ codes! {
     404 NOT_FILLED "an operator in a header's value that nothing is known for"
         "Envoy knows the operator, and here there is no such fact: no mesh's certificates, no traces, no metadata of filters. It \
         gives nothing, and a header that is left empty is not sent."
+    405 UNPROTECTED "a policy of security that is not enforced"
+        "This proxy reads no policies of `security.istio.io`. What the policy is to keep out comes in, and what it is to encrypt is \
+        sent in clear. Keep it out by other means, such as a NetworkPolicy or the application itself, or leave Istio's own sidecar \
+        where this matters."
+    406 NOT_APPLIED "an object of Istio's or of the Gateway API's that is not applied"
+        "This proxy reads no objects of that kind, so that nothing of what it says happens here. The message says what that is."
     501 EJECTION_IMPOSSIBLE "nothing can ever be ejected"
         "An endpoint is ejected only if afterwards no more than `maxEjectionPercent` of all endpoints are. The default is \
         10: with fewer than 10 endpoints outlier detection does nothing at all. 100 allows the last endpoint to be \
@@ -395,6 +411,11 @@ codes! {
         "`content-length`, `transfer-encoding`, `connection`, `keep-alive`, `proxy-connection`, `upgrade`, `te`, `trailer` and \
         `http2-settings` belong to one connection, and the proxy writes them itself. One from a configuration would let the two ends read \
         a message in two ways, so it is never set, added or removed."
+    553 HTTP_POOL_ON_TCP "settings of HTTP for ports that are not HTTP"
+        "Limits of requests, retries and streams count requests, and on a TCP or TLS port there are none to be counted: connections \
+        are passed on as they are. `tcp.maxConnections` holds for every port."
+    554 LISTED_TWICE "a list names one thing twice"
+        "The second time means nothing, or, of endpoints, a second share of the requests. It is mostly left over from an edit."
 }
 
 #[cfg(test)]

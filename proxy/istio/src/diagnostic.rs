@@ -47,6 +47,17 @@ pub struct Diagnostic {
     pub labels: Vec<(Spot, String)>,
     /// What to do.
     pub help: Option<String>,
+    /// What to write instead, when it is certain what is meant.
+    pub fix: Option<Fix>,
+}
+
+/// A text that certainly is what was meant, for the text at a place.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Fix {
+    /// What gives way.
+    pub at: Spot,
+    /// What takes its place.
+    pub with: String,
 }
 
 impl Diagnostic {
@@ -61,6 +72,7 @@ impl Diagnostic {
             primary: at.clone(),
             labels: Vec::new(),
             help: None,
+            fix: None,
         }
     }
 
@@ -85,6 +97,13 @@ impl Diagnostic {
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
+        self
+    }
+
+    /// Says what to write instead of what is here.
+    #[must_use]
+    pub fn fix(mut self, with: impl Into<String>) -> Self {
+        self.fix = Some(Fix { at: self.primary.clone(), with: with.into() });
         self
     }
 

@@ -31,6 +31,7 @@ mod expressions;
 mod fields;
 pub mod grace;
 mod homes;
+pub mod ist;
 mod load;
 mod names;
 mod places;
@@ -40,6 +41,7 @@ pub mod resources;
 mod route_tests;
 pub mod source;
 pub mod support;
+mod templates;
 mod yaml;
 
 pub use load::{Loaded, load, load_in};

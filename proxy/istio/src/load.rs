@@ -6,9 +6,10 @@ use std::thread;
 
 use crate::codes;
 use crate::diagnostic::{self, Diagnostic, Severity};
-use crate::read::Reading;
+use crate::read::{Bystander, Reading};
 use crate::resources::{Kind, Meta, ObjectId, Resources};
 use crate::source::{Source, Spot};
+use crate::templates;
 
 /// What came of loading.
 #[derive(Clone, Debug, Default)]
@@ -23,6 +24,8 @@ pub struct Loaded {
     pub kept: Vec<ObjectId>,
     /// Rejected objects, as far as they are legible: what refers to them is not to blame. Only [`load_guessing`] has them.
     pub(crate) set_aside: Resources,
+    /// Objects of kinds that are not read. Only [`load_guessing`] has them.
+    pub(crate) bystanders: Vec<Bystander>,
     /// Files in which some document could not be parsed.
     broken: Vec<Arc<str>>,
 }
@@ -59,8 +62,11 @@ fn finish(reading: Reading<'_>, sources: &[Source]) -> Loaded {
         rejected: reading.rejected,
         kept: Vec::new(),
         set_aside: reading.set_aside,
+        bystanders: reading.bystanders,
         broken: reading.broken,
     };
+    templates::sum_up(sources, &mut loaded.diagnostics);
+    loaded.diagnostics.extend(reading.passed_over.summary());
     loaded.rejected.sort();
     loaded.rejected.dedup();
     diagnostic::sort(&mut loaded.diagnostics, sources);

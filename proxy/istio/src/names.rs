@@ -13,18 +13,21 @@ pub(crate) fn dns_label(text: &str) -> Result<(), String> {
     if fits { Ok(()) } else { Err(format!("`{text}` is not a DNS label (1 to 63 of a-z, 0-9 and inner `-`)")) }
 }
 
+/// What to say of a host that is followed by a port, if that is all that is wrong with it.
+fn with_port(text: &str) -> Result<(), String> {
+    match text.rsplit_once(':') {
+        Some((host, port)) if !host.is_empty() && !host.contains(':') && port.parse::<u16>().is_ok() => {
+            Err(format!("`{text}` is a host with a port: write `{host}`, and the port where there is a field for it"))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Istio: a fully qualified name; a trailing dot is allowed, a last label of digits alone is not.
 pub(crate) fn fqdn(text: &str) -> Result<(), String> {
+    with_port(text)?;
     if text.is_empty() || text.len() > 255 {
         return Err("a host name has 1 to 255 characters".into());
-    }
-    if let Some((host, port)) = text.rsplit_once(':')
-        && port.parse::<u16>().is_ok()
-        && fqdn(host).is_ok()
-    {
-        return Err(format!(
-            "`{text}` is a host with a port: write `{host}`, and the port where there is a field for it"
-        ));
     }
     let name = text.strip_suffix('.').unwrap_or(text);
     for label in name.split('.') {
@@ -40,6 +43,7 @@ pub(crate) fn fqdn(text: &str) -> Result<(), String> {
 /// Istio: a host name whose first label may be, or begin with, `*`.
 pub(crate) fn wildcard_domain(text: &str) -> Result<(), String> {
     let Some(rest) = text.strip_prefix('*') else { return fqdn(text) };
+    with_port(text)?;
     if rest.contains('*') {
         return Err(format!("`{text}`: `*` may only stand at the beginning"));
     }

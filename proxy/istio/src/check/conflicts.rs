@@ -39,7 +39,9 @@ fn hosts(cx: &Checking<'_>) {
     for (host, mut claims) in claims.into_iter().filter(|(_, claims)| claims.len() > 1) {
         claims.sort_by_cached_key(|(document, _)| age(&document.meta));
         for (at, (document, claim)) in claims.iter().enumerate().skip(1) {
-            let older = claims[..at].iter().take(MOST_COMPARED).find(|(older, _)| both_seen(cx, older, document));
+            // One that names the host twice, by its short and its full name, is not in its own way.
+            let others = claims[..at].iter().take(MOST_COMPARED).filter(|(older, _)| !std::ptr::eq(*older, *document));
+            let older = others.into_iter().find(|(older, _)| both_seen(cx, older, document));
             let Some((winner, first)) = older else { continue };
             let message = format!(
                 "{host} is routed by {}, which is older: these rules are not used for it",

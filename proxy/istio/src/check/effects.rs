@@ -1,5 +1,6 @@
 //! What settings really do: computed, and compared with what their author can have meant.
 
+mod doubles;
 mod ejection;
 mod faults;
 mod headers;
@@ -44,6 +45,7 @@ pub(super) fn check(cx: &Checking<'_>) {
         ports::check(cx, rule);
     }
     headers::names(cx);
+    doubles::check(cx);
     namespaces::check(cx);
     sidecars::check(cx);
     security::users(cx);

@@ -17,13 +17,15 @@ use leeboard_policy::cluster::Workload;
 
 use crate::codes::{self, Code};
 use crate::compile::Site;
+use crate::compile::kubernetes;
 use crate::compile::mesh::placed;
 use crate::compile::view::{View, views};
 use crate::diagnostic::{self, Diagnostic, Severity};
 use crate::load::load_guessing;
 use crate::names;
 use crate::places::{Path, Places};
-use crate::resources::{DestinationRule, Labels, Meta, ObjectId, Resources, ServiceEntry, VirtualService};
+use crate::read::Bystander;
+use crate::resources::{DestinationRule, Labels, Meta, ObjectId, Resources, Service, ServiceEntry, VirtualService};
 use crate::source::{Source, Spot};
 
 /// What came of checking.
@@ -50,6 +52,7 @@ pub fn check(sources: &[Source], site: &Site) -> Checked {
     let cx = Checking {
         broken: half.map(|d| d.resource.clone()).collect(),
         resources: &resources,
+        bystanders: &loaded.bystanders,
         views: views.into_iter().map(|view| (&*view.site.workload.namespace, view)).collect(),
         site,
         rejected: rejected(&loaded.rejected, &resources, &loaded.diagnostics),
@@ -63,13 +66,18 @@ pub fn check(sources: &[Source], site: &Site) -> Checked {
     conflicts::check(&cx);
     shadowed::check(&cx);
     effects::check(&cx);
-    let mut diagnostics = loaded.diagnostics;
+    let mut diagnostics = loaded.diagnostics.clone();
     // Istio: a running proxy reads over fields that it does not know, and `istioctl validate` refuses them.
     for diagnostic in diagnostics.iter_mut().filter(|diagnostic| diagnostic.code == codes::UNKNOWN_FIELD) {
         diagnostic.severity = Severity::Error;
     }
-    diagnostics.extend(cx.found.into_inner());
-    suppress::apply(&resources, &mut diagnostics);
+    // Of a template nothing is said but that it is one.
+    let is_template = |diagnostic: &&Diagnostic| diagnostic.code == codes::TEMPLATE;
+    let templates: BTreeSet<Arc<str>> =
+        diagnostics.iter().filter(is_template).map(|diagnostic| diagnostic.primary.file.clone()).collect();
+    let found = cx.found.into_inner().into_iter();
+    diagnostics.extend(found.filter(|diagnostic| !templates.contains(&diagnostic.primary.file)));
+    suppress::apply(&resources, &loaded.bystanders, &mut diagnostics);
     diagnostic::sort(&mut diagnostics, sources);
     Checked { diagnostics, objects: resources.len() }
 }
@@ -155,6 +163,8 @@ fn sites(resources: &Resources, site: &Site) -> Vec<Site> {
 pub(crate) struct Checking<'r> {
     /// Every object, those with errors included as far as they are legible.
     pub(crate) resources: &'r Resources,
+    /// Objects of kinds that are not read.
+    pub(crate) bystanders: &'r [Bystander],
     views: BTreeMap<&'r str, View<'r>>,
     /// Where the mesh's settings are.
     site: &'r Site,
@@ -178,9 +188,11 @@ impl<'r> Checking<'r> {
         self.views.get(namespace)
     }
 
-    /// The labels of a namespace's pods.
+    /// The labels of a namespace's pods, those among them that a Deployment or its like makes.
     pub(crate) fn pods<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = &'r Labels> + 'a {
-        self.resources.pods.iter().filter(move |pod| **pod.meta.namespace() == *namespace).map(|pod| &pod.meta.labels)
+        let pods = self.resources.pods.iter().filter(move |pod| **pod.meta.namespace() == *namespace);
+        let made = self.bystanders.iter().filter(move |object| *object.namespace == *namespace);
+        pods.map(|pod| &pod.meta.labels).chain(made.filter_map(|object| object.pods.as_ref()))
     }
 
     /// The labels of a namespace's WorkloadEntries and pods.
@@ -236,6 +248,11 @@ impl<'r> Checking<'r> {
         self.site.mesh.shows_entry(document, namespace)
     }
 
+    /// Whether a namespace sees a Service.
+    pub(crate) fn sees_service(&self, namespace: &str, document: &Service) -> bool {
+        kubernetes::reach_of(document, &self.site.mesh, namespace).is_some()
+    }
+
     /// Whether a setting is written.
     pub(crate) fn is_written(&self, meta: &Meta, path: &Path) -> bool {
         self.places.is_written(meta, path)
@@ -266,6 +283,16 @@ impl<'r> Checking<'r> {
         let left = self.comparisons.get();
         self.comparisons.set(left.saturating_sub(count));
         left >= count
+    }
+
+    /// How much has been said.
+    pub(crate) fn told_so_far(&self) -> usize {
+        self.found.borrow().len()
+    }
+
+    /// Whether a namespace is the mesh's own, whose objects are for all namespaces.
+    pub(crate) fn is_root(&self, namespace: &str) -> bool {
+        *self.site.root_namespace == *namespace
     }
 
     /// Whether something has been said of a place.

@@ -9,7 +9,7 @@ use super::Checking;
 use crate::codes;
 use crate::places::way;
 use crate::resources::VirtualService;
-use crate::resources::virtual_service::{HttpAction, HttpMatch, StringMatch};
+use crate::resources::virtual_service::{HttpAction, HttpMatch, HttpRoute, StringMatch};
 use cover::{covers, is_all, same};
 
 /// How many earlier matches a match is weighed against, of those whose path may take its own.
@@ -82,6 +82,7 @@ fn entries(cx: &Checking<'_>, document: &VirtualService) {
     let mut told = HashSet::new();
     for (number, entry) in document.http.iter().enumerate() {
         let takers: Vec<Option<Placed<'_>>> = entry.matches.iter().map(|rule| seen.taker(rule)).collect();
+        beside(cx, document, number, entry);
         let repeated =
             |(rule, taker): (&HttpMatch, &Option<Placed<'_>>)| taker.is_some_and(|taker| same(taker.rule, rule));
         let dead = !takers.is_empty() && takers.iter().all(Option::is_some);
@@ -104,6 +105,25 @@ fn entries(cx: &Checking<'_>, document: &VirtualService) {
         // What a delegate leaves over falls to the entries behind it.
         if !matches!(entry.action, HttpAction::Delegate(_)) {
             entry.matches.iter().enumerate().for_each(|(at, rule)| seen.add(Placed { entry: number, at, rule }));
+        }
+    }
+}
+
+/// Matches of one entry that others of it leave nothing to.
+fn beside(cx: &Checking<'_>, document: &VirtualService, number: usize, entry: &HttpRoute) {
+    let mut seen = Seen::default();
+    for (at, rule) in entry.matches.iter().enumerate() {
+        match seen.taker(rule) {
+            Some(taker) => {
+                let meta = &document.meta;
+                let message =
+                    format!("this match decides nothing: match {} of its entry takes all of it", taker.at + 1);
+                let path = way!["spec", "http", number, "match", at];
+                let complaint = cx.info(codes::TAKEN_BEFORE, meta, &path, message);
+                let wider = cx.spot(meta, &way!["spec", "http", number, "match", taker.at]);
+                cx.tell(complaint.ist("IST0131").label(&wider, "this one"));
+            }
+            None => seen.add(Placed { entry: number, at, rule }),
         }
     }
 }

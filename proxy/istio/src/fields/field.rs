@@ -39,10 +39,6 @@ impl<'a> Field<'a> {
             Some(text) if text.len() <= 40 => format!("`{text}`"),
             _ => self.node.map_or("nothing", Node::describe).to_owned(),
         };
-        self.wrong_as(wanted, &found);
-    }
-
-    fn wrong_as(&self, wanted: &str, found: &str) {
         self.cx.error(codes::WRONG_TYPE, self.mark(), format!("`{}` must be {wanted}, not {found}", self.name));
     }
 
@@ -84,7 +80,9 @@ impl<'a> Field<'a> {
         match meaning(text) {
             Meaning::Bool(value) if plain => Some(value),
             Meaning::Bool(value) => {
-                self.wrong_as(&format!("`{value}` without quotes"), &format!("the text \"{text}\""));
+                let message = format!("`{}` must be `{value}` without quotes, not the text \"{text}\"", self.name);
+                let diagnostic = self.cx.at(Severity::Error, codes::WRONG_TYPE, self.mark(), message);
+                self.cx.push(diagnostic.fix(value.to_string()));
                 None
             }
             _ => {
@@ -195,6 +193,9 @@ impl<'a> Field<'a> {
         let message = format!("`{}` cannot be `{text}`", self.name);
         let diagnostic = self.cx.at(Severity::Error, codes::BAD_VALUE, self.mark(), message);
         self.cx.push(match names::nearest(text, words.iter().map(|(word, _)| *word)) {
+            Some(near) if near.eq_ignore_ascii_case(text) => {
+                diagnostic.help(format!("did you mean `{near}`?")).fix(near)
+            }
             Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
             None => diagnostic.help(format!("it is one of {list}")),
         });
@@ -207,6 +208,12 @@ impl<'a> Field<'a> {
         if text.is_empty() || text.len() > 1024 {
             self.cx.error(codes::BAD_REGEX, self.mark(), "a regular expression has 1 to 1024 bytes");
             return None;
+        }
+        if text.ends_with('\n') {
+            let message =
+                format!("`{}` ends in a line break, which nothing that is matched has: it never holds", self.name);
+            let diagnostic = self.cx.at(Severity::Warning, codes::BAD_REGEX, self.mark(), message);
+            self.cx.push(diagnostic.help("write it on one line, or `|-` instead of `|`"));
         }
         if !self.cx.has_room_for(&text) {
             let message = "the expressions of all objects together would take too much memory";
@@ -259,6 +266,27 @@ impl<'a> Field<'a> {
         self.list().iter().filter_map(|node| Fields::of(node, node.mark, block, self.cx)).collect()
     }
 
+    /// A block, which is often written as the one thing that is mostly in it: `key`.
+    pub(crate) fn block_of(self, block: &'static Block, key: &str) -> Option<Fields<'a>> {
+        let node = self.node?;
+        let Value::Scalar { text, plain } = &node.value else { return self.block(block) };
+        let written = match (plain, meaning(text)) {
+            (true, Meaning::Number) if key == "value" || key == "number" => text.to_string(),
+            (true, Meaning::Text) if !text.contains([',', '[', ']', '{', '}', '#', ':', '\'', '"', '\n']) => {
+                text.to_string()
+            }
+            _ if key == "value" || key == "number" => return self.block(block),
+            _ => format!("\"{}\"", text.escape_debug()),
+        };
+        let message = format!("`{}` is a block, not {}", self.name, node.describe());
+        let diagnostic = self.cx.at(Severity::Error, codes::WRONG_TYPE, node.mark, message);
+        let meant = format!("{{{key}: {written}}}");
+        // Text of several lines is not put right at one place.
+        let diagnostic = diagnostic.help(format!("write `{}: {meant}`", self.name));
+        self.cx.push(if text.contains('\n') { diagnostic } else { diagnostic.fix(meant) });
+        None
+    }
+
     /// A block.
     pub(crate) fn block(self, block: &'static Block) -> Option<Fields<'a>> {
         Fields::of(self.node?, self.key, block, self.cx)
@@ -307,7 +335,7 @@ pub(crate) fn text_of(node: &Node, name: &str, cx: &Cx) -> Option<Located<Arc<st
         Value::Scalar { text, .. } => {
             let message = format!("`{name}` must be text, not {}", node.describe());
             let diagnostic = cx.at(Severity::Error, codes::WRONG_TYPE, node.mark, message);
-            cx.push(diagnostic.help(format!("put it in quotes: `\"{text}\"`")));
+            cx.push(diagnostic.help(format!("put it in quotes: `\"{text}\"`")).fix(format!("\"{text}\"")));
             None
         }
         Value::Seq(_) | Value::Map(_) => {

@@ -68,7 +68,7 @@ pub(super) fn direct_response(field: Field<'_>) -> Option<DirectResponse> {
     let fields = field.block(&DIRECT_RESPONSE)?;
     let status = fields.required("status").int(200..=600).and_then(|status| u16::try_from(status).ok());
     let body = fields.get("body");
-    let bytes = body.block(&BODY).map(|block| {
+    let bytes = body.block_of(&BODY, "string").map(|block| {
         block.at_most_one(&["string", "bytes"]);
         let text = block.get("string").text().map(|text| text.as_bytes().to_vec());
         let bytes = block.get("bytes");

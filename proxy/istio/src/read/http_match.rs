@@ -49,7 +49,7 @@ pub(super) struct Form {
 }
 
 fn string_match(field: Field<'_>, form: Form) -> Option<StringMatch> {
-    field.block(&STRING_MATCH).and_then(|fields| pattern_of(&fields, form))
+    field.block_of(&STRING_MATCH, "exact").and_then(|fields| pattern_of(&fields, form))
 }
 
 pub(super) fn pattern_of(fields: &Fields<'_>, form: Form) -> Option<StringMatch> {
@@ -86,10 +86,8 @@ fn by_name(field: Field<'_>, form: Form) -> Vec<(Arc<str>, StringMatch)> {
             field.cx.push(at.help("write `{}` to ask whether it is there, whatever its value"));
             continue;
         }
-        let fields = Fields::of(node, key.mark, &STRING_MATCH, field.cx);
-        found.extend(
-            fields.and_then(|fields| pattern_of(&fields, form)).map(|pattern| (Arc::from(&*key.text), pattern)),
-        );
+        let condition = Field { cx: field.cx, name: "condition", key: key.mark, node: Some(node) };
+        found.extend(string_match(condition, form).map(|pattern| (Arc::from(&*key.text), pattern)));
     }
     found.sort_by(|a, b| a.0.cmp(&b.0));
     found.shrink_to_fit();

@@ -79,7 +79,7 @@ fn action(fields: &Fields<'_>, matches: &[HttpMatch]) -> HttpAction {
 }
 
 fn delegate(field: Field<'_>) -> Option<Delegate> {
-    let fields = field.block(&DELEGATE)?;
+    let fields = field.block_of(&DELEGATE, "name")?;
     let name = fields.required("name").checked(codes::BAD_NAME, names::object_name);
     let namespace = fields.get("namespace").filled(codes::BAD_NAME, names::dns_label);
     Some(Delegate { name: or_blank(name, &fields), namespace, direct: None })
@@ -118,14 +118,14 @@ pub(super) fn check_weights(field: Field<'_>, weights: &[u32], required: bool) {
 
 /// Istio: Destination. `around` is what it stands in.
 pub(super) fn destination(field: Field<'_>, around: &Fields<'_>) -> Destination {
-    let Some(fields) = field.block(&DESTINATION) else {
+    let Some(fields) = field.block_of(&DESTINATION, "host") else {
         return Destination { host: Located::new("".into(), around.spot()), subset: None, port: None };
     };
     let host = fields.required("host").checked(codes::BAD_HOST, |host| match host {
         "*" => Err("a destination cannot be `*`".into()),
         host => names::wildcard_domain(host),
     });
-    let port = fields.get("port").block(&PORT_SELECTOR).and_then(|port| {
+    let port = fields.get("port").block_of(&PORT_SELECTOR, "number").and_then(|port| {
         let number = port.required("number");
         number.port().map(|value| Box::new(Located::new(value, fields.cx.spot(number.mark()))))
     });

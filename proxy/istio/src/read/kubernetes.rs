@@ -17,6 +17,9 @@ use crate::support::{
     SERVICE,
 };
 
+/// Istio: the user that the proxy runs as, whose connections are not redirected to it.
+pub(super) const PROXY_USER: &str = "1337";
+
 /// A block at the top of an object.
 pub(super) fn top<'a>(object: &Object<'a>, key: &str, block: &'static Block) -> Option<Fields<'a>> {
     let (key, node) = object.node.entries()?.iter().find(|(k, _)| &*k.text == key)?;
@@ -175,7 +178,7 @@ fn is_proxy(container: &Fields<'_>) -> bool {
 fn proxy_user(fields: &Fields<'_>) -> Option<Spot> {
     let context = fields.get("securityContext").block(&SECURITY_CONTEXT)?;
     let user = context.get("runAsUser");
-    let is_its = user.node.and_then(|node| node.raw()) == Some("1337");
+    let is_its = user.node.and_then(|node| node.raw()) == Some(PROXY_USER);
     is_its.then(|| fields.cx.spot(user.mark()))
 }
 

@@ -1,6 +1,7 @@
 //! Trees → objects: one reader per kind, each of which says all that is wrong with its object.
 
 mod actions;
+mod bystanders;
 mod client_tls;
 mod cors;
 mod destination_rule;
@@ -40,6 +41,7 @@ use crate::resources::{Kind, Meta, ObjectId, Resources};
 use crate::source::{Located, Source, Spot};
 use crate::yaml::{self, Document, Node, Value};
 
+pub(crate) use bystanders::{Bystander, PassedOver};
 pub(crate) use virtual_service::overlap;
 
 /// What is to be read of a file, and into what.
@@ -58,6 +60,9 @@ pub(crate) struct Reading<'n> {
     /// Whether misspelt keys are taken for what they mean, and rejected objects are set aside instead of dropped.
     guessing: bool,
     pub(crate) set_aside: Resources,
+    /// Objects that are not read; only those who guess hold others against them.
+    pub(crate) bystanders: Vec<Bystander>,
+    pub(crate) passed_over: PassedOver,
     /// Where each object is defined.
     seen: BTreeMap<ObjectId, Spot>,
     order: u32,
@@ -75,6 +80,8 @@ impl<'n> Reading<'n> {
             expressions: (0, false),
             guessing,
             set_aside: Resources::default(),
+            bystanders: Vec::new(),
+            passed_over: PassedOver::default(),
             seen: BTreeMap::new(),
             order: 0,
         }
@@ -116,6 +123,8 @@ impl<'n> Reading<'n> {
         self.rejected.extend(behind.rejected);
         self.broken.extend(behind.broken);
         self.set_aside.append(&behind.set_aside);
+        self.bystanders.extend(behind.bystanders);
+        self.passed_over = self.passed_over.and(behind.passed_over);
         Some(self)
     }
 
@@ -177,7 +186,27 @@ impl<'n> Reading<'n> {
         }
         match kind {
             Ok(kind) => self.object(file, node, kind, &[]),
+            Err(diagnostic) if diagnostic.code == codes::PASSED_OVER => self.bystander(file, node, *diagnostic),
             Err(diagnostic) => self.diagnostics.push(*diagnostic),
+        }
+    }
+
+    /// Passes over an object, which may be worth a word.
+    fn bystander(&mut self, file: &Arc<str>, node: &Node, told: Diagnostic) {
+        let word = |key: &str| node.get(key).and_then(Node::raw).unwrap_or("");
+        let named = |key: &str| node.get("metadata").and_then(|metadata| metadata.get(key)?.raw());
+        let (kind, group) = (word("kind"), word("apiVersion").split_once('/').map_or("", |(group, _)| group));
+        let namespace = named("namespace").filter(|namespace| !namespace.is_empty()).unwrap_or(self.namespace);
+        let resource: Arc<str> = format!("{kind} {namespace}/{}", named("name").unwrap_or("")).into();
+        match bystanders::undone(node, group, kind) {
+            Some((code, message)) => {
+                self.diagnostics.push(Diagnostic::warning(code, &resource, &told.primary, message));
+            }
+            None => self.passed_over.add(if kind.is_empty() { "without a kind" } else { kind }, told),
+        }
+        if self.guessing {
+            let cx = Cx::new(file, resource.clone(), false);
+            self.bystanders.push(bystanders::of(node, resource, namespace, |mark| cx.spot(mark)));
         }
     }
 
@@ -385,7 +414,7 @@ fn ceiling(field: Field<'_>) -> Option<u32> {
 
 /// A percentage's `value`, 0 when the block is empty.
 fn percent(field: Field<'_>, finest: f64) -> Option<f64> {
-    let fields = field.block(&crate::support::PERCENT)?;
+    let fields = field.block_of(&crate::support::PERCENT, "value")?;
     let field = fields.get("value");
     let value = field.double().unwrap_or(0.0);
     if !(0.0..=100.0).contains(&value) {

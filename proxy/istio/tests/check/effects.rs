@@ -5,7 +5,59 @@ use leeboard_istio::codes::*;
 use crate::{Pair, entry, http, object, policy, rule};
 
 pub(crate) fn pairs() -> Vec<Pair> {
-    [ejection(), retries(), routes(), forms(), faults(), policies(), pods()].concat()
+    [ejection(), retries(), routes(), forms(), faults(), policies(), pods(), lists()].concat()
+}
+
+/// Lists that name one thing twice, and limits of requests where there are none.
+fn lists() -> Vec<Pair> {
+    let endpoints = |list: &str| {
+        let spec = "hosts: [a.example.com], resolution: STATIC, ports: [{number: 80, name: http, protocol: HTTP}]";
+        object("ServiceEntry", "a", &format!("{{{spec}, endpoints: [{list}]}}"))
+    };
+    let pool = |protocol: &str, pool: &str| {
+        let spec = "hosts: [db.example.com], addresses: [10.1.1.1], resolution: DNS";
+        object("ServiceEntry", "db", &format!("{{{spec}, ports: [{{number: 80, name: p, protocol: {protocol}}}]}}"))
+            + &rule(&format!("host: db.example.com, trafficPolicy: {{connectionPool: {pool}}}"))
+    };
+    vec![
+        (HTTP_POOL_ON_TCP, pool("TCP", "{http: {maxRetries: «9»}}"), pool("TCP", "{tcp: {maxConnections: 9}}")),
+        (HTTP_POOL_ON_TCP, pool("TLS", "{http: {idleTimeout: «9s»}}"), pool("HTTP", "{http: {idleTimeout: 9s}}")),
+        (
+            LISTED_TWICE,
+            entry("retries: {attempts: 1, retryOn: «\"unavailable,cancelled,unavailable\"»}"),
+            entry("retries: {attempts: 1, retryOn: \"unavailable,cancelled\"}"),
+        ),
+        (
+            LISTED_TWICE,
+            entry("corsPolicy: {allowOrigins: [{exact: https://a}, «{»exact: https://a}]}"),
+            entry("corsPolicy: {allowOrigins: [{exact: https://a}, {prefix: https://a}], allowMethods: [GET, POST]}"),
+        ),
+        (
+            LISTED_TWICE,
+            entry("corsPolicy: {allowOrigins: [{exact: https://a}], allowMethods: [GET, «GET»]}"),
+            entry("headers: {request: {remove: [x-a, x-b]}, response: {remove: [x-a]}}"),
+        ),
+        (
+            LISTED_TWICE,
+            entry("headers: {response: {remove: [x-a, «X-A»]}}"),
+            entry("headers: {response: {remove: [x-a, x-b]}}"),
+        ),
+        (
+            NOT_FILLED,
+            entry("headers: {request: {set: {x-id: «'%TRACE_ID%'»}}}"),
+            entry("headers: {request: {set: {x-id: '%REQ(x)%'}}}"),
+        ),
+        (
+            NOT_FILLED,
+            entry("headers: {response: {add: {x-id: «'a %DYNAMIC_METADATA(a:b)% %CONNECTION_ID%'»}}}"),
+            entry("headers: {response: {add: {x-id: 'a %PROTOCOL%'}}}"),
+        ),
+        (
+            LISTED_TWICE,
+            endpoints("{address: 10.0.0.1}, {address: «10.0.0.1»}"),
+            endpoints("{address: 10.0.0.1}, {address: 10.0.0.1, ports: {http: 8080}}"),
+        ),
+    ]
 }
 
 fn ejection() -> Vec<Pair> {

@@ -2,6 +2,7 @@
 //! nearly the same in which nothing does. A rule without such a pair fails the test.
 
 mod effects;
+mod istio;
 mod matches;
 mod misplaced;
 mod references;
@@ -156,7 +157,7 @@ fn claims_are_verified_by_a_kind_that_is_passed_over() {
         "---\napiVersion: security.istio.io/v1\nkind: RequestAuthentication\nmetadata: {name: r}\nspec: {}\n";
     let codes = |text: &str| found(text).iter().map(|found| found.code).collect::<Vec<_>>();
     assert_eq!(codes(&format!("{WORLD}{gateway}{routes}")), [codes::CLAIMS_UNVERIFIED]);
-    assert_eq!(codes(&format!("{WORLD}{gateway}{routes}{verifier}")), [codes::PASSED_OVER]);
+    assert_eq!(codes(&format!("{WORLD}{gateway}{routes}{verifier}")), [codes::UNPROTECTED]);
 }
 
 #[test]

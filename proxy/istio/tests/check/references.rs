@@ -99,6 +99,21 @@ fn hosts() -> Vec<Pair> {
             private("demo") + &to("{host: inner.example.com}"),
         ),
         (
+            READER_CANNOT_SEE,
+            private("demo")
+                + &object(
+                    "VirtualService",
+                    "v",
+                    "{hosts: [reviews], exportTo: [demo, other], http: [{route: [{destination: {host: «inner.example.com»}}]}]}",
+                ),
+            private("demo, other")
+                + &object(
+                    "VirtualService",
+                    "v",
+                    "{hosts: [reviews], exportTo: [demo, other], http: [{route: [{destination: {host: inner.example.com}}]}]}",
+                ),
+        ),
+        (
             UNKNOWN_SUBSET,
             rule(&format!("{SUBSETS}, exportTo: [prod]")) + &to("{host: reviews, subset: «v1»}"),
             rule(&format!("{SUBSETS}, exportTo: [prod, demo]")) + &to("{host: reviews, subset: v1}"),
@@ -307,6 +322,18 @@ fn conflicts() -> Vec<Pair> {
             claim("a", "reviews") + &claim("b", "ratings"),
         ),
         (
+            HOST_DEFINED_TWICE,
+            of_two("e.prod", "'*'", "HTTP")
+                + &of_two("f.prod", "'*'", "HTTP").replace("[two", "[«two").replace("com]", "com»]"),
+            of_two("e.prod", "'*'", "HTTP") + &of_two("f.prod", "'*'", "HTTP").replace("[two", "[three"),
+        ),
+        (
+            HOST_DEFINED_TWICE,
+            of_two("e.prod", "'*'", "HTTP")
+                + &of_two("f.stage", "'*'", "HTTP").replace("[two", "[«two").replace("com]", "com»]"),
+            of_two("e.prod", "'.'", "HTTP") + &of_two("f.stage", "'*'", "HTTP"),
+        ),
+        (
             SIDECAR_CONFLICT,
             sidecar("a", "") + &named("b"),
             sidecar("a", "") + &sidecar("b", "workloadSelector: {labels: {app: x}}, "),
@@ -331,7 +358,7 @@ fn conflicts() -> Vec<Pair> {
             object(
                 "ServiceEntry",
                 "p",
-                "{hosts: [reviews.demo.svc.cluster.local], location: MESH_INTERNAL, resolution: STATIC, ports: [{number: 80, name: http, protocol: HTTP}], endpoints: [{address: 10.0.0.4}]}",
+                "{hosts: [reviews.demo.svc.cluster.local], location: MESH_INTERNAL, resolution: STATIC, ports: [{number: 81, name: tls, protocol: TLS}], endpoints: [{address: 10.0.0.4}]}",
             ),
         ),
         (
@@ -473,6 +500,7 @@ fn services() -> Vec<Pair> {
     };
     vec![
         (ADDRESSES_NEEDED, tcp("«TCP»}]}"), tcp("TCP}], addresses: [10.1.1.1]}")),
+        (PORT_NAME, tcp("«''»}]}"), tcp("HTTP}]}")),
         (
             PORT_NAME,
             service("a", "demo", "{clusterIP: 10.0.0.9, ports: [{name: «web», port: 80}]}"),

@@ -86,10 +86,13 @@ fn server_tls() {
                 NO_EFFECT,
                 "tls: {mode: MUTUAL, credentialName: a, privateKey: /c, «serverCertificate»: /b, caCertificates: /d}",
             ),
-            good("tls: {mode: SIMPLE, credentialName: a, serverCertificate: '', credentialNames: []}"),
+            warning(
+                NEEDS,
+                "tls: {mode: SIMPLE, credentialName: a, serverCertificate: '', credentialNames: [], «minProtocolVersion»: TLSV1_0}",
+            ),
             error(
                 ONE_OF,
-                "tls: {mode: SIMPLE, serverCertificate: /a, tlsCertificates: [{serverCertificate: /a, privateKey: /b}], «privateKey»: /b}",
+                "tls: {mode: SIMPLE, «serverCertificate»: /a, tlsCertificates: [{serverCertificate: /a, privateKey: /b}], privateKey: /b}",
             ),
             error(
                 ONE_OF,

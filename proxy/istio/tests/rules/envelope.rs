@@ -16,7 +16,8 @@ fn kinds_and_versions() {
             error(ENVELOPE, "apiVersion: «networking.istio.io/v2»\nkind: DestinationRule"),
             error(ENVELOPE, "apiVersion: «v1»\nkind: DestinationRule"),
             error(ENVELOPE, "apiVersion: networking.istio.io/v1\nkind: «DestinationRules»"),
-            info(PASSED_OVER, "apiVersion: networking.istio.io/v1alpha3\nkind: «EnvoyFilter»"),
+            warning(NOT_APPLIED, "apiVersion: networking.istio.io/v1alpha3\nkind: «EnvoyFilter»"),
+            info(PASSED_OVER, "apiVersion: networking.istio.io/v1\nkind: «WorkloadGroup»"),
             info(PASSED_OVER, "apiVersion: v1\nkind: «ConfigMap»"),
             info(PASSED_OVER, "apiVersion: apps/v1\nkind: «Deployment»"),
             info(PASSED_OVER, "apiVersion: serving.knative.dev/v1\nkind: «Service»"),
@@ -108,4 +109,49 @@ fn a_broken_document_of_another_kind_is_told_and_no_more() {
         assert_eq!(loaded.diagnostics.iter().filter(|d| d.code == SYNTAX).count(), 1, "{text}");
         assert_eq!(loaded.resources.destination_rules.len(), 2, "{text}");
     }
+}
+
+#[test]
+fn kinds_that_are_not_enforced_say_what_is_not_done() {
+    check(
+        "apiVersion: @\nmetadata: {name: d}\n",
+        &[
+            warning(UNPROTECTED, "security.istio.io/v1\nkind: «AuthorizationPolicy»\nspec: {}"),
+            warning(UNPROTECTED, "security.istio.io/v1beta1\nkind: «AuthorizationPolicy»\nspec: {action: DENY}"),
+            warning(UNPROTECTED, "security.istio.io/v1\nkind: «AuthorizationPolicy»\nspec: {action: CUSTOM}"),
+            warning(NOT_APPLIED, "security.istio.io/v1\nkind: «AuthorizationPolicy»\nspec: {action: AUDIT}"),
+            warning(UNPROTECTED, "security.istio.io/v1\nkind: «PeerAuthentication»\nspec: {mtls: {mode: STRICT}}"),
+            warning(
+                UNPROTECTED,
+                "security.istio.io/v1\nkind: «PeerAuthentication»\nspec: {portLevelMtls: {80: {mode: STRICT}}}",
+            ),
+            warning(NOT_APPLIED, "security.istio.io/v1\nkind: «PeerAuthentication»\nspec: {mtls: {mode: PERMISSIVE}}"),
+            warning(UNPROTECTED, "security.istio.io/v1\nkind: «RequestAuthentication»"),
+            warning(NOT_APPLIED, "telemetry.istio.io/v1\nkind: «Telemetry»"),
+            warning(NOT_APPLIED, "extensions.istio.io/v1alpha1\nkind: «WasmPlugin»"),
+            warning(NOT_APPLIED, "gateway.networking.k8s.io/v1\nkind: «HTTPRoute»"),
+            warning(NOT_APPLIED, "gateway.networking.k8s.io/v1\nkind: «Gateway»"),
+            warning(UNPROTECTED, "gateway.networking.k8s.io/v1\nkind: «BackendTLSPolicy»"),
+            info(PASSED_OVER, "gateway.networking.k8s.io/v1beta1\nkind: «ReferenceGrant»"),
+            info(PASSED_OVER, "networking.k8s.io/v1\nkind: «NetworkPolicy»"),
+        ],
+    );
+    let policy =
+        "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: deny-all, namespace: demo}\n";
+    let loaded = leeboard_istio::load(&[leeboard_istio::source::Source::new("f.yaml", policy)]);
+    let told = &loaded.diagnostics[0];
+    assert_eq!(&*told.resource, "AuthorizationPolicy demo/deny-all");
+    assert!(told.message.ends_with("requests that this policy denies are served"), "{}", told.message);
+}
+
+#[test]
+fn harmless_kinds_are_summed_up_in_one_line() {
+    let object =
+        |version: &str, kind: &str| format!("---\napiVersion: {version}\nkind: {kind}\nmetadata: {{name: a}}\n");
+    let text = object("apps/v1", "Deployment").repeat(3) + &object("v1", "ConfigMap") + "---\nreplicas: 3\n";
+    let sources = ["a.yaml", "b.yaml"].map(|name| leeboard_istio::source::Source::new(name, text.clone()));
+    let told = leeboard_istio::load(&sources).diagnostics;
+    let messages: Vec<_> = told.iter().map(|d| (d.severity, &*d.message)).collect();
+    let sum = "10 objects of kinds that are not read are passed over: 2 ConfigMap, 6 Deployment, 2 without a kind";
+    assert_eq!(messages, [(leeboard_istio::diagnostic::Severity::Info, sum)]);
 }

@@ -34,7 +34,7 @@ fn settings() {
             error(WRONG_TYPE, "enableAutoMtls: «'false'»"),
             good("defaultConfig: {tracing: {}, gatewayTopology: {numTrustedProxies: 2}}"),
             error(OUT_OF_RANGE, "defaultConfig: {gatewayTopology: {numTrustedProxies: «-1»}}"),
-            warning(IGNORED, "«discoverySelectors»: []"),
+            warning(IGNORED, "«discoverySelectors»: [{}]"),
             warning(UNKNOWN_FIELD, "«conectTimeout»: 1s"),
             error(DUPLICATE_OBJECT, "connectTimeout: 1s\n---\n«kind»: MeshConfig"),
         ],

@@ -32,7 +32,7 @@ fn service_entries() {
                 "{hosts: [a.com], resolution: STATIC, endpoints: [{address: 10.0.0.1}], «workloadSelector»: {labels: {a: b}}}",
             ),
             good("{hosts: [a.com], resolution: STATIC, endpoints: [], workloadSelector: {labels: {a: b}}}"),
-            good("{hosts: ['*.a.com'], resolution: DYNAMIC_DNS, addresses: [], endpoints: []}"),
+            warning(NOT_ENFORCED, "{hosts: ['*.a.com'], «resolution»: DYNAMIC_DNS, addresses: [], endpoints: []}"),
             good(
                 "{hosts: [a.com], resolution: STATIC, endpoints: [{address: 'unix:///a'}], ports: [{number: 80, name: a}]}",
             ),

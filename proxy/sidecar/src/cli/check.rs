@@ -1,16 +1,21 @@
 //! `leeboard check`: every mistake of a configuration in one run.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Read, Write};
 use std::path::PathBuf;
 
+use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
 use leeboard_istio::check::{Checked, check};
+use leeboard_istio::codes;
 use leeboard_istio::compile::Site;
 use leeboard_istio::diagnostic::{Diagnostic, Severity, first_of_each};
+use leeboard_istio::source::Source;
 use leeboard_istio::{render, to_github, to_json, to_sarif};
 use leeboard_policy::cluster::Workload;
 
+use super::colour::Colour;
 use super::files::FileArgs;
+use super::mend::{self, Mended, mended};
 use super::version::VERSION;
 use crate::bootstrap::{COULD_NOT, DONE, FINDINGS};
 use crate::discovery::files::{Files, Reading};
@@ -18,9 +23,15 @@ use crate::discovery::files::{Files, Reading};
 /// The flags of `leeboard check`.
 #[derive(Args, Debug)]
 pub(crate) struct CheckArgs {
-    /// Files, and folders that are searched for *.yaml, *.yml and *.json.
-    #[arg(value_name = "PATH", required = true)]
+    /// Files, and folders that are searched for *.yaml, *.yml and *.json; `-` is standard input.
+    #[arg(value_name = "PATH", default_value = "config")]
     paths: Vec<PathBuf>,
+    /// Puts right what is certain, in the files, and shows what changes.
+    #[arg(long, env = "LEEBOARD_FIX", value_parser = BoolishValueParser::new())]
+    fix: bool,
+    /// When what is printed is coloured.
+    #[arg(long, env = "LEEBOARD_COLOR", value_enum, value_name = "WHEN", default_value_t = Colour::Auto)]
+    color: Colour,
     /// How mistakes are printed.
     #[arg(long, env = "LEEBOARD_FORMAT", value_enum, default_value_t = Format::Human)]
     format: Format,
@@ -65,24 +76,82 @@ pub(crate) enum Deny {
 
 /// Checks and prints; the process' exit code: 0 when all is well, 1 when something is to be mended, 2 when it could not be done.
 pub(crate) fn run(args: &CheckArgs, out: &mut dyn Write, complaints: &mut dyn Write) -> u8 {
-    let files = Files::new(args.paths.clone()).with_mesh(args.mesh_config.clone());
-    let reading = files.within(args.files.most()).with_pipes().read();
-    let reading = reading.unwrap_or_default();
-    if !reading.complaints.is_empty() {
-        let _ = complaints.write_all(render(&reading.complaints, &reading.sources, false).as_bytes());
-        return COULD_NOT;
-    }
+    let mut reading = match read(args) {
+        Ok(reading) => reading,
+        Err(complaint) => {
+            let _ = complaints.write_all(complaint.as_bytes());
+            return COULD_NOT;
+        }
+    };
     let site = Site {
         workload: Workload { namespace: args.namespace.as_str().into(), ..Workload::default() },
         cluster_domain: args.cluster_domain.as_str().into(),
         ..Site::default()
     };
-    let checked = check(&reading.sources, &site);
-    match print(args, &checked, &reading, out, complaints) {
-        Ok(()) => verdict(&checked.diagnostics, args.deny),
-        // Where it goes may be closed already, and there is nobody else to tell.
-        Err(_) => COULD_NOT,
+    let mut checked = check(&reading.sources, &site);
+    let mut printed = Ok(());
+    if args.fix {
+        let mended = mended(&checked.diagnostics, &reading.sources);
+        if let Err(complaint) = mend::write(&mended) {
+            let _ = writeln!(complaints, "{complaint}");
+            return COULD_NOT;
+        }
+        printed = tell_mended(args, &mended, out, complaints);
+        for mended in mended {
+            let source = reading.sources.iter_mut().find(|source| source.name == mended.file);
+            source.into_iter().for_each(|source| source.text = mended.text.as_str().into());
+        }
+        checked = check(&reading.sources, &site);
     }
+    // Where it goes may be closed already, for who reads has seen enough: the verdict is the same.
+    let _ = printed.and_then(|()| print(args, &checked, &reading, out, complaints));
+    verdict(&checked.diagnostics, args.deny)
+}
+
+/// Reads what is named.
+///
+/// # Errors
+/// In words, when something cannot be read, or nothing is there.
+fn read(args: &CheckArgs) -> Result<Reading, String> {
+    let stdin = |path: &&PathBuf| path.as_os_str() == "-";
+    let paths: Vec<PathBuf> = args.paths.iter().filter(|path| !stdin(path)).cloned().collect();
+    let files = Files::new(paths).with_mesh(args.mesh_config.clone()).within(args.files.most());
+    let mut reading = files.with_pipes().read().unwrap_or_default();
+    if !reading.complaints.is_empty() {
+        return Err(render(&reading.complaints, &reading.sources, false));
+    }
+    if args.paths.iter().any(|path| stdin(&path)) {
+        if args.fix {
+            return Err("error: standard input cannot be put right: name files\n".into());
+        }
+        let mut text = String::new();
+        let count = io::stdin().take(MOST_OF_STDIN + 1).read_to_string(&mut text);
+        let count = count.map_err(|error| format!("error: standard input cannot be read: {error}\n"))?;
+        if count as u64 > MOST_OF_STDIN {
+            return Err(format!("error: standard input has more than {} MiB\n", MOST_OF_STDIN >> 20));
+        }
+        reading.sources.push(Source::new(STDIN, text));
+    }
+    if reading.sources.iter().all(|source| source.mesh) {
+        let named = args.paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
+        return Err(format!("error: nothing to check: no *.yaml, *.yml or *.json file in {named}\n"));
+    }
+    Ok(reading)
+}
+
+/// What standard input is called in complaints.
+const STDIN: &str = "(standard input)";
+/// The most that is read of it, in bytes: as much as of all files.
+const MOST_OF_STDIN: u64 = 256 << 20;
+
+/// Shows what was put right.
+fn tell_mended(args: &CheckArgs, all: &[Mended], out: &mut dyn Write, complaints: &mut dyn Write) -> io::Result<()> {
+    let count: usize = all.iter().map(|mended| mended.count).sum();
+    for mended in all.iter().filter(|_| args.format == Format::Human) {
+        out.write_all(mended.diff.as_bytes())?;
+    }
+    let files = number(all.len(), "file");
+    writeln!(complaints, "{} put right in {files}", number(count, "mistake"))
 }
 
 fn verdict(diagnostics: &[Diagnostic], deny: Option<Deny>) -> u8 {
@@ -104,8 +173,10 @@ fn print(
     let (diagnostics, more) = first_of_each(&checked.diagnostics, args.most);
     match args.format {
         Format::Human => {
-            let colour = io::stdout().is_terminal();
-            out.write_all(render(&diagnostics, &reading.sources, colour).as_bytes())?;
+            // For people what is worst comes first, and of warnings what is not protected.
+            let mut diagnostics = diagnostics;
+            diagnostics.sort_by_key(|told| (told.severity, told.code != codes::UNPROTECTED));
+            out.write_all(render(&diagnostics, &reading.sources, args.color.is_on()).as_bytes())?;
         }
         Format::Json => writeln!(out, "{:#}", to_json(&diagnostics))?,
         Format::Github => out.write_all(to_github(&diagnostics).as_bytes())?,
@@ -120,9 +191,12 @@ fn print(
     Ok(())
 }
 
+fn number(n: usize, noun: &str) -> String {
+    format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
+}
+
 fn summary(checked: &Checked, files: usize) -> String {
     let count = |severity| checked.diagnostics.iter().filter(|diagnostic| diagnostic.severity == severity).count();
-    let number = |n: usize, noun: &str| format!("{n} {noun}{}", if n == 1 { "" } else { "s" });
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
     let looked_at = format!("{} in {}", number(checked.objects, "object"), number(files, "file"));
     if errors + warnings == 0 {
@@ -153,7 +227,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("a.yaml");
         fs::write(&file, text).unwrap();
-        let line = format!("leeboard check {}", line.replace("FILE", file.to_str().unwrap()));
+        let empty = folder.path().join("empty");
+        fs::create_dir(&empty).unwrap();
+        let line = line.replace("FILE", file.to_str().unwrap()).replace("EMPTY", empty.to_str().unwrap());
+        let line = format!("leeboard check {line}");
         let Verb::Check(args) = Cli::try_parse_from(line.split_whitespace()).unwrap().verb else { panic!("check") };
         let (mut out, mut complaints) = (Vec::new(), Vec::new());
         let code = run(&args, &mut out, &mut complaints);
@@ -172,6 +249,9 @@ mod tests {
             ("FILE", &*failed, FINDINGS),
             ("FILE --format json", &*failed, FINDINGS),
             ("/no/such/folder", GOOD, COULD_NOT),
+            ("FILE --fix", &*failed, FINDINGS),
+            ("EMPTY", GOOD, COULD_NOT),
+            ("EMPTY FILE", GOOD, DONE),
             ("FILE /no/such/folder", GOOD, COULD_NOT),
         ] {
             let (found, out, complaints) = checked(line, text);
@@ -213,9 +293,68 @@ mod tests {
         assert!(complaints.contains("and 901 more of"), "of one object a thousand are kept: {complaints}");
     }
 
+    /// A reader that has seen enough.
+    struct Closed;
+
+    impl Write for Closed {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_closed_pipe_changes_no_verdict() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a.yaml");
+        for (text, code) in [(GOOD.to_owned(), DONE), ([GOOD, ERROR].concat(), FINDINGS)] {
+            fs::write(&file, &text).unwrap();
+            for format in ["human", "json", "github", "sarif"] {
+                let line = ["leeboard", "check", "--format", format, file.to_str().unwrap()];
+                let Verb::Check(args) = Cli::try_parse_from(line).unwrap().verb else { panic!("check") };
+                let mut complaints = Vec::new();
+                assert_eq!(run(&args, &mut Closed, &mut complaints), code, "{format}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_certain_is_put_right_in_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a.yaml");
+        let wrong = [
+            GOOD,
+            &WARNING.replace(
+                "host: b.example.com",
+                "host: a.example.com\n  trafficPolicy: {loadBalancer: {simple: random}}",
+            ),
+        ]
+        .concat();
+        fs::write(&file, &wrong).unwrap();
+        let line = ["leeboard", "check", "--fix", file.to_str().unwrap()];
+        let Verb::Check(args) = Cli::try_parse_from(line).unwrap().verb else { panic!("check") };
+        let (mut out, mut complaints) = (Vec::new(), Vec::new());
+        assert_eq!(run(&args, &mut out, &mut complaints), DONE);
+        let out = String::from_utf8(out).unwrap();
+        assert!(out.contains("-  trafficPolicy: {loadBalancer: {simple: random}}\n+  trafficPolicy: {loadBalancer: {simple: RANDOM}}\n"), "{out}");
+        assert!(String::from_utf8(complaints).unwrap().starts_with("1 mistake put right in 1 file\n"));
+        assert_eq!(fs::read_to_string(&file).unwrap(), wrong.replace("random", "RANDOM"));
+    }
+
+    #[test]
+    fn what_is_worst_comes_first() {
+        let policy = "---\napiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: deny}\n";
+        let (code, out, _) = checked("FILE", &[GOOD, WARNING, policy, ERROR].concat());
+        let places = ["error[L0103]", "warning[L0405]", "warning[L0301"].map(|code| out.find(code).unwrap());
+        assert!(code == FINDINGS && places.is_sorted(), "{out}");
+    }
+
     #[test]
     fn lines_that_are_refused() {
-        for line in ["", "FILE --format xml", "FILE --deny infos"] {
+        for line in ["FILE --color sometimes", "FILE --format xml", "FILE --deny infos"] {
             let line = format!("leeboard check {line}");
             assert!(Cli::try_parse_from(line.split_whitespace()).is_err(), "{line}");
         }

@@ -4,6 +4,7 @@ use std::io::Write;
 
 use clap::{Args, CommandFactory};
 use leeboard_istio::codes::{self, Code};
+use leeboard_istio::ist;
 
 use super::Cli;
 use crate::bootstrap::{COULD_NOT, DONE};
@@ -14,7 +15,7 @@ const WIDTH: usize = 100;
 /// What help is asked about.
 #[derive(Args, Debug)]
 pub(crate) struct HelpArgs {
-    /// A command, a code such as L0301, or `codes` for the list of them.
+    /// A command, a code such as L0301 or Istio's IST0101, or `codes` for the list of ours.
     #[arg(value_name = "COMMAND|CODE")]
     topic: Vec<String>,
 }
@@ -24,11 +25,15 @@ pub(crate) fn print(args: &HelpArgs, out: &mut dyn Write, complaints: &mut dyn W
     let text = match &args.topic[..] {
         [topic] if topic == "codes" => Ok(list()),
         [topic] if Code::named(topic).is_some() => Ok(Code::named(topic).map_or_else(String::new, page)),
+        [topic] if ist::named(topic).is_some() => Ok(ist::named(topic).map_or_else(String::new, of_istio)),
         topics => command(topics),
     };
     // Where it goes may be closed already, and there is nobody else to tell.
     match text {
-        Ok(text) => out.write_all(text.as_bytes()).map_or(COULD_NOT, |()| DONE),
+        Ok(text) => {
+            let _ = out.write_all(text.as_bytes());
+            DONE
+        }
         Err(complaint) => {
             let _ = writeln!(complaints, "error: {complaint}");
             COULD_NOT
@@ -51,6 +56,17 @@ fn command(topics: &[String]) -> Result<String, String> {
 
 fn list() -> String {
     codes::ALL.iter().map(|entry| format!("{}  {}\n", entry.code, entry.title)).collect()
+}
+
+/// What is known of a code of `istioctl analyze`, and the pages of ours for the same thing.
+fn of_istio(row: &ist::Row) -> String {
+    let pages: Vec<String> = row.ours.iter().filter_map(|name| Code::named(name)).map(page).collect();
+    let what = match row.ours.is_empty() {
+        true => format!("it is not found here: {}.", row.why),
+        false => format!("found on objects of kind {}, as", row.kinds.join(", ")),
+    };
+    let text = format!("{} ({}): {what}\n", row.code, row.name);
+    [vec![text], pages].concat().join("\n")
 }
 
 fn page(code: Code) -> String {
@@ -90,6 +106,13 @@ mod tests {
             (&["check"], DONE, "Find the mistakes"),
             (&["L0302"], DONE, "L0302: the destination rule has no such subset\n\nRequests for a subset"),
             (&["l0001"], DONE, "L0001: the text is not YAML\n\n"),
+            (&["IST0101"], DONE, "IST0101 (ReferencedResourceNotFound): found on objects of kind VirtualService, "),
+            (
+                &["ist0143"],
+                DONE,
+                "IST0143 (LocalhostListener): it is not found here: it takes a look into a running pod.\n",
+            ),
+            (&["IST9999"], COULD_NOT, ""),
             (&["codes"], DONE, "L0001  the text is not YAML\n"),
             (&["L9999"], COULD_NOT, ""),
             (&["run", "walk"], COULD_NOT, ""),

@@ -2,10 +2,12 @@
 //! as good as unset, since manifests set what they have no value for to nothing.
 
 pub(crate) mod check;
+pub(crate) mod colour;
 pub(crate) mod drain;
 pub(crate) mod explain;
 pub(crate) mod files;
 pub(crate) mod help;
+pub(crate) mod mend;
 pub(crate) mod offline;
 pub(crate) mod run;
 pub(crate) mod settings;

@@ -97,10 +97,19 @@ fn operations(cx: &Checking<'_>, at: &Entry<'_>, operations: &HeaderOperations, 
             cx.tell(complaint.help("to take a header away, name it in `remove`"));
         }
         for (name, value) in list {
-            if let Err(error) = Template::parse(value) {
-                let spot = cx.spot(meta, &path.to(verb).to(name.to_string()));
-                let message = format!("header {name}: {error}");
-                cx.tell(Diagnostic::error(codes::BAD_VALUE, &meta.resource, &spot, message));
+            let path = path.to(verb).to(name.to_string());
+            match Template::parse(value) {
+                Err(error) => {
+                    let message = format!("header {name}: {error}");
+                    let spot = cx.spot(meta, &path);
+                    cx.tell(Diagnostic::error(codes::BAD_VALUE, &meta.resource, &spot, message));
+                }
+                Ok(template) => {
+                    if let Some(operator) = template.unfilled().next() {
+                        let message = format!("nothing is known here for `%{operator}%`, which stays empty");
+                        cx.tell(cx.warning(codes::NOT_FILLED, meta, &path, message));
+                    }
+                }
             }
         }
     }

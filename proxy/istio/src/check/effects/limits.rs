@@ -8,6 +8,7 @@ use crate::resources::destination_rule::{Algorithm, H2Upgrade};
 
 pub(super) fn check(cx: &Checking<'_>, at: &Scope<'_, '_>) {
     per_sidecar(cx, at);
+    tcp_only(cx, at);
     http2(cx, at);
     passthrough(cx, at);
 }
@@ -28,6 +29,29 @@ fn per_sidecar(cx: &Checking<'_>, at: &Scope<'_, '_>) {
         };
         let path = at.path.to("connectionPool").to(block).to(name);
         cx.tell(cx.info(codes::LIMIT_PER_SIDECAR, &at.rule.meta, &path, message));
+    }
+}
+
+/// Settings of requests, when no port of the service carries any.
+fn tcp_only(cx: &Checking<'_>, at: &Scope<'_, '_>) {
+    let (Some(pool), Some(service)) = (&at.blocks.connection_pool, at.service) else { return };
+    let mut ports = service.ports.iter().filter(|port| at.port.is_none_or(|wanted| wanted == port.number)).peekable();
+    if ports.peek().is_none() || ports.any(|port| port.protocol.is_routed()) {
+        return;
+    }
+    let written = [
+        ("http1MaxPendingRequests", pool.max_pending_requests.is_some()),
+        ("http2MaxRequests", pool.max_requests.is_some()),
+        ("maxRequestsPerConnection", pool.max_requests_per_connection.is_some()),
+        ("maxRetries", pool.max_retries.is_some()),
+        ("idleTimeout", pool.http_idle_timeout.is_some()),
+    ];
+    if let Some((name, _)) = written.into_iter().find(|(_, written)| *written) {
+        let message = format!("{name} has no effect: no port of {} is HTTP", service.host);
+        let path = at.path.to("connectionPool").to("http").to(name);
+        cx.tell(
+            cx.warning(codes::HTTP_POOL_ON_TCP, &at.rule.meta, &path, message).help("bound it by `tcp.maxConnections`"),
+        );
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::super::Checking;
 use crate::codes;
+use crate::compile::selects;
 use crate::diagnostic::Diagnostic;
 use crate::places::{Path, way};
 use crate::resources::{Labels, Meta};
@@ -38,7 +39,8 @@ pub(super) fn check(cx: &Checking<'_>) {
     for rule in &cx.resources.destination_rules {
         exports(cx, &rule.meta, &rule.export_to, &known);
         if let Some(selector) = &rule.workload_selector {
-            labels(cx, &rule.meta, &way!["spec", "workloadSelector", "matchLabels"], selector, &callers);
+            let path = way!["spec", "workloadSelector", "matchLabels"];
+            fits_somebody(cx, &rule.meta, &path, selector, &callers);
         }
     }
     for entry in &cx.resources.service_entries {
@@ -52,9 +54,44 @@ pub(super) fn check(cx: &Checking<'_>) {
             }
         }
         if let Some(selector) = &sidecar.workload_selector {
-            labels(cx, &sidecar.meta, &way!["spec", "workloadSelector", "labels"], selector, &callers);
+            let path = way!["spec", "workloadSelector", "labels"];
+            fits_somebody(cx, &sidecar.meta, &path, selector, &callers);
         }
     }
+    for gateway in &cx.resources.gateways {
+        labels(cx, &gateway.meta, &way!["spec", "selector"], &gateway.selector, &callers);
+    }
+    for service in &cx.resources.services {
+        labels(cx, &service.meta, &way!["spec", "selector"], &service.selector, &callers);
+    }
+    for object in cx.bystanders.iter().filter(|object| !object.selector.is_empty()) {
+        let wanted: Labels = object.selector.iter().map(|(key, value, _)| (key.clone(), value.clone())).collect();
+        if is_fitting(cx, &object.namespace, &wanted) {
+            continue;
+        }
+        let message = format!("no workload of namespace {} carries these labels", object.namespace);
+        let spot = &object.selector[0].2;
+        let complaint = Diagnostic::warning(codes::SELECTS_NOBODY, &object.resource, spot, message);
+        let ist = if object.resource.starts_with("Telemetry ") { "IST0101" } else { "IST0127" };
+        cx.tell(complaint.ist(ist));
+    }
+}
+
+/// Whether a workload of a namespace carries all labels, or none is known there. What is in the mesh's own namespace is for all.
+fn is_fitting(cx: &Checking<'_>, namespace: &str, wanted: &Labels) -> bool {
+    let mut known = cx.workloads(namespace).peekable();
+    cx.is_root(namespace) || known.peek().is_none() || known.any(|labels| selects(wanted, labels))
+}
+
+/// Istio: IST0101, a selector that no workload of its namespace fits, if some are known there; else what is nearly a label.
+fn fits_somebody(cx: &Checking<'_>, meta: &Meta, path: &Path, wanted: &Labels, callers: &BTreeSet<&Labels>) {
+    let before = cx.told_so_far();
+    labels(cx, meta, path, wanted, callers);
+    if wanted.is_empty() || before != cx.told_so_far() || is_fitting(cx, meta.namespace(), wanted) {
+        return;
+    }
+    let message = format!("no workload of namespace {} carries these labels", meta.namespace());
+    cx.tell(cx.warning(codes::SELECTS_NOBODY, meta, path, message).ist("IST0101"));
 }
 
 /// Each set of labels that some workload carries, written down in whatever way.
@@ -64,7 +101,8 @@ fn callers<'r>(cx: &Checking<'r>) -> BTreeSet<&'r Labels> {
     let entries = resources.workload_entries.iter().map(|entry| &entry.spec.labels);
     let written =
         resources.service_entries.iter().flat_map(|entry| entry.endpoints.iter().map(|endpoint| &endpoint.labels));
-    pods.chain(entries).chain(written).filter(|labels| !labels.is_empty()).collect()
+    let made = cx.bystanders.iter().filter_map(|object| object.pods.as_ref());
+    pods.chain(entries).chain(written).chain(made).filter(|labels| !labels.is_empty()).collect()
 }
 
 fn exports(cx: &Checking<'_>, meta: &Meta, export_to: &[Arc<str>], known: &BTreeSet<&str>) {

@@ -32,10 +32,12 @@ pub(super) fn check(cx: &Checking<'_>, at: &Scope<'_, '_>) {
 
 /// Istio: IST0144.
 pub(super) fn users(cx: &Checking<'_>) {
-    for pod in &cx.resources.pods {
-        for spot in &pod.proxy_user {
+    let pods = cx.resources.pods.iter().map(|pod| (&pod.meta.resource, &pod.proxy_user));
+    let made = cx.bystanders.iter().map(|object| (&object.resource, &object.proxy_user));
+    for (resource, spots) in pods.chain(made) {
+        for spot in spots {
             let message = "user 1337 is the proxy's: what this container sends is never redirected to it";
-            let complaint = Diagnostic::warning(codes::PROXY_USER, &pod.meta.resource, spot, message);
+            let complaint = Diagnostic::warning(codes::PROXY_USER, resource, spot, message);
             cx.tell(complaint.ist("IST0144").help("let the application run as another user"));
         }
     }

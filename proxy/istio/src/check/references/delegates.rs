@@ -82,7 +82,7 @@ fn unused(cx: &Checking<'_>, document: &VirtualService) {
     cx.tell(complaint.help("name its `hosts` if it is to route by itself"));
 }
 
-/// Istio: a match that fits none of the root's drops its whole entry. It is told when that is so for every root.
+/// Istio: a match that fits none of the root's drops its whole entry, under that root and under no other.
 fn dropped(cx: &Checking<'_>, document: &VirtualService, roots: &[(&VirtualService, &HttpRoute)]) {
     for (number, own) in document.http.iter().enumerate() {
         let misfit = |root: &HttpRoute| {
@@ -91,14 +91,19 @@ fn dropped(cx: &Checking<'_>, document: &VirtualService, roots: &[(&VirtualServi
             misfit.filter(|_| !root.matches.is_empty())
         };
         let misfits: Vec<Option<usize>> = roots.iter().map(|(_, entry)| misfit(entry)).collect();
-        let (Some(Some(at)), true) = (misfits.first(), misfits.iter().all(Option::is_some)) else { continue };
-        let path = way!["spec", "http", number, "match", *at];
-        let spot: Spot = match own.matches[*at].uri {
+        let everywhere = misfits.iter().all(Option::is_some);
+        let first = misfits.iter().zip(roots).find_map(|(at, root)| at.map(|at| (at, root)));
+        let Some((at, (root, delegating))) = first else { continue };
+        let path = way!["spec", "http", number, "match", at];
+        let spot: Spot = match own.matches[at].uri {
             Some(_) => cx.spot(&document.meta, &path.to("uri")),
             None => cx.spot(&document.meta, &path),
         };
-        let message = "this match fits none of the entry that delegates here, so its entry is dropped";
+        let message = match everywhere {
+            true => "this match fits none of the entry that delegates here, so its entry is dropped".to_owned(),
+            false => format!("under {} this match fits none, so its entry is dropped there", root.meta.resource),
+        };
         let complaint = Diagnostic::warning(codes::DELEGATE_DROPPED, &document.meta.resource, &spot, message);
-        cx.tell(complaint.label(&roots[0].1.spot, "this one delegates"));
+        cx.tell(complaint.label(&delegating.spot, "this one delegates"));
     }
 }

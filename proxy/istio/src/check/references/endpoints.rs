@@ -6,12 +6,13 @@ use std::sync::Arc;
 use leeboard_policy::cluster::{TOPOLOGY, Workload};
 
 use super::super::{Checking, list};
+use super::destinations;
 use super::labels::Misspelt;
 use crate::codes;
 use crate::compile::catalog::{Backends, Service};
 use crate::compile::names::{complete, is_wildcard};
 use crate::compile::selects;
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Severity};
 use crate::names;
 use crate::places::{Path, way};
 use crate::resources::destination_rule::Subset;
@@ -39,17 +40,36 @@ fn subsets(cx: &Checking<'_>, rule: &DestinationRule, misspelt: &Misspelt) {
     if service.origin.resource.starts_with("Service ") && found.iter().any(|(labels, _)| labels.is_empty()) {
         return unlabelled(cx, rule, &host, &carried);
     }
+    let in_cluster = service.origin.resource.starts_with("Service ") || !service.selector.is_empty();
     for (at, subset) in rule.subsets.iter().enumerate() {
         let path = way!["spec", "subsets", at, "labels"];
         if subset.labels.is_empty() {
             let message = format!("subset {} has no labels: it is all endpoints of {host}", subset.name.value);
             cx.tell(cx.warning(codes::SUBSET_OF_ALL, &rule.meta, &path, message));
-        } else if !carried.iter().any(|labels| selects(&subset.labels, labels)) {
+        } else if !carried.iter().any(|labels| may_select(&subset.labels, labels, in_cluster)) {
             let message = format!("no endpoint of {host} carries the labels of subset {}", subset.name.value);
             let complaint = nobody(cx, &rule.meta, &path, &subset.labels, &carried, message);
             cx.tell(Diagnostic { code: codes::SUBSET_SELECTS_NOTHING, ..complaint }.ist("IST0173"));
         }
     }
+}
+
+/// Labels that the cluster gives to pods, which no document tells: where they run, and of which template they are.
+const GIVEN: [&str; 6] = [
+    TOPOLOGY[0],
+    TOPOLOGY[1],
+    TOPOLOGY[2],
+    "kubernetes.io/hostname",
+    "pod-template-hash",
+    "rollouts-pod-template-hash",
+];
+
+/// Whether a workload carries labels, as far as it is known: what a cluster gives its pods may be anything where nothing is said.
+fn may_select(wanted: &Labels, labels: &Labels, in_cluster: bool) -> bool {
+    wanted.iter().all(|(key, value)| match labels.get(key) {
+        Some(own) => own == value,
+        None => in_cluster && GIVEN.contains(&&**key),
+    })
 }
 
 /// An endpoint of Kubernetes whose pod is not among the documents may carry anything; but nobody here knows.
@@ -59,8 +79,27 @@ fn unlabelled(cx: &Checking<'_>, rule: &DestinationRule, host: &str, carried: &[
     if !names.is_empty() {
         let message = format!("no Pod tells the labels of {host}'s endpoints: {} stay empty", list(&names));
         let complaint = cx.info(codes::LABELS_UNKNOWN, &rule.meta, &way!["spec", "subsets"], message);
+        let used = |name: &&str| is_routed_to(cx, host, name);
+        let complaint = match names.iter().find(|name| used(name)) {
+            Some(name) => Diagnostic {
+                severity: Severity::Warning,
+                message: format!("{}, and requests are routed to {name}: each is answered 503", complaint.message),
+                ..complaint
+            },
+            None => complaint,
+        };
         cx.tell(complaint.help("add the Pods that the endpoints point at, or write a ServiceEntry with labels"));
     }
+}
+
+/// Whether some rule sends requests to a subset.
+fn is_routed_to(cx: &Checking<'_>, host: &str, subset: &str) -> bool {
+    cx.resources.virtual_services.iter().any(|document| {
+        destinations(document).any(|(_, destination)| {
+            destination.subset.as_ref().is_some_and(|named| *named.value == *subset)
+                && *complete(&destination.host.value, document.meta.namespace(), cx.domain()) == *host
+        })
+    })
 }
 
 /// Labels with the locality of who carries them.

@@ -43,7 +43,7 @@ pub(super) fn check(cx: &Checking<'_>) {
                 }
             }
         }
-        if !lost && !served.is_empty() && !document.applies_to_mesh() {
+        if !lost && !served.is_empty() {
             unserved(cx, document, &served);
         }
         if !served.is_empty() {
@@ -161,31 +161,53 @@ fn hidden(cx: &Checking<'_>, document: &VirtualService, name: &Located<Arc<str>>
     cx.tell(there.help("add the namespace to `exportTo`"));
 }
 
-/// Istio: IST0132, if none of the hosts is one that some server takes from this namespace.
+/// Istio: IST0132, a gateway none of whose servers takes a host from this namespace; and hosts that none of them takes.
 fn unserved(cx: &Checking<'_>, document: &VirtualService, gateways: &[&Arc<Gateway>]) {
     let namespace = document.meta.namespace();
-    let taken = |host: &str| {
-        gateways.iter().any(|gateway| {
-            gateway.servers.iter().flat_map(|server| &server.hosts).any(|served| {
-                let (admits, name) = served.value.split_once('/').unwrap_or(("*", &served.value));
-                let admitted = match admits {
-                    "*" => true,
-                    "." => gateway.meta.namespace() == namespace,
-                    named => **namespace == *named,
-                };
-                admitted && overlap(name, &complete(host, namespace, cx.domain()))
-            })
+    let takes = |gateway: &Gateway, host: &str| {
+        gateway.servers.iter().flat_map(|server| &server.hosts).any(|served| {
+            let (admits, name) = served.value.split_once('/').unwrap_or(("*", &served.value));
+            let admitted = match admits {
+                "*" => true,
+                "." => gateway.meta.namespace() == namespace,
+                named => **namespace == *named,
+            };
+            admitted && overlap(name, &complete(host, namespace, cx.domain()))
         })
     };
-    if document.hosts.is_empty() || document.hosts.iter().any(|host| taken(&host.value)) {
-        return;
+    let idle = |gateway: &&&Arc<Gateway>| !document.hosts.iter().any(|host| takes(gateway, &host.value));
+    let idle: Vec<&Arc<Gateway>> = gateways.iter().filter(idle).copied().collect();
+    if document.hosts.is_empty() || idle.len() == gateways.len() {
+        return nowhere(cx, document, gateways);
     }
+    for gateway in idle {
+        let written = |name: &&Located<Arc<str>>| {
+            let (own, short) = address(&name.value, namespace);
+            own == **gateway.meta.namespace() && short == **gateway.meta.name()
+        };
+        let Some(name) = document.gateways.iter().find(written) else { continue };
+        let message = format!("no server of {} takes a host of this object", gateway.meta.resource);
+        let resource = &document.meta.resource;
+        let complaint = Diagnostic::warning(codes::NOT_ON_GATEWAY, resource, &name.spot, message).ist("IST0132");
+        cx.tell(complaint.label(&cx.key(&gateway.meta, &way!["spec", "servers"]), "its hosts are here"));
+    }
+    // A sidecar asks for the others.
+    for host in document.hosts.iter().filter(|_| !document.applies_to_mesh()) {
+        if !gateways.iter().any(|gateway| takes(gateway, &host.value)) {
+            let message = format!("no server of its gateways takes `{}`", host.value);
+            cx.tell(Diagnostic::warning(codes::NOT_ON_GATEWAY, &document.meta.resource, &host.spot, message));
+        }
+    }
+}
+
+/// An object none of whose hosts is served by any of its gateways.
+fn nowhere(cx: &Checking<'_>, document: &VirtualService, gateways: &[&Arc<Gateway>]) {
+    let Some(host) = document.hosts.first() else { return };
     let hosts: BTreeSet<&str> = gateways
         .iter()
         .flat_map(|gateway| gateway.servers.iter().flat_map(|server| &server.hosts))
         .map(|host| &*host.value)
         .collect();
-    let host = &document.hosts[0];
     let message = format!("no server of its gateways takes `{}`", host.value);
     let complaint = Diagnostic::warning(codes::NOT_ON_GATEWAY, &document.meta.resource, &host.spot, message);
     let complaint =

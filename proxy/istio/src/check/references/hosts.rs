@@ -1,7 +1,8 @@
 //! Hosts that nothing defines, hides, or completes. Whose slip it was is told by a vote: a service that nobody names, beside a
 //! name nearly the same that several objects use, is itself misspelt.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cell::OnceCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use crate::compile::names::{cluster_parts, complete, is_wildcard, within};
 use crate::compile::view::View;
 use crate::diagnostic::Diagnostic;
 use crate::names;
-use crate::resources::{DestinationRule, Meta};
+use crate::resources::{DestinationRule, Meta, Service, ServiceEntry};
 use crate::source::{Located, Spot};
 
 /// How many unknown hosts are compared with the known ones, for that takes a while.
@@ -21,6 +22,23 @@ const MOST_SUGGESTIONS: usize = 200;
 /// Every host that is defined, seen or not, and where.
 pub(super) struct Known<'r> {
     hosts: BTreeMap<String, (&'r Meta, Spot)>,
+    /// Who defines each, for those who ask from several namespaces.
+    definitions: OnceCell<HashMap<String, Vec<Definition<'r>>>>,
+}
+
+/// An object that defines a host.
+enum Definition<'r> {
+    Service(&'r Service),
+    Entry(&'r ServiceEntry),
+}
+
+impl Definition<'_> {
+    fn is_seen(&self, cx: &Checking<'_>, namespace: &str) -> bool {
+        match self {
+            Self::Service(service) => cx.sees_service(namespace, service),
+            Self::Entry(entry) => cx.sees_entry(namespace, entry),
+        }
+    }
 }
 
 impl<'r> Known<'r> {
@@ -36,7 +54,25 @@ impl<'r> Known<'r> {
                 hosts.entry(host.value.to_ascii_lowercase()).or_insert((&entry.meta, host.spot.clone()));
             }
         }
-        Self { hosts }
+        Self { hosts, definitions: OnceCell::new() }
+    }
+
+    /// Whether a namespace sees a host, or nobody here defines it.
+    fn is_seen(&self, cx: &Checking<'r>, namespace: &str, host: &str) -> bool {
+        let definitions = self.definitions.get_or_init(|| {
+            let mut found: HashMap<String, Vec<Definition<'r>>> = HashMap::new();
+            for service in &cx.resources.services {
+                let host = format!("{}.{}.svc.{}", service.meta.name(), service.meta.namespace(), cx.domain());
+                found.entry(host).or_default().push(Definition::Service(service));
+            }
+            for entry in &cx.resources.service_entries {
+                for host in &entry.hosts {
+                    found.entry(host.value.to_ascii_lowercase()).or_default().push(Definition::Entry(entry));
+                }
+            }
+            found
+        });
+        definitions.get(host).is_none_or(|all| all.iter().any(|one| one.is_seen(cx, namespace)))
     }
 
     /// Whether a host is defined.
@@ -95,7 +131,8 @@ pub(super) struct Lost<'r> {
 
 pub(super) fn check<'r>(cx: &Checking<'r>, known: &Known<'r>) -> Lost<'r> {
     let mut used = BTreeSet::new();
-    let gathered = gather(cx, &mut used);
+    let gathered = gather(cx, known, &mut used);
+    readers(cx, known);
     let domain = cx.domain();
     let mut meant: BTreeMap<String, Option<&str>> = BTreeMap::new();
     for one in &gathered {
@@ -130,15 +167,21 @@ pub(super) fn check<'r>(cx: &Checking<'r>, known: &Known<'r>) -> Lost<'r> {
 }
 
 /// Destinations come before the hosts of their VirtualService, so that a host which is both is told where it matters.
-fn gather<'r>(cx: &Checking<'r>, used: &mut BTreeSet<String>) -> Vec<Unknown<'r>> {
+fn gather<'r>(cx: &Checking<'r>, known: &Known<'r>, used: &mut BTreeSet<String>) -> Vec<Unknown<'r>> {
     let mut unknown = Vec::new();
-    let mut look = |meta: &'r Meta, written: &'r Located<Arc<str>>, role: Role| {
+    let mut look = |meta: &'r Meta, export_to: &[Arc<str>], written: &'r Located<Arc<str>>, role: Role| {
         let Some(view) = cx.view(meta.namespace()) else { return };
         if written.value.is_empty() {
             return;
         }
         let host = complete(&written.value, meta.namespace(), cx.domain());
-        if is_known(view, &host) {
+        // Rules that are for other namespaces only are asked from there.
+        let others = named_readers(meta, export_to).filter(|_| !is_for_own(meta, export_to));
+        let elsewhere = |host: &str| {
+            let mut others = others.peekable();
+            others.peek().is_some() && known.has(host) && others.all(|namespace| known.is_seen(cx, namespace, host))
+        };
+        if is_known(view, &host) || elsewhere(&host) {
             used.insert(view.catalog.resolve(&host).to_owned());
         } else {
             unknown.push(Unknown { meta, written, host: host.into_owned(), role });
@@ -146,14 +189,15 @@ fn gather<'r>(cx: &Checking<'r>, used: &mut BTreeSet<String>) -> Vec<Unknown<'r>
     };
     for document in &cx.resources.virtual_services {
         for (_, destination) in destinations(document) {
-            look(&document.meta, &destination.host, Role::Destination);
+            look(&document.meta, &document.export_to, &destination.host, Role::Destination);
         }
         if document.applies_to_mesh() {
-            document.hosts.iter().for_each(|host| look(&document.meta, host, Role::Routed));
+            let export_to = &document.export_to;
+            document.hosts.iter().for_each(|host| look(&document.meta, export_to, host, Role::Routed));
         }
     }
     for rule in &cx.resources.destination_rules {
-        look(&rule.meta, &rule.host, Role::Rule);
+        look(&rule.meta, &rule.export_to, &rule.host, Role::Rule);
     }
     for sidecar in &cx.resources.sidecars {
         let Some(view) = cx.view(sidecar.meta.namespace()) else { continue };
@@ -164,6 +208,54 @@ fn gather<'r>(cx: &Checking<'r>, used: &mut BTreeSet<String>) -> Vec<Unknown<'r>
         }
     }
     unknown
+}
+
+/// The namespaces besides its own that an object names in `exportTo`.
+fn named_readers<'a>(meta: &'a Meta, export_to: &'a [Arc<str>]) -> impl Iterator<Item = &'a str> {
+    let named = export_to.iter().map(|entry| &**entry);
+    named.filter(|entry| !matches!(*entry, "." | "*" | "~") && *entry != &**meta.namespace())
+}
+
+/// Whether an object is for its own namespace, too.
+fn is_for_own(meta: &Meta, export_to: &[Arc<str>]) -> bool {
+    export_to.is_empty() || export_to.iter().any(|entry| matches!(&**entry, "." | "*") || **entry == **meta.namespace())
+}
+
+/// The most namespaces of one rule that are asked.
+const MOST_READERS: usize = 50;
+
+/// Destinations that some of the namespaces do not see that a rule is exported to.
+fn readers<'r>(cx: &Checking<'r>, known: &Known<'r>) {
+    for document in &cx.resources.virtual_services {
+        let named: Vec<&str> = named_readers(&document.meta, &document.export_to).take(MOST_READERS).collect();
+        if named.is_empty() {
+            continue;
+        }
+        let mut told = BTreeSet::new();
+        for (_, destination) in destinations(document) {
+            let host = complete(&destination.host.value, document.meta.namespace(), cx.domain());
+            let blind: Vec<&str> =
+                named.iter().copied().filter(|namespace| !known.is_seen(cx, namespace, &host)).collect();
+            let own = is_for_own(&document.meta, &document.export_to);
+            // What no reader sees is told as a host that is not exported.
+            if blind.is_empty() || (!own && blind.len() == named.len()) || !told.insert(host.clone()) {
+                continue;
+            }
+            if own && !known.is_seen(cx, document.meta.namespace(), &host) {
+                continue;
+            }
+            let message =
+                format!("{host} is not exported to {}, where this rule is used, too", super::super::list(blind));
+            let resource = &document.meta.resource;
+            let spot = &destination.host.spot;
+            let complaint = Diagnostic::warning(codes::READER_CANNOT_SEE, resource, spot, message).ist("IST0101");
+            let complaint = match known.hosts.get(&*host) {
+                Some((owner, defined)) => complaint.label(defined, format!("{} defines it", owner.resource)),
+                None => complaint,
+            };
+            cx.tell(complaint.help("export both to the same namespaces"));
+        }
+    }
 }
 
 /// Whether a service of that name is visible. A wildcard is known when it covers one, and an address needs no service.
