@@ -46,7 +46,17 @@ impl Texts<'_> {
         let Settings { blocks, labels } = provenance(self.resources, self.sources, self.site, snapshot.cluster(id));
         let setting = |p: Provenance| Setting { block: p.block.to_owned(), part: p.part, origin: p.origin };
         told.settings = blocks.into_iter().map(setting).collect();
-        if cluster.endpoints.is_empty() && !cluster.subset.is_empty() {
+        let of_kubernetes = cluster.origin.resource.starts_with("Service ");
+        let is_bare = |id| matches!(&snapshot.cluster(id).discovery, Discovery::Static(all) if all.is_empty());
+        let all = cluster.name.replacen(&format!("|{}|", cluster.subset), "||", 1);
+        if of_kubernetes && snapshot.cluster_named(&all).is_some_and(is_bare) {
+            // Which route is taken was asked, and that is as told.
+            cluster.why_empty = Some(format!(
+                "the configuration holds none for {}; they live in the cluster: add its EndpointSlices (kubectl get \
+                 endpointslices -o yaml)",
+                cluster.origin.resource
+            ));
+        } else if cluster.endpoints.is_empty() && !cluster.subset.is_empty() {
             let whole = cluster.name.replacen(&format!("|{}|", cluster.subset), "||", 1);
             let all = snapshot.cluster_named(&whole).map(|id| snapshot.cluster(id));
             let number = all.and_then(|all| match &all.discovery {

@@ -2,14 +2,17 @@
 
 use std::sync::Arc;
 
+use leeboard_policy::time::Span;
+
 use super::{actions, fingerprint, load_balancer, traffic_policy};
 use crate::codes;
 use crate::fields::{Cx, Field, Fields};
 use crate::names;
 use crate::resources::sidecar::OutboundTrafficPolicy;
+use crate::resources::virtual_service::Retries;
 use crate::resources::{Created, MeshConfig, Meta, ObjectId};
 use crate::source::Spot;
-use crate::support::{MESH_CONFIG, MESH_OUTBOUND, MESH_POLICY, MESH_PROXY, MESH_TOPOLOGY, PATH_NORMALIZATION};
+use crate::support::{MESH_CONFIG, MESH_OUTBOUND, MESH_POLICY, MESH_PROXY, MESH_TOPOLOGY, PATH_NORMALIZATION, RETRIES};
 use crate::yaml::Node;
 
 /// Reads the settings at the top of a document, or below its `spec`; and where they are.
@@ -34,12 +37,15 @@ pub(super) fn read(cx: &Cx, node: &Node, id: &ObjectId) -> Option<(MeshConfig, S
         fingerprint: fingerprint::of(node),
     };
     let mesh = MeshConfig {
-        connect_timeout: fields.get("connectTimeout").duration(),
+        connect_timeout: within_an_hour(fields.get("connectTimeout")),
         outbound_traffic_policy: fields.get("outboundTrafficPolicy").block(&MESH_OUTBOUND).map(|f| outbound(&f)),
         locality: load_balancer::locality(fields.get("localityLbSetting")).map(Box::new),
         h2_upgrade: fields.get("h2UpgradePolicy").choice(&upgrade).unwrap_or(false),
-        retries: actions::retries(fields.get("defaultHttpRetryPolicy")),
-        inbound_retries: actions::retries(fields.get("defaultInboundHttpRetryPolicy")),
+        retries: retries(fields.get("defaultHttpRetryPolicy"), &["perTryTimeout"]),
+        inbound_retries: retries(
+            fields.get("defaultInboundHttpRetryPolicy"),
+            &["perTryTimeout", "retryRemoteLocalities", "retryIgnorePreviousHosts"],
+        ),
         connection_pool: pool.map(Box::new),
         outlier_detection: outlier.map(Box::new),
         tcp_keepalive: traffic_policy::tcp_keepalive(fields.get("tcpKeepalive")),
@@ -54,6 +60,31 @@ pub(super) fn read(cx: &Cx, node: &Node, id: &ObjectId) -> Option<(MeshConfig, S
         meta: Some(meta),
     };
     Some((mesh, spot))
+}
+
+/// Istio: the mesh's own durations are an hour at most.
+fn within_an_hour(field: Field<'_>) -> Option<Span> {
+    let span = field.duration()?;
+    if span > HOUR {
+        let message = format!("`{}` is an hour at most", field.name);
+        field.cx.error(codes::BAD_DURATION, field.mark(), message);
+        return None;
+    }
+    Some(span)
+}
+
+const HOUR: Span = Span::from_secs(3_600);
+
+/// Istio: the mesh's own policies of retries are without some settings.
+fn retries(field: Field<'_>, without: &[&'static str]) -> Option<Retries> {
+    let found = actions::retries(field)?;
+    if let Some(fields) = field.block(&RETRIES) {
+        for name in fields.present(without) {
+            let message = format!("`{name}` is not among what the mesh sets for all: it is for a route to say");
+            fields.cx.warn(codes::NO_EFFECT, fields.place(name), message);
+        }
+    }
+    Some(found)
 }
 
 fn outbound(fields: &Fields<'_>) -> OutboundTrafficPolicy {
@@ -105,9 +136,11 @@ fn normalization(field: Field<'_>) {
 /// Settings that are looked at for their form only.
 fn of_others(fields: &Fields<'_>) {
     fields.get("protocolDetectionTimeout").duration_or_zero();
-    for name in ["drainDuration", "terminationDrainDuration"] {
-        fields.get(name).duration_or_zero();
+    let drain = fields.get("drainDuration");
+    if within_an_hour(drain).is_some_and(|span| span.as_millis() % 1_000 != 0) {
+        drain.cx.error(codes::BAD_DURATION, drain.mark(), "`drainDuration` is in whole seconds");
     }
+    fields.get("terminationDrainDuration").duration_or_zero();
     if fields.get("accessLogFormat").text().is_some_and(|format| !format.is_empty()) {
         fields.not_enforced("accessLogFormat");
     }

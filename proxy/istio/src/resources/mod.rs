@@ -191,6 +191,11 @@ macro_rules! kinds {
                 [$(self.$list.len(),)* usize::from(self.mesh.is_some())].iter().sum()
             }
 
+            /// Whether there is no object at all.
+            pub fn is_empty(&self) -> bool {
+                self.len() == 0
+            }
+
             /// Adds the objects of another configuration behind these.
             pub(crate) fn append(&mut self, more: &Resources) {
                 $(self.$list.extend(more.$list.iter().cloned());)*

@@ -210,6 +210,51 @@ mod tests {
     }
 
     #[test]
+    fn a_service_without_endpoints_is_told_where_they_are() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a.yaml");
+        let service = "apiVersion: v1\nkind: Service\nmetadata: {name: web, namespace: demo}\nspec: {ports: [{name: http, port: 80}]}\n";
+        let slice = "---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: w, namespace: demo, labels: \
+                     {kubernetes.io/service-name: web}}\naddressType: IPv4\nports: [{name: http, port: 80}]\nendpoints: [{addresses: [10.0.0.1]}]\n";
+        for (text, told) in [(service.to_owned(), true), (format!("{service}{slice}"), false)] {
+            std::fs::write(&file, text).unwrap();
+            let path = file.to_str().unwrap();
+            let line = ["leeboard", "explain", "--namespace", "demo", "--config", path, "http://web/"];
+            let Verb::Explain(args) = Cli::try_parse_from(line).unwrap().verb else { panic!("explain") };
+            let (mut out, mut complaints) = (Vec::new(), Vec::new());
+            assert_eq!(run(*args, &mut out, &mut complaints), DONE);
+            let out = String::from_utf8(out).unwrap();
+            assert_eq!(
+                out.contains("none: the configuration holds none for Service demo/web; they live in the cluster"),
+                told,
+                "{out}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_broken_is_left_out_as_a_start_does() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a.yaml");
+        let rule = |name: &str, timeout: &str| {
+            format!(
+                "---\napiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {{name: {name}}}\nspec: {{hosts: \
+                     [{name}.test], http: [{{timeout: {timeout}, directResponse: {{status: 418}}}}]}}\n"
+            )
+        };
+        for (other, code) in [("0s", DONE), ("1s", DONE)] {
+            std::fs::write(&file, rule("good", "1s") + &rule("other", other)).unwrap();
+            let line = ["leeboard", "explain", "--config", file.to_str().unwrap(), "http://good.test/"];
+            let Verb::Explain(args) = Cli::try_parse_from(line).unwrap().verb else { panic!("explain") };
+            let (mut out, mut complaints) = (Vec::new(), Vec::new());
+            assert_eq!(run(*args, &mut out, &mut complaints), code);
+            let out = String::from_utf8(out).unwrap();
+            assert!(out.contains("418"), "{out}");
+            assert_eq!(out.contains("VirtualService default/other is broken and left out"), other == "0s", "{out}");
+        }
+    }
+
+    #[test]
     fn what_cannot_be_explained() {
         for (line, words) in [
             (&["ftp://a/"][..], "begins with http://"),

@@ -105,12 +105,12 @@ mod tests {
 
     use super::*;
 
-    const HEAD: &str = "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: a}\nspec:\n  hosts: [ü.example.com]\n";
+    const HEAD: &str = "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: a}\nspec:\n  hosts: [a.example.com]\n";
 
     #[test]
     fn what_is_certain_is_put_right_and_shown() {
         let table = [
-            ("- match: [{uri: /x}]", "- match: [{uri: {exact: /x}}]"),
+            ("- match: [{name: ü, uri: /x}]", "- match: [{name: ü, uri: {exact: /x}}]"),
             ("- match: [{method: GET, uri: {prefix: /}}]", "- match: [{method: {exact: GET}, uri: {prefix: /}}]"),
             (
                 "- match: [{headers: {x-user: 'it''s', y: {exact: 1}}}]",

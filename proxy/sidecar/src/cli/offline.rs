@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use leeboard_istio::compile::{Site, compile};
 use leeboard_istio::diagnostic::Severity;
-use leeboard_istio::resources::Resources;
+use leeboard_istio::resources::{Kind, ObjectId, Resources};
 use leeboard_istio::source::Source;
 use leeboard_istio::{Loaded, load_in, render};
 use leeboard_policy::cluster::{Address, Discovery, EndpointSpec};
@@ -56,9 +56,16 @@ impl Offline {
         endpoints: Endpoints,
     ) -> Result<Self, String> {
         let reading = Files::new(paths).with_mesh(mesh).with_pipes().read().unwrap_or_default();
-        let Loaded { resources, mut diagnostics, .. } = load_in(&reading.sources, &site.workload.namespace);
+        let Loaded { resources, mut diagnostics, rejected, .. } = load_in(&reading.sources, &site.workload.namespace);
+        let unread = !reading.complaints.is_empty();
         diagnostics.extend(reading.complaints);
-        if diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error) {
+        let broken = diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error);
+        let of_mesh = |id: &ObjectId| id.kind == Kind::MeshConfig;
+        // What is asked for one answer takes the rest, as a start does; what is to be held to its tests does not.
+        let is_left_out =
+            endpoints == Endpoints::AsWritten && !unread && !rejected.is_empty() && !rejected.iter().any(of_mesh);
+        let none = resources.is_empty();
+        if broken && (!is_left_out || none) {
             diagnostics.retain(|diagnostic| diagnostic.severity == Severity::Error);
             return Err(render(&diagnostics, &reading.sources, false));
         }
@@ -68,6 +75,7 @@ impl Offline {
             Endpoints::StandIn => peopled(snapshot),
         };
         let (resolved, mut notes) = stand_ins(&snapshot);
+        notes.extend(rejected.iter().map(|id| format!("{id} is broken and left out: `leeboard check` says why")));
         if endpoints == Endpoints::StandIn {
             notes.push(format!("{STAND_IN} stands for endpoints of which none is known here"));
         }

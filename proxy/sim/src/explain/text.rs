@@ -27,11 +27,12 @@ impl fmt::Display for Explanation {
             row(f, "to define it", "add this, with its own address and port")?;
             writeln!(f, "---\n{}", definition.trim_end())?;
         }
-        // Only what concerns this request.
+        // Of addresses only those that concern this request.
         let shown = |note: &&String| {
             let endpoints = self.cluster.iter().flat_map(|cluster| &cluster.endpoints);
             let address = note.split(' ').next().unwrap_or_default();
-            endpoints.into_iter().any(|endpoint| endpoint.address.starts_with(&format!("{address}:")))
+            address.parse::<std::net::IpAddr>().is_err()
+                || endpoints.into_iter().any(|endpoint| endpoint.address.starts_with(&format!("{address}:")))
         };
         self.notes.iter().filter(shown).try_for_each(|note| row(f, "note", note))
     }
