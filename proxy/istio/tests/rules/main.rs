@@ -1,6 +1,7 @@
 //! Istio's rules for every field, as tables: a piece of YAML, the place of the mistake between `«` and `»`, and the complaint's code.
 //! A piece without marks deserves none. That a field is not enforced yet is looked at in the rows about just that.
 
+mod boundaries;
 mod destination_rule;
 mod edges;
 mod envelope;
