@@ -1,5 +1,7 @@
 //! Changes to headers, and the `%…%` operators their values may hold.
 
+mod operators;
+
 use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::string::{String, ToString};
@@ -8,6 +10,8 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::mem::take;
 use core::ops::Deref;
+
+use operators::{PLAIN, UNFILLED};
 
 /// Changes to a set of headers, if there are any. Most routes have none, and then these take the room of one pointer.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -412,134 +416,6 @@ fn header_names(text: &str) -> Option<(Arc<str>, Option<Arc<str>>)> {
         Some((name, alternative)) => Some((lower(name)?, Some(lower(alternative)?))),
     }
 }
-
-/// The operators that take no parameters.
-static PLAIN: [(&str, Operator); 28] = [
-    ("DOWNSTREAM_REMOTE_ADDRESS", Operator::DownstreamRemoteAddress),
-    ("DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT", Operator::DownstreamRemoteAddressWithoutPort),
-    ("DOWNSTREAM_REMOTE_PORT", Operator::DownstreamRemotePort),
-    ("DOWNSTREAM_DIRECT_REMOTE_ADDRESS", Operator::DownstreamDirectRemoteAddress),
-    ("DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT", Operator::DownstreamDirectRemoteAddressWithoutPort),
-    ("DOWNSTREAM_LOCAL_ADDRESS", Operator::DownstreamLocalAddress),
-    ("DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT", Operator::DownstreamLocalAddressWithoutPort),
-    ("DOWNSTREAM_LOCAL_PORT", Operator::DownstreamLocalPort),
-    ("DOWNSTREAM_DIRECT_LOCAL_ADDRESS", Operator::DownstreamLocalAddress),
-    ("DOWNSTREAM_DIRECT_LOCAL_ADDRESS_WITHOUT_PORT", Operator::DownstreamLocalAddressWithoutPort),
-    ("DOWNSTREAM_DIRECT_LOCAL_PORT", Operator::DownstreamLocalPort),
-    ("UPSTREAM_HOST", Operator::UpstreamHost),
-    ("UPSTREAM_REMOTE_ADDRESS", Operator::UpstreamHost),
-    ("UPSTREAM_CLUSTER", Operator::UpstreamCluster),
-    ("UPSTREAM_CLUSTER_RAW", Operator::UpstreamCluster),
-    ("UPSTREAM_REQUEST_ATTEMPT_COUNT", Operator::UpstreamRequestAttemptCount),
-    ("ROUTE_NAME", Operator::RouteName),
-    ("PROTOCOL", Operator::Protocol),
-    ("RESPONSE_CODE", Operator::ResponseCode),
-    ("RESPONSE_FLAGS", Operator::ResponseFlags),
-    ("RESPONSE_CODE_DETAILS", Operator::ResponseCodeDetails),
-    ("START_TIME", Operator::StartTime),
-    ("HOSTNAME", Operator::Hostname),
-    ("BYTES_RECEIVED", Operator::BytesReceived),
-    ("BYTES_SENT", Operator::BytesSent),
-    ("DURATION", Operator::Duration),
-    ("REQUESTED_SERVER_NAME", Operator::RequestedServerName),
-    ("STREAM_ID", Operator::StreamId),
-];
-
-/// Envoy: the other operators. What they tell is not known here, or not in this form.
-static UNFILLED: [&str; 92] = [
-    "ACCESS_LOG_TYPE",
-    "CEL",
-    "CLUSTER_METADATA",
-    "COMMON_DURATION",
-    "CONNECTION_ID",
-    "CONNECTION_TERMINATION_DETAILS",
-    "CUSTOM_FLAGS",
-    "DOWNSTREAM_DETECTED_CLOSE_TYPE",
-    "DOWNSTREAM_DIRECT_REMOTE_PORT",
-    "DOWNSTREAM_HANDSHAKE_DURATION",
-    "DOWNSTREAM_HEADER_BYTES_RECEIVED",
-    "DOWNSTREAM_HEADER_BYTES_SENT",
-    "DOWNSTREAM_LOCAL_CLOSE_REASON",
-    "DOWNSTREAM_LOCAL_DNS_SAN",
-    "DOWNSTREAM_LOCAL_EMAIL_SAN",
-    "DOWNSTREAM_LOCAL_IP_SAN",
-    "DOWNSTREAM_LOCAL_SUBJECT",
-    "DOWNSTREAM_LOCAL_URI_SAN",
-    "DOWNSTREAM_PEER_CERT",
-    "DOWNSTREAM_PEER_CERT_V_END",
-    "DOWNSTREAM_PEER_CERT_V_START",
-    "DOWNSTREAM_PEER_CHAIN_FINGERPRINTS_1",
-    "DOWNSTREAM_PEER_CHAIN_FINGERPRINTS_256",
-    "DOWNSTREAM_PEER_CHAIN_SERIALS",
-    "DOWNSTREAM_PEER_DNS_SAN",
-    "DOWNSTREAM_PEER_EMAIL_SAN",
-    "DOWNSTREAM_PEER_FINGERPRINT_1",
-    "DOWNSTREAM_PEER_FINGERPRINT_256",
-    "DOWNSTREAM_PEER_IP_SAN",
-    "DOWNSTREAM_PEER_ISSUER",
-    "DOWNSTREAM_PEER_SERIAL",
-    "DOWNSTREAM_PEER_SUBJECT",
-    "DOWNSTREAM_PEER_URI_SAN",
-    "DOWNSTREAM_TLS_CIPHER",
-    "DOWNSTREAM_TLS_SESSION_ID",
-    "DOWNSTREAM_TLS_VERSION",
-    "DOWNSTREAM_TRANSPORT_FAILURE_REASON",
-    "DOWNSTREAM_WIRE_BYTES_RECEIVED",
-    "DOWNSTREAM_WIRE_BYTES_SENT",
-    "DYNAMIC_METADATA",
-    "EMIT_TIME",
-    "EMIT_TIME_LOCAL",
-    "FILTER_CHAIN_NAME",
-    "FILTER_STATE",
-    "GRPC_STATUS",
-    "GRPC_STATUS_NUMBER",
-    "LISTENER_METADATA",
-    "LOCAL_REPLY_BODY",
-    "METADATA",
-    "PATH",
-    "PER_REQUEST_STATE",
-    "QUERY_PARAM",
-    "QUERY_PARAMS",
-    "REQUEST_DURATION",
-    "REQUEST_HEADERS_BYTES",
-    "REQUEST_TX_DURATION",
-    "RESPONSE_DURATION",
-    "RESPONSE_FLAGS_LONG",
-    "RESPONSE_HEADERS_BYTES",
-    "RESPONSE_TRAILERS_BYTES",
-    "RESPONSE_TX_DURATION",
-    "ROUNDTRIP_DURATION",
-    "SPAN_ID",
-    "START_TIME_LOCAL",
-    "TLS_JA3_FINGERPRINT",
-    "TLS_JA4_FINGERPRINT",
-    "TRACE_ID",
-    "TRAILER",
-    "UNIQUE_ID",
-    "UPSTREAM_BYTES_RECEIVED",
-    "UPSTREAM_BYTES_SENT",
-    "UPSTREAM_CONNECTION_ID",
-    "UPSTREAM_CONNECTION_POOL_READY_DURATION",
-    "UPSTREAM_FILTER_STATE",
-    "UPSTREAM_HEADER_BYTES_RECEIVED",
-    "UPSTREAM_HEADER_BYTES_SENT",
-    "UPSTREAM_HOST_NAME",
-    "UPSTREAM_HOST_NAME_WITHOUT_PORT",
-    "UPSTREAM_LOCAL_ADDRESS",
-    "UPSTREAM_LOCAL_ADDRESS_WITHOUT_PORT",
-    "UPSTREAM_LOCAL_PORT",
-    "UPSTREAM_METADATA",
-    "UPSTREAM_PEER_ISSUER",
-    "UPSTREAM_PEER_SUBJECT",
-    "UPSTREAM_PEER_URI_SAN",
-    "UPSTREAM_PROTOCOL",
-    "UPSTREAM_REMOTE_ADDRESS_WITHOUT_PORT",
-    "UPSTREAM_REMOTE_PORT",
-    "UPSTREAM_TLS_VERSION",
-    "UPSTREAM_TRANSPORT_FAILURE_REASON",
-    "UPSTREAM_WIRE_BYTES_RECEIVED",
-    "VIRTUAL_CLUSTER_NAME",
-];
 
 #[cfg(test)]
 mod tests;

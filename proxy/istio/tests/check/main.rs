@@ -7,6 +7,7 @@ mod matches;
 mod misplaced;
 mod references;
 mod suppressed;
+mod workloads;
 
 use std::collections::BTreeSet;
 
@@ -101,7 +102,7 @@ fn shown(text: &str, found: &[Diagnostic]) -> String {
 
 /// Every pair of every table.
 fn pairs() -> Vec<Pair> {
-    [references::pairs(), matches::pairs(), effects::pairs()].concat()
+    [references::pairs(), workloads::pairs(), matches::pairs(), effects::pairs()].concat()
 }
 
 #[test]

@@ -10,11 +10,11 @@ fn to(destination: &str) -> String {
     http(&format!("{{route: [{{destination: {destination}}}]}}"))
 }
 
-fn service(name: &str, namespace: &str, rest: &str) -> String {
+pub(crate) fn service(name: &str, namespace: &str, rest: &str) -> String {
     format!("---\napiVersion: v1\nkind: Service\nmetadata: {{name: {name}, namespace: {namespace}}}\nspec: {rest}\n")
 }
 
-fn pod(name: &str, labels: &str) -> String {
+pub(crate) fn pod(name: &str, labels: &str) -> String {
     format!(
         "---\napiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, namespace: demo, labels: {labels}}}\n\
          status: {{podIP: 10.9.0.1}}\n"
@@ -48,7 +48,7 @@ fn bound(gateways: &str, host: &str, to: &str) -> String {
 }
 
 pub(crate) fn pairs() -> Vec<Pair> {
-    [hosts(), gateways(), callers(), subsets_and_ports(), conflicts(), rules(), workloads(), services()].concat()
+    [hosts(), gateways(), callers(), subsets_and_ports(), conflicts(), rules()].concat()
 }
 
 fn hosts() -> Vec<Pair> {
@@ -427,89 +427,6 @@ fn rules() -> Vec<Pair> {
                 .replace("name: parts", "name: «parts»"),
             http("{delegate: {name: parts}}")
                 + &object("VirtualService", "parts", "{http: [{route: [{destination: {host: reviews}}]}]}"),
-        ),
-    ]
-}
-
-fn workloads() -> Vec<Pair> {
-    let selecting = |labels: &str| {
-        pod("p-1", "{app: stock, version: v1}")
-            + &object(
-                "ServiceEntry",
-                "s",
-                &format!(
-                    "{{hosts: [stock.example.com], resolution: STATIC, ports: [{{number: 80, name: http, protocol: HTTP}}], workloadSelector: {{labels: {labels}}}}}"
-                ),
-            )
-    };
-    let written = |endpoint: &str| {
-        let spec = format!(
-            "{{hosts: [stock.example.com], resolution: STATIC, ports: [{{number: 80, name: http, protocol: HTTP}}], endpoints: [{{address: {endpoint}}}]}}"
-        );
-        object("ServiceEntry", "s", &spec)
-    };
-    vec![
-        (SELECTS_NOBODY, selecting("{app: «stok»}"), selecting("{app: stock}")),
-        (
-            SELECTS_NOBODY,
-            pod("p-1", "{app: stock}") + &entry("match: [{sourceLabels: {app: «stokc»}}]"),
-            pod("p-1", "{app: stock}") + &entry("match: [{sourceLabels: {app: stock}}]"),
-        ),
-        (
-            LABEL_NAME,
-            written("10.0.4.1, labels: {versoin: v1}").replace("versoin", "«versoin»"),
-            written("10.0.4.1, labels: {tier: v1}"),
-        ),
-        (
-            NEARLY_CLUSTER,
-            object(
-                "ServiceEntry",
-                "s",
-                "{hosts: [«stock.demo.svc.clustr.local»], resolution: DNS, ports: [{number: 80, name: http, protocol: HTTP}]}",
-            ),
-            object(
-                "ServiceEntry",
-                "s",
-                "{hosts: [stock.demo.svc.cluster.local], resolution: DNS, ports: [{number: 80, name: http, protocol: HTTP}]}",
-            ),
-        ),
-        (
-            UNKNOWN_NAMESPACE,
-            object(
-                "ServiceEntry",
-                "s",
-                "{hosts: [«stock.deno.svc.cluster.local»], resolution: DNS, ports: [{number: 80, name: http, protocol: HTTP}]}",
-            ),
-            object(
-                "ServiceEntry",
-                "s",
-                "{hosts: [stock.other.svc.cluster.local], resolution: DNS, ports: [{number: 80, name: http, protocol: HTTP}]}",
-            ),
-        ),
-    ]
-}
-
-/// Ports of services.
-fn services() -> Vec<Pair> {
-    let tcp = |rest: &str| {
-        object(
-            "ServiceEntry",
-            "t",
-            &format!("{{hosts: [db.example.com], resolution: DNS, ports: [{{number: 6000, name: tcp, protocol: {rest}"),
-        )
-    };
-    vec![
-        (ADDRESSES_NEEDED, tcp("«TCP»}]}"), tcp("TCP}], addresses: [10.1.1.1]}")),
-        (PORT_NAME, tcp("«''»}]}"), tcp("HTTP}]}")),
-        (
-            PORT_NAME,
-            service("a", "demo", "{clusterIP: 10.0.0.9, ports: [{name: «web», port: 80}]}"),
-            service("a", "demo", "{clusterIP: 10.0.0.9, ports: [{name: http-web, port: 80}]}"),
-        ),
-        (
-            EXTERNAL_NAME_PORT,
-            service("a", "demo", "{type: ExternalName, externalName: a.example.com, ports: [{name: «web», port: 80}]}"),
-            service("a", "demo", "{type: ExternalName, externalName: a.example.com, ports: [{name: http, port: 80}]}"),
         ),
     ]
 }
