@@ -276,7 +276,8 @@ impl<'a> Field<'a> {
                 text.to_string()
             }
             _ if key == "value" || key == "number" => return self.block(block),
-            _ => format!("\"{}\"", text.escape_debug()),
+            // JSON's texts are YAML's, too.
+            _ => serde_json::Value::from(&**text).to_string(),
         };
         let message = format!("`{}` is a block, not {}", self.name, node.describe());
         let diagnostic = self.cx.at(Severity::Error, codes::WRONG_TYPE, node.mark, message);
