@@ -125,10 +125,11 @@ fn read(args: &CheckArgs) -> Result<Reading, String> {
             return Err("error: standard input cannot be put right: name files\n".into());
         }
         let mut text = String::new();
-        let count = io::stdin().take(MOST_OF_STDIN + 1).read_to_string(&mut text);
+        let most = args.files.most().file_bytes as u64;
+        let count = io::stdin().take(most.saturating_add(1)).read_to_string(&mut text);
         let count = count.map_err(|error| format!("error: standard input cannot be read: {error}\n"))?;
-        if count as u64 > MOST_OF_STDIN {
-            return Err(format!("error: standard input has more than {} MiB\n", MOST_OF_STDIN >> 20));
+        if count as u64 > most {
+            return Err(format!("error: standard input has more than {most} bytes (--max-config-file-bytes)\n"));
         }
         reading.sources.push(Source::new(STDIN, text));
     }
@@ -141,8 +142,6 @@ fn read(args: &CheckArgs) -> Result<Reading, String> {
 
 /// What standard input is called in complaints.
 const STDIN: &str = "(standard input)";
-/// The most that is read of it, in bytes: as much as of all files.
-const MOST_OF_STDIN: u64 = 256 << 20;
 
 /// Shows what was put right.
 fn tell_mended(args: &CheckArgs, all: &[Mended], out: &mut dyn Write, complaints: &mut dyn Write) -> io::Result<()> {
