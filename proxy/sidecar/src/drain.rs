@@ -100,6 +100,8 @@ pub(crate) struct Drain {
     /// Whether the application may end, as far as its callers are concerned.
     safe: AtomicBool,
     asked: Notify,
+    /// Whether it was asked by somebody at a terminal.
+    by_hand: AtomicBool,
     announced: Notify,
     workers: Vec<Arc<Traffic>>,
 }
@@ -116,6 +118,7 @@ impl Drain {
             draining: AtomicBool::new(false),
             safe: AtomicBool::new(false),
             asked: Notify::new(),
+            by_hand: AtomicBool::new(false),
             announced: Notify::new(),
             workers: (0..workers).map(|_| Arc::default()).collect(),
         }
@@ -160,6 +163,12 @@ impl Drain {
     /// Asks the process to drain and end, as SIGTERM does. Asking again ends it at once.
     pub(crate) fn ask(&self) {
         self.asked.notify_one();
+    }
+
+    /// Asks the same for somebody at a terminal: it ends as soon as nothing is in flight.
+    pub(crate) fn interrupt(&self) {
+        self.by_hand.store(true, Ordering::Release);
+        self.ask();
     }
 
     /// Says that the application is about to end: its callers are parted from, and the process goes on.
@@ -226,6 +235,9 @@ impl Drain {
                     }
                     tracing::info!("draining; the same signal again ends at once");
                 }
+            }
+            if self.by_hand.load(Ordering::Acquire) {
+                leaving.tell_by_hand();
             }
             let (now, loads) = (clock.now(), self.loads());
             let gone = self.stance.borrow().inbound == Manner::Closing;

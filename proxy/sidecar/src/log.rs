@@ -82,10 +82,10 @@ impl LogLevel {
     ///
     /// # Errors
     /// When the text is neither; the log goes on as before.
-    pub(crate) fn set(&self, directives: &str) -> Result<(), String> {
-        let filter = filter(directives)?;
-        self.filter.reload(filter).map_err(|error| error.to_string())?;
-        *self.directives.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = directives.to_owned();
+    pub(crate) fn set(&self, levels: &str) -> Result<(), String> {
+        let directives = directives(levels)?;
+        self.filter.reload(filter(&directives)?).map_err(|error| error.to_string())?;
+        *self.directives.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = directives;
         Ok(())
     }
 }
@@ -117,14 +117,58 @@ fn build<W>(directives: &str, format: Format, writer: W) -> Result<(LogLevel, La
 where
     W: for<'a> fmt::MakeWriter<'a> + Send + Sync + 'static,
 {
-    let (filter, handle) = reload::Layer::new(filter(directives)?);
+    let directives = self::directives(directives)?;
+    let (filter, handle) = reload::Layer::new(filter(&directives)?);
     let lines = fmt::layer().with_writer(writer).with_ansi(false).log_internal_errors(false);
     let lines = match format {
         Format::Text => lines.with_target(false).boxed(),
         Format::Json => lines.json().flatten_event(true).boxed(),
     };
-    let level = LogLevel { filter: handle, directives: Mutex::new(directives.to_owned()) };
+    let level = LogLevel { filter: handle, directives: Mutex::new(directives) };
     Ok((level, Registry::default().with(filter).with(lines)))
+}
+
+/// The levels, as `tracing` names them and as Envoy does, which has two for `warn` and one that only ends of the process have.
+const LEVELS: [(&str, &str); 8] = [
+    ("trace", "trace"),
+    ("debug", "debug"),
+    ("info", "info"),
+    ("warn", "warn"),
+    ("warning", "warn"),
+    ("error", "error"),
+    ("critical", "error"),
+    ("off", "off"),
+];
+
+/// Reads a level, or levels by module between commas, whose own level comes behind `=`, or `:` as Envoy's `paths` have it. What
+/// no module is named for keeps to `info` unless a level stands alone.
+///
+/// # Errors
+/// A word that is no level, or a name that no module has. `tracing` takes any word for a module, and is silent then.
+fn directives(text: &str) -> Result<String, String> {
+    let level = |word: &str| {
+        let found = LEVELS.iter().find(|(name, _)| name.eq_ignore_ascii_case(word.trim())).map(|(_, level)| *level);
+        let known: Vec<_> = LEVELS.iter().map(|(name, _)| *name).collect();
+        found.ok_or_else(|| format!("log level '{}': no such level; there are {}", word.trim(), known.join(", ")))
+    };
+    let (mut rest, mut modules) = (None, Vec::new());
+    for item in text.split(',') {
+        let Some((module, word)) = item.rsplit_once('=').or_else(|| item.rsplit_once(':')) else {
+            rest = Some(level(item)?);
+            continue;
+        };
+        let module = module.trim();
+        let letter = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b':');
+        if module.is_empty() || !module.bytes().all(letter) {
+            return Err(format!("log level '{item}': '{module}' is no module; say leeboard=debug, or a level alone"));
+        }
+        modules.push(format!("{module}={}", level(word)?));
+    }
+    match (modules.is_empty(), rest) {
+        (true, Some(level)) => return Ok(level.to_owned()),
+        (_, rest) => modules.push(rest.unwrap_or("info").to_owned()),
+    }
+    Ok(modules.join(","))
 }
 
 fn filter(directives: &str) -> Result<EnvFilter, String> {
@@ -137,6 +181,25 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+
+    #[test]
+    fn levels_are_said_in_envoys_words_too_and_nonsense_is_refused() {
+        #[rustfmt::skip]
+        let table: &[(&str, Option<&str>)] = &[
+            ("info", Some("info")), ("Warning", Some("warn")), ("critical", Some("error")), ("off", Some("off")),
+            ("leeboard=debug", Some("leeboard=debug,info")), ("leeboard=debug,warning", Some("leeboard=debug,warn")),
+            ("warn, leeboard::store=trace", Some("leeboard::store=trace,warn")),
+            ("leeboard::store:debug,h2:off", Some("leeboard::store=debug,h2=off,info")),
+            ("loud", None), ("", None), (",", None), ("leeboard=loud", None), ("a=b=c", None), ("=debug", None),
+            ("leeboard=", None), ("lee board=debug", None), ("info,", None),
+        ];
+        for (text, expected) in table {
+            let read = directives(text);
+            assert_eq!(read.as_deref().ok(), *expected, "{text:?}: {read:?}");
+            assert!(read.is_err() || filter(&read.unwrap()).is_ok(), "{text:?}");
+        }
+        assert!(directives("loud").unwrap_err().contains("'loud'"));
+    }
 
     #[derive(Clone, Default)]
     struct Lines(Arc<Mutex<Vec<u8>>>);

@@ -417,7 +417,7 @@ impl Drop for Presence {
     }
 }
 
-/// SIGTERM and SIGINT drain, and end at once when repeated; SIGHUP reloads.
+/// SIGTERM and SIGINT drain, and end at once when repeated; SIGINT waits for what is in flight only. SIGHUP reloads.
 fn listen_for_signals(shared: &Arc<Shared>, reload: Arc<Notify>) -> io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -427,7 +427,7 @@ fn listen_for_signals(shared: &Arc<Shared>, reload: Arc<Notify>) -> io::Result<(
         loop {
             tokio::select! {
                 _ = terminate.recv() => shared.drain.ask(),
-                _ = interrupt.recv() => shared.drain.ask(),
+                _ = interrupt.recv() => shared.drain.interrupt(),
                 _ = hang_up.recv() => reload.notify_one(),
             }
         }

@@ -108,13 +108,20 @@ fn uptime(state: &AdminState) -> std::time::Duration {
     now.duration_since(state.started).unwrap_or_default()
 }
 
-/// Envoy: `/logging?level=`. A GET shows the level.
+/// Envoy: `/logging?level=`, `?paths=module:level,…` and `?module=level`. A GET shows the level.
 pub(super) fn logging(state: &AdminState, ask: &Ask) -> Reply {
     if ask.method == Method::POST {
-        let Some(level) = ask.query.get("level") else {
-            return Reply::refusal(StatusCode::BAD_REQUEST, "say which: ?level=debug, or ?level=leeboard=debug,info\n");
+        let level = match ask.query.iter().next() {
+            Some((word, levels)) if ask.query.len() == 1 && matches!(&**word, "level" | "paths") => levels.clone(),
+            Some((module, level)) if ask.query.len() == 1 => format!("{module}={level}"),
+            _ => {
+                return Reply::refusal(
+                    StatusCode::BAD_REQUEST,
+                    "say which: ?level=debug, or ?level=leeboard=debug,info\n",
+                );
+            }
         };
-        if let Err(complaint) = state.controls.set_log_level(level) {
+        if let Err(complaint) = state.controls.set_log_level(&level) {
             return Reply::refusal(StatusCode::BAD_REQUEST, format!("{complaint}\n"));
         }
     }

@@ -44,10 +44,10 @@ pub(crate) struct RunArgs {
     #[arg(long, env = "LEEBOARD_ADMIN", value_name = "ADDR", default_value = "127.0.0.1:15000", value_parser = values::listen)]
     admin: Listen,
     /// Where readiness is asked for; `off` disables it.
-    #[arg(long, env = "LEEBOARD_STATUS", value_name = "ADDR", default_value = "0.0.0.0:15021", value_parser = values::listen)]
+    #[arg(long, env = "LEEBOARD_STATUS", value_name = "ADDR", default_value = "0.0.0.0:15021", value_parser = values::listen_to_all)]
     status: Listen,
     /// Where Prometheus scrapes; `off` disables it.
-    #[arg(long, env = "LEEBOARD_METRICS", value_name = "ADDR", default_value = "0.0.0.0:15090", value_parser = values::listen)]
+    #[arg(long, env = "LEEBOARD_METRICS", value_name = "ADDR", default_value = "0.0.0.0:15090", value_parser = values::listen_to_all)]
     metrics: Listen,
     /// Threads that carry traffic [default: 2, or as many CPUs as there are when that is less].
     #[arg(long, env = "LEEBOARD_WORKERS", value_name = "N")]
@@ -76,7 +76,7 @@ pub(crate) struct RunArgs {
     /// How the access log is written [default: what the mesh's settings say, else text].
     #[arg(long, env = "LEEBOARD_ACCESS_LOG_FORMAT", value_enum)]
     access_log_format: Option<Format>,
-    /// What the program's own log on standard error tells: off, error, warn, info, debug, or target=level,...
+    /// What the program's own log on standard error tells: off, error, warn, info, debug, trace, or module=level,...
     #[arg(long, env = "LEEBOARD_LOG_LEVEL", value_name = "LEVEL", default_value = "info")]
     log_level: String,
     /// How the program's own log is written.

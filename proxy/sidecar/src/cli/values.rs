@@ -23,26 +23,38 @@ pub(crate) struct InboundPort {
     pub(crate) app: SocketAddr,
 }
 
-/// Reads `IP:PORT`, or `off`.
+/// Reads `IP:PORT`, or a port alone, which is `127.0.0.1`'s, or `off`.
 pub(crate) fn listen(text: &str) -> Result<Listen, String> {
+    listen_at(text, Ipv4Addr::LOCALHOST)
+}
+
+/// The same for what others than the pod's own ask: a port alone is `0.0.0.0`'s.
+pub(crate) fn listen_to_all(text: &str) -> Result<Listen, String> {
+    listen_at(text, Ipv4Addr::UNSPECIFIED)
+}
+
+fn listen_at(text: &str, host: Ipv4Addr) -> Result<Listen, String> {
     match text {
         "off" => Ok(Listen(None)),
-        _ => address(text).map(|address| Listen(Some(address))),
+        _ => address_or_port(text, host).map(|address| Listen(Some(address))),
+    }
+}
+
+fn address_or_port(text: &str, host: Ipv4Addr) -> Result<SocketAddr, String> {
+    match text.parse::<u16>() {
+        Ok(port) => Ok(SocketAddr::new(IpAddr::V4(host), port)),
+        Err(_) => address(text),
     }
 }
 
 /// Reads `LISTEN=APP`. Each side is `IP:PORT` or a port; a port alone is `0.0.0.0` before the `=` and `127.0.0.1` after it.
 pub(crate) fn inbound_port(text: &str) -> Result<InboundPort, String> {
     let (listen, app) = text.split_once('=').ok_or("expected LISTEN=APP, such as 0.0.0.0:15006=127.0.0.1:8080")?;
-    let side = |text: &str, host: Ipv4Addr| match text.parse::<u16>() {
-        Ok(port) => Ok(SocketAddr::new(IpAddr::V4(host), port)),
-        Err(_) => address(text),
-    };
-    let app = side(app, Ipv4Addr::LOCALHOST)?;
+    let app = address_or_port(app, Ipv4Addr::LOCALHOST)?;
     if app.port() == 0 {
         return Err("the application's port cannot be 0".to_owned());
     }
-    Ok(InboundPort { listen: side(listen, Ipv4Addr::UNSPECIFIED)?, app })
+    Ok(InboundPort { listen: address_or_port(listen, Ipv4Addr::UNSPECIFIED)?, app })
 }
 
 /// Reads `IP:PORT`; an IPv6 address stands in brackets.
@@ -221,12 +233,14 @@ mod tests {
             ("off", Some(None)),
             ("127.0.0.1:0", Some(Some("127.0.0.1:0"))),
             ("[::1]:15001", Some(Some("[::1]:15001"))),
-            ("15001", None),
+            ("15001", Some(Some("127.0.0.1:15001"))),
+            ("99999", None),
             ("localhost:15001", None),
             ("", None),
         ] {
             assert_eq!(listen(text).ok(), address.map(|a| Listen(a.map(|a| a.parse().unwrap()))), "{text}");
         }
+        assert_eq!(listen_to_all("15021"), Ok(Listen(Some("0.0.0.0:15021".parse().unwrap()))));
     }
 
     #[test]

@@ -62,6 +62,8 @@ pub(super) struct Leaving {
     began: Time,
     /// When the process itself was told to end.
     told: Option<Time>,
+    /// Whether somebody at a terminal told it, who waits for no more than what is in flight.
+    by_hand: bool,
     inbound: Quiet,
     outbound: Quiet,
     /// Whether nothing new comes to the application any more.
@@ -73,12 +75,17 @@ impl Leaving {
     pub(super) fn new(now: Time, pace: Pace) -> Self {
         let quiet = || Quiet { since: now, begun: None };
         let (inbound, outbound) = (quiet(), quiet());
-        Self { pace, began: now, told: None, inbound, outbound, shut: false, parting_since: None }
+        Self { pace, began: now, told: None, by_hand: false, inbound, outbound, shut: false, parting_since: None }
     }
 
     /// Notes that the process itself was told to end; false when it had been told before.
     pub(super) fn tell(&mut self, now: Time) -> bool {
         self.told.replace(self.told.unwrap_or(now)).is_none()
+    }
+
+    /// Notes that it was somebody at a terminal who told it.
+    pub(super) fn tell_by_hand(&mut self) {
+        self.by_hand = true;
     }
 
     /// Whether nobody comes to the application any more, so that it may end.
@@ -94,7 +101,8 @@ impl Leaving {
         let late = |since: Time| now >= since + Span(self.pace.maximum.0 - margin.0);
         self.shut |= !self.pace.inbound || gone || (learnt && quiet.0) || late(self.began);
         let Some(told) = self.told else { return if self.shut { Step::Shut } else { Step::Serve } };
-        if now >= told + self.pace.maximum {
+        let idle = load.inbound.exchanges + load.outbound.exchanges == 0;
+        if now >= told + self.pace.maximum || (self.by_hand && idle) {
             return Step::End;
         }
         let open = load.inbound.is_open() || load.outbound.is_open();
@@ -285,6 +293,18 @@ mod tests {
         assert!(leaving.tell(at(60_000)) && !leaving.tell(at(60_000)));
         assert_eq!(leaving.step(at(60_050), idle, false), Step::Close);
         assert_eq!(leaving.step(at(60_100), Loads { inbound: SHUT, outbound: SHUT }, false), Step::End);
+    }
+
+    #[test]
+    fn whoever_interrupts_it_waits_for_what_is_in_flight_only() {
+        let mut leaving = Leaving::new(Time(0), pace(true));
+        leaving.tell(Time(0));
+        leaving.tell_by_hand();
+        let mut at =
+            |ms, inbound, outbound| leaving.step(Time(0) + Span::from_millis(ms), Loads { inbound, outbound }, false);
+        assert_eq!(at(0, load(0, 3, 9), load(1, 3, 9)), Step::Serve);
+        assert_eq!(at(50, load(1, 3, 10), load(0, 3, 9)), Step::Serve);
+        assert_eq!(at(100, load(0, 3, 10), load(0, 3, 9)), Step::End);
     }
 
     #[test]
