@@ -69,8 +69,6 @@ impl Fields {
         // Some are always added on the way.
         let mut fields = Self::with_capacity(list.len() + 6, text.len() + 384);
         fields.text.extend_from_slice(text);
-        let mut clean = first == 0 || head[..first].ends_with(END);
-        let mut line_at = 0;
         for field in list {
             // A value that is empty may be anywhere.
             let (name_at, value_at) = (offset(field.name.as_bytes()) - first, offset(field.value).wrapping_sub(first));
@@ -81,14 +79,6 @@ impl Fields {
             let plain = text[name_end..].starts_with(COLON)
                 && value_at == name_end + COLON.len()
                 && text[value_end..].starts_with(END);
-            clean &= line_at == name_at;
-            line_at = if plain {
-                value_end + END.len()
-            } else {
-                let behind = if field.value.is_empty() { name_end + 1 } else { value_end };
-                let spaces = text[behind..].iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
-                behind + spaces + if text[behind + spaces..].starts_with(END) { END.len() } else { 0 }
-            };
             fields.index(Field {
                 known: Name::of(field.name.as_bytes()),
                 plain,
@@ -98,8 +88,10 @@ impl Fields {
                 value_end: value_end as u32,
             });
         }
-        clean &= if list.is_empty() { head == END || head.ends_with(b"\r\n\r\n") } else { text[line_at..] == *END };
-        (fields, clean)
+        // A parser lets no CR pass but before LF.
+        let signed = |byte: &u8| i8::from(*byte == b'\r') - i8::from(*byte == b'\n');
+        let alone: i32 = head.chunks(i8::MAX as usize).map(|part| i32::from(part.iter().map(signed).sum::<i8>())).sum();
+        (fields, alone == 0)
     }
 
     /// Adds a field that is known to be well-formed.

@@ -96,7 +96,7 @@ pub(crate) fn strip(fields: &mut Fields, names: Names) {
         let coding = coding.split(|byte| *byte == b';').next().unwrap_or(b"");
         coding.trim_ascii().eq_ignore_ascii_case(b"trailers")
     });
-    if fields.has(Name::Connection) {
+    if fields.all(Name::Connection).any(|value| !is_plain(value)) {
         let named = fields.all(Name::Connection).flat_map(|value| value.split(|byte| *byte == b','));
         let named: Vec<Vec<u8>> = named
             .map(<[u8]>::trim_ascii)
@@ -110,6 +110,11 @@ pub(crate) fn strip(fields: &mut Fields, names: Names) {
     if trailers {
         fields.put(Name::Te, b"trailers");
     }
+}
+
+/// What nearly every `Connection` says, which names no field.
+fn is_plain(value: &[u8]) -> bool {
+    value.eq_ignore_ascii_case(b"keep-alive") || value.eq_ignore_ascii_case(b"close")
 }
 
 #[cfg(test)]

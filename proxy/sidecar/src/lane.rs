@@ -108,6 +108,7 @@ impl Lane {
     }
 
     /// Begins an exchange with the live state as of now, which it keeps.
+    #[inline(always)]
     pub(crate) fn begin(
         &self,
         entrance: Entrance,
@@ -151,12 +152,14 @@ impl Lane {
         }
     }
 
-    /// Tells the next proxy that one calls, and who. Nothing outside the mesh is told.
+    /// Tells the next proxy who calls. Nothing outside the mesh is told.
     pub(crate) fn introduce(&self, head: &mut RequestHead, to: &Cluster, reporter: Reporter) {
         head.fields.drop_all(const { Names::of(&[Name::Peer]) });
-        if is_inside(to) && reporter == Reporter::Source {
-            let introduction = self.introduction.as_deref().unwrap_or(peer::NOBODY);
-            head.fields.put(Name::Peer, introduction.as_bytes());
+        if let (true, Reporter::Source, Some(introduction)) = (is_inside(to), reporter, &self.introduction) {
+            match head.hops {
+                0 => head.fields.put(Name::Peer, introduction.as_bytes()),
+                hops => head.fields.put(Name::Peer, peer::come_through(hops + 1, introduction).as_bytes()),
+            }
         }
     }
 

@@ -150,6 +150,7 @@ impl Exchange {
     }
 
     /// The authority that is sent on, when it differs from the caller's.
+    #[inline]
     pub fn authority(&self) -> Option<&str> {
         self.forwarding()?.authority.as_deref().or(self.chosen()?.authority.as_deref())
     }

@@ -69,7 +69,7 @@ impl Departure<'_> {
         self.expected.map(|expected| expected.as_millis().max(1))
     }
 
-    /// Writes the head for HTTP/1, all but its end.
+    /// Writes the head for HTTP/1, all but its end. Where the peer is told who calls, that says how many proxies there were.
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
         let head = self.head;
         let (path, host) = (head.path.as_str(), head.authority.as_bytes());
@@ -80,7 +80,11 @@ impl Departure<'_> {
         if let Some(number) = self.number {
             write::number(out, Name::AttemptCount, number.into());
         }
-        write::number(out, Name::Hops, u64::from(head.hops) + 1);
+        match head.hops {
+            _ if head.fields.has(Name::Peer) => {}
+            0 => out.extend_from_slice(b"x-leeboard-hops: 1\r\n"),
+            hops => write::number(out, Name::Hops, u64::from(hops) + 1),
+        }
         if let Some(milliseconds) = self.milliseconds() {
             write::number(out, Name::ExpectedTimeout, milliseconds);
             if self.grpc {
@@ -129,8 +133,10 @@ impl Departure<'_> {
             1 => (Name::AttemptCount, HeaderValue::from_static("1")),
             more => (Name::AttemptCount, more.into()),
         });
-        let hops =
-            if self.head.hops == 0 { HeaderValue::from_static("1") } else { u16::from(self.head.hops + 1).into() };
-        [number, Some((Name::Hops, hops)), expected, grpc, length]
+        let hops = (!self.head.fields.has(Name::Peer)).then(|| match self.head.hops {
+            0 => (Name::Hops, HeaderValue::from_static("1")),
+            hops => (Name::Hops, u16::from(hops + 1).into()),
+        });
+        [number, hops, expected, grpc, length]
     }
 }

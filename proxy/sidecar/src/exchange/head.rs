@@ -12,6 +12,7 @@ use leeboard_policy::rewrite::normalise;
 use leeboard_policy::verdict::BadRequest;
 
 use super::arrival::Arrival;
+use super::peer;
 use crate::fields::{Fields, Name, Names};
 use crate::hops::strip;
 use crate::target::{self, Path, Target};
@@ -110,11 +111,14 @@ impl RequestHead {
             Target::Authority(_) | Target::Asterisk | Target::Nothing => (None, Secure::No, Path::root()),
         };
         let scheme = scheme.or_else(|| forwarded_scheme(&fields)).unwrap_or("http");
-        let hops = fields.text(Name::Hops).and_then(|hops| hops.parse().ok()).unwrap_or(0);
+        let (with_peer, peer) = match fields.text(Name::Peer).map(peer::told) {
+            Some((hops, peer)) => (hops, Some(peer.to_owned())),
+            None => (0, None),
+        };
+        let hops = fields.text(Name::Hops).and_then(|hops| hops.parse().ok()).unwrap_or(0).max(with_peer);
         if hops >= MOST_HOPS {
             return Err(BadRequest::Loop);
         }
-        let peer = fields.text(Name::Peer).map(str::to_owned);
         let host_name = match fields.iter().find(|(known, ..)| *known == Name::Host) {
             Some((_, b"Host", _)) => "Host",
             _ => "host",

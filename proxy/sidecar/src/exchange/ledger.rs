@@ -131,6 +131,7 @@ impl Ledger {
     /// Notes what was asked for.
     pub(crate) fn note(&mut self, head: &RequestHead, seed: u64) {
         self.seed = seed;
+        self.by_leeboard = head.hops > 0;
         self.request_head_bytes = (head.fields.size() + head.path.as_str().len() + head.authority.len()) as u64;
         if self.lane.logs {
             let text = |name| head.fields.get(name).map(|value| String::from_utf8_lossy(value).into_owned());
@@ -149,7 +150,6 @@ impl Ledger {
 
     /// Notes what the caller's proxy says of it, if it is one to be believed. Only the application's side is called by others.
     pub(crate) fn caller_is(&mut self, peer: Option<String>) {
-        self.by_leeboard = peer.is_some();
         let peer = peer.filter(|_| self.reporter == Reporter::Destination);
         self.peer = peer.and_then(|peer| self.lane.peers.find(peer, self.caller.peer.ip()));
     }

@@ -22,9 +22,6 @@ const PEERS: usize = 512;
 /// The longest description that is read.
 const LONGEST: usize = 1024;
 
-/// What a Leeboard says that knows nothing of its workload.
-pub(crate) const NOBODY: &str = "-";
-
 /// The labels that appear in metrics.
 const LABELS: [&str; 7] = [
     "app",
@@ -36,7 +33,8 @@ const LABELS: [&str; 7] = [
     "topology.istio.io/cluster",
 ];
 
-/// A workload as the header has it: `name=shop;namespace=demo;app=shop`. `None` when there is nothing to say.
+/// A workload as the header has it, behind the number of proxies that the request has come through by then, which is one:
+/// `1;name=shop;namespace=demo;app=shop`. `None` when there is nothing to say.
 pub(crate) fn describe(workload: &Workload) -> Option<String> {
     let known = LABELS.iter().map(|key| (*key, workload.label(key)));
     let all = [("name", &*workload.name), ("namespace", &*workload.namespace)].into_iter().chain(known);
@@ -44,7 +42,21 @@ pub(crate) fn describe(workload: &Workload) -> Option<String> {
         .filter(|(_, value)| !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_graphic() && byte != b';'))
         .map(|(key, value)| format!("{key}={value}"))
         .collect();
-    Some(pairs.join(";")).filter(|text| !text.is_empty() && text.len() <= LONGEST)
+    Some(pairs.join(";")).filter(|text| !text.is_empty() && text.len() <= LONGEST).map(|text| format!("1;{text}"))
+}
+
+/// The same from a proxy that is not the first: how many a request has come through stands before what the last of them is.
+pub(crate) fn come_through(hops: u8, introduction: &str) -> String {
+    let (_, rest) = introduction.split_once(';').unwrap_or_default();
+    format!("{hops};{rest}")
+}
+
+/// How many proxies a request has come through, and what the last of them says of its workload.
+pub(crate) fn told(header: &str) -> (u8, &str) {
+    match header.split_once(';') {
+        Some((hops, rest)) if !hops.contains('=') => (hops.parse().unwrap_or(0), rest),
+        _ => (0, header),
+    }
 }
 
 /// The callers that are believed, as one value for all calls of each.
@@ -162,8 +174,9 @@ mod tests {
             locality: "".into(),
         };
         let value = describe(&shop).expect("something to say");
-        assert_eq!(value, "name=shop-v1;namespace=demo;app=shop;version=v1");
-        let read = read(&value).expect("a description");
+        assert_eq!(value, "1;name=shop-v1;namespace=demo;app=shop;version=v1");
+        assert_eq!(come_through(3, &value), "3;name=shop-v1;namespace=demo;app=shop;version=v1");
+        let read = read(told(&value).1).expect("a description");
         assert_eq!(
             (&*read.name, &*read.namespace, read.label("app"), read.label("tier")),
             ("shop-v1", "demo", "shop", "")
@@ -171,9 +184,24 @@ mod tests {
     }
 
     #[test]
+    fn how_many_proxies_a_request_has_come_through() {
+        for (header, hops, peer) in [
+            ("1;name=a", 1, "name=a"),
+            ("255;name=a", 255, "name=a"),
+            ("256;name=a", 0, "name=a"),
+            ("name=a;app=b", 0, "name=a;app=b"),
+            ("1", 0, "1"),
+            ("", 0, ""),
+            (";", 0, ""),
+        ] {
+            assert_eq!(told(header), (hops, peer), "{header}");
+        }
+    }
+
+    #[test]
     fn what_is_no_description_names_nobody() {
         assert_eq!(describe(&Workload::default()), None);
-        for text in ["", NOBODY, "=;;x", "name", "other=1"] {
+        for text in ["", "-", "=;;x", "name", "other=1"] {
             assert_eq!(read(text), Some(Workload::default()), "{text}");
         }
         let long = format!("name={}", "x".repeat(LONGEST));

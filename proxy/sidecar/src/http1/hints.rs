@@ -194,7 +194,10 @@ impl Hints {
     /// What waits for a stream's task.
     pub(crate) fn each(&self, mut send: impl FnMut(u16, Fields)) {
         if let Caller::Stream(waiting) = &self.0.to {
-            waiting.borrow_mut().drain(..).for_each(|(status, fields)| send(status, fields));
+            let mut waiting = waiting.borrow_mut();
+            if !waiting.is_empty() {
+                waiting.drain(..).for_each(|(status, fields)| send(status, fields));
+            }
         }
     }
 }

@@ -79,6 +79,9 @@ impl Pieces {
     /// Where the last line ends that is here, if it has come since the last look.
     fn lines(&mut self, read: &[u8], rules: &Rules) -> Result<Option<usize>, Unread> {
         let before = std::mem::replace(&mut self.seen, read.len()).min(read.len());
+        if read.len() > before && read.ends_with(b"\n") {
+            return Ok(Some(read.len()));
+        }
         match memrchr(b'\n', &read[before..]) {
             Some(at) => Ok(Some(before + at + 1)),
             None if read.len() > rules.bytes => Err(Unread::TooLarge),
@@ -299,9 +302,11 @@ fn number(text: &[u8]) -> Option<u64> {
 }
 
 fn keeps(fields: &Fields, version: Version) -> bool {
+    let is = |value: &[u8], word: &[u8]| value.trim_ascii().eq_ignore_ascii_case(word);
     let says = |name, word: &[u8]| {
-        let tokens = fields.all(name).flat_map(|value| value.split(|byte| *byte == b','));
-        tokens.into_iter().any(|token| token.trim_ascii().eq_ignore_ascii_case(word))
+        let list =
+            |value: &[u8]| value.contains(&b',') && value.split(|byte| *byte == b',').any(|token| is(token, word));
+        fields.all(name).any(|value| is(value, word) || list(value))
     };
     // RFC 9112 §9.3: `close` goes before what else is said.
     let closes = says(Name::Connection, b"close")

@@ -197,11 +197,16 @@ impl Conversation {
         let mut writing = Writing::new(reading.stream.clone(), hints, self.lane.clone());
         let heard_all = loop {
             match reading.head(self).await {
-                Ok(request) => match self.count(self.turn(&mut reading, &mut writing, &mut rim, request)).await {
-                    Next::Head => reading.give_way().await,
-                    Next::End { heard_all } => break heard_all,
-                    Next::Tunnel => return,
-                },
+                Ok(request) => {
+                    self.talk.begins();
+                    let next = self.turn(&mut reading, &mut writing, &mut rim, request).await;
+                    self.talk.ends();
+                    match next {
+                        Next::Head => reading.give_way().await,
+                        Next::End { heard_all } => break heard_all,
+                        Next::Tunnel => return,
+                    }
+                }
                 Err(Instead::End) => break true,
                 Err(Instead::Late) => {
                     self.lane.telemetry.bad_request("header-timeout");
@@ -227,14 +232,6 @@ impl Conversation {
         if downstream.shutdown().await.is_ok() && !heard_all {
             reading.linger().await;
         }
-    }
-
-    /// Counts a request for as long as it is served.
-    async fn count(&self, turn: impl Future<Output = Next>) -> Next {
-        self.talk.begins();
-        let next = turn.await;
-        self.talk.ends();
-        next
     }
 
     /// Serves one request.

@@ -63,21 +63,39 @@ async fn an_endpoint_that_is_the_proxy_itself_is_not_called() {
 #[tokio::test]
 async fn each_hop_is_counted_and_too_many_are_a_loop() {
     let endpoint = Endpoint::start(|_| say(200, "")).await;
-    let leeboard = Leeboard::start(&service("shop.test", "HTTP", &[(endpoint.address, "v1")])).await;
-    for (said, status, heard) in
-        [("", 200, "1"), ("x-leeboard-hops: 1\r\n", 200, "2"), ("x-leeboard-hops: 15\r\n", 200, "16")]
-            .into_iter()
-            .chain([("x-leeboard-hops: 16\r\n", 508, ""), ("x-leeboard-hops: 255\r\n", 508, "")])
-    {
-        // What a caller says of its connection does not take the count away.
-        let answer = leeboard.ask(get("/", &format!("{said}Connection: x-leeboard-hops\r\n"))).await;
-        assert_eq!(answer.status(), status, "{said}");
-        match status {
-            200 => assert_eq!(endpoint.seen().last().unwrap().message.header("x-leeboard-hops"), Some(heard)),
-            _ => assert_eq!(answer.header("x-leeboard-reason"), Some("loop")),
+    let inside = service("shop.test", "HTTP", &[(endpoint.address, "v1")]);
+    assert!(inside.contains("MESH_INTERNAL"));
+    // Inside the mesh the count stands with who calls, elsewhere alone.
+    for outside in [false, true] {
+        let config = if outside { inside.replace("MESH_INTERNAL", "MESH_EXTERNAL") } else { inside.clone() };
+        let leeboard = Leeboard::start(&config).await;
+        #[rustfmt::skip]
+        let table = [
+            ("", Some("1")),
+            ("x-leeboard-hops: 1\r\n", Some("2")),
+            ("x-leeboard-peer: 1;name=a\r\n", Some("2")),
+            ("x-leeboard-hops: 3\r\nx-leeboard-peer: 7;name=a\r\n", Some("8")),
+            ("x-leeboard-hops: 15\r\n", Some("16")),
+            ("x-leeboard-hops: 16\r\n", None),
+            ("x-leeboard-peer: 16;name=a\r\n", None),
+            ("x-leeboard-hops: 255\r\n", None),
+        ];
+        for (said, heard) in table {
+            // What a caller says of its connection does not take the count away.
+            let answer =
+                leeboard.ask(get("/", &format!("{said}Connection: x-leeboard-hops, x-leeboard-peer\r\n"))).await;
+            let Some(heard) = heard else {
+                assert_eq!((answer.status(), answer.header("x-leeboard-reason")), (508, Some("loop")), "{said}");
+                continue;
+            };
+            assert_eq!(answer.status(), 200, "{said}");
+            let seen = endpoint.seen().last().unwrap().message.clone();
+            let (hops, peer) = (seen.header("x-leeboard-hops"), seen.header("x-leeboard-peer"));
+            let told = if outside { (hops, None) } else { (peer.and_then(|peer| peer.split(';').next()), hops) };
+            assert_eq!(told, (Some(heard), None), "{said} {peer:?}");
         }
     }
-    assert_eq!(endpoint.hits(), 3);
+    assert_eq!(endpoint.hits(), 10);
 }
 
 #[tokio::test]

@@ -64,7 +64,7 @@ async fn only_a_leeboard_is_told_and_only_a_leeboard_is_believed() {
     let pod = beside(gone.address, &[]).await;
     let answer = pod.ask_at("inbound", get("/", "")).await;
     assert_eq!((answer.status(), answer.header("x-leeboard-unprocessed")), (503, None));
-    let introduced = get("/", "x-leeboard-peer: -\r\n");
+    let introduced = get("/", "x-leeboard-hops: 1\r\n");
     let answer = pod.ask_at("inbound", introduced).await;
     assert_eq!((answer.status(), answer.header("connection")), (503, Some("close")));
     assert!(answer.header("x-leeboard-unprocessed").is_some());
@@ -86,7 +86,7 @@ async fn what_the_application_may_have_got_is_not_called_unprocessed() {
     let inbound = format!("127.0.0.1:0={}", application.address);
     let pod = Leeboard::with(config, &["--inbound", &inbound]).await;
     let mut wire = Wire::to(pod.port("inbound")).await;
-    wire.send(post("/", "x-leeboard-peer: -\r\n", "once")).await.unwrap();
+    wire.send(post("/", "x-leeboard-hops: 1\r\n", "once")).await.unwrap();
     application.reached(1).await;
     application.stop().await;
     let answer = soon("an answer", wire.response()).await.unwrap();
