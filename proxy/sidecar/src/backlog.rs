@@ -2,16 +2,23 @@
 //! is too much.
 //!
 //! An answer waits in two places: where it comes from, when nobody takes it ([`crate::http2::incoming`]), and behind what its
-//! caller's connection has not sent yet. Both are counted here, by stream, by connection and for the worker. Within its share a
-//! stream holds what its windows allow. When half of what a connection or the worker may hold is held, a stream queues one piece
-//! behind another no more; and when all of it is held, whoever holds most is given up: a few who do not read cost those who do
-//! nothing. Envoy: `reset_high_memory_stream`.
+//! caller's connection has not sent yet. Both are counted here, by stream, by connection and for the worker, and so is what the
+//! exchange itself keeps meanwhile. Within its share a stream holds what its windows allow. When half of what a connection or the
+//! worker may hold is held, a stream queues nothing for which its caller has no room, nor one piece behind another; endpoints get
+//! smaller windows; and when all of it is held, whoever holds most is given up: a few who do not read cost those who do nothing.
+//! Envoy: `reset_high_memory_stream`.
 
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
 
 use bytes::{Buf, Bytes};
+
+/// What an answer that waits holds besides its bytes: its exchange, its task, its place on two connections. As measured, and some
+/// more.
+const BESIDE: usize = 8 * 1024;
+/// What a piece holds besides its bytes, together with the stream that it may be the end of.
+const FRAME: usize = 1024;
 
 /// What a worker holds.
 #[derive(Debug)]
@@ -46,8 +53,14 @@ impl Backlog {
         }
     }
 
-    fn is_tight(&self) -> bool {
+    /// Whether half of what may be held is held.
+    pub(crate) fn is_tight(&self) -> bool {
         self.held.get() > self.most / 2
+    }
+
+    /// Whether little is held, so that there was room for some time to come.
+    pub(crate) fn is_roomy(&self) -> bool {
+        self.held.get() <= self.most / 4
     }
 
     /// Gives answers up, those of whoever holds most first, until no more is held than may be.
@@ -79,7 +92,7 @@ impl CallerBacklog {
             of: self.clone(),
             queued: Cell::new(0),
             gathered: Cell::new(0),
-            listed: Cell::new(false),
+            listed: Cell::new(None),
             given_up: Cell::new(false),
             waiting: RefCell::default(),
         })
@@ -131,7 +144,8 @@ pub(crate) struct StreamBacklog {
     queued: Cell<usize>,
     /// What has come and was not handed on.
     gathered: Cell<usize>,
-    listed: Cell<bool>,
+    /// Where it is among the streams that have had to wait.
+    listed: Cell<Option<usize>>,
     given_up: Cell<bool>,
     /// Whom to wake when there is room again, or none will be.
     waiting: RefCell<Option<Waker>>,
@@ -139,7 +153,7 @@ pub(crate) struct StreamBacklog {
 
 impl StreamBacklog {
     fn held(&self) -> usize {
-        self.queued.get() + self.gathered.get()
+        self.queued.get() + self.gathered.get() + if self.listed.get().is_some() { BESIDE } else { 0 }
     }
 
     /// Whether the answer has been given up.
@@ -149,15 +163,23 @@ impl StreamBacklog {
 
     /// Notes that the answer waits for its caller, and how much of it has come meanwhile.
     pub(crate) fn stalls(self: &Rc<Self>, gathered: usize, cx: &Context<'_>) {
-        if !self.listed.replace(true) {
-            self.of.stalled.borrow_mut().push(Rc::downgrade(self));
+        let before = self.held();
+        if self.listed.get().is_none() {
+            let mut stalled = self.of.stalled.borrow_mut();
+            self.listed.set(Some(stalled.len()));
+            stalled.push(Rc::downgrade(self));
         }
         self.wake_later(cx);
-        let before = self.gathered.replace(gathered);
+        self.gathered.set(gathered);
         if !self.given_up.get() {
             self.of.remove(before);
-            self.of.add(gathered);
+            self.of.add(self.held());
         }
+    }
+
+    /// Whether room is short, so that nothing should be queued that cannot leave.
+    pub(crate) fn is_tight(&self) -> bool {
+        self.of.is_tight()
     }
 
     /// Waits while room is short and a piece of this answer is still on its way out.
@@ -211,8 +233,11 @@ impl Drop for StreamBacklog {
         if !self.given_up.get() {
             self.of.remove(self.held());
         }
-        if self.listed.get() {
-            self.of.stalled.borrow_mut().retain(|stream| stream.strong_count() > 0);
+        let Some(at) = self.listed.get() else { return };
+        let mut stalled = self.of.stalled.borrow_mut();
+        stalled.swap_remove(at);
+        if let Some(moved) = stalled.get(at).and_then(Weak::upgrade) {
+            moved.listed.set(Some(at));
         }
     }
 }
@@ -228,8 +253,9 @@ pub(crate) struct Piece {
 impl Piece {
     /// A piece of this answer.
     pub(crate) fn new(bytes: Bytes, of: &Rc<StreamBacklog>) -> Self {
-        of.queue(bytes.len());
-        Self { counted: bytes.len(), bytes, of: of.clone() }
+        let counted = bytes.len() + FRAME;
+        of.queue(counted);
+        Self { bytes, counted, of: of.clone() }
     }
 }
 
@@ -270,21 +296,28 @@ mod tests {
         }
     }
 
+    const K: usize = 1024;
+
     fn bytes(count: usize) -> Bytes {
-        vec![0; count].into()
+        vec![0; count * K].into()
+    }
+
+    fn held(caller: &CallerBacklog) -> usize {
+        caller.held.get() / K
     }
 
     #[test]
     fn what_has_left_or_is_dropped_is_held_no_more() {
-        let backlog = Backlog::new(1000, 500);
+        let backlog = Backlog::new(1000 * K, 500 * K);
         let caller = backlog.of_caller();
         let stream = caller.of_stream();
-        let (one, two) = (Piece::new(bytes(100), &stream), Piece::new(bytes(50), &stream));
-        stream.stalls(70, &Context::from_waker(Waker::noop()));
-        stream.stalls(30, &Context::from_waker(Waker::noop()));
-        assert_eq!((caller.held.get(), backlog.held.get()), (180, 180));
+        let (one, two) = (Piece::new(bytes(99), &stream), Piece::new(bytes(49), &stream));
+        assert_eq!(held(&caller), 150);
+        stream.stalls(70 * K, &Context::from_waker(Waker::noop()));
+        stream.stalls(30 * K, &Context::from_waker(Waker::noop()));
+        assert_eq!((held(&caller), backlog.held.get() / K), (188, 188), "and what the exchange keeps");
         drop(one);
-        assert_eq!(caller.held.get(), 80);
+        assert_eq!(held(&caller), 88);
         drop((stream, two));
         assert_eq!((caller.held.get(), backlog.held.get()), (0, 0));
         assert!(caller.stalled.borrow().is_empty());
@@ -298,25 +331,57 @@ mod tests {
         let woken = Arc::new(Woken::default());
         let waker = Waker::from(woken.clone());
         let cx = Context::from_waker(&waker);
-        let backlog = Backlog::new(1000, 600);
+        let backlog = Backlog::new(1000 * K, 600 * K);
         let (greedy, modest) = (backlog.of_caller(), backlog.of_caller());
-        let streams = [300, 200].map(|count| {
+        let streams = [292, 192].map(|count| {
             let stream = greedy.of_stream();
-            stream.stalls(count, &cx);
+            stream.stalls(count * K, &cx);
             stream
         });
         let other = modest.of_stream();
-        other.stalls(400, &cx);
+        other.stalls(392 * K, &cx);
         // Too much for one connection: its own largest goes.
-        streams[1].stalls(350, &cx);
+        streams[1].stalls(342 * K, &cx);
         assert_eq!([&streams[0], &streams[1], &other].map(|stream| stream.is_given_up()), [false, true, false]);
-        assert_eq!((greedy.held.get(), woken.0.load(Ordering::Relaxed)), (300, 1));
+        assert_eq!((held(&greedy), woken.0.load(Ordering::Relaxed)), (300, 1));
         // Too much for the worker: the connection that holds most loses its largest.
-        streams[0].stalls(590, &cx);
+        streams[0].stalls(582 * K, &cx);
         let late = modest.of_stream();
-        late.stalls(50, &cx);
+        late.stalls(42 * K, &cx);
         assert_eq!([&streams[0], &other, &late].map(|stream| stream.is_given_up()), [true, false, false]);
-        assert_eq!((greedy.held.get(), modest.held.get(), backlog.held.get()), (0, 450, 450));
+        assert_eq!((held(&greedy), held(&modest), backlog.held.get() / K), (0, 450, 450));
+    }
+
+    #[test]
+    fn answers_without_bytes_are_bounded_too() {
+        let cx = Context::from_waker(Waker::noop());
+        let backlog = Backlog::new(1000 * K, 80 * K);
+        let caller = backlog.of_caller();
+        let streams: Vec<_> = (0..30)
+            .map(|_| {
+                let stream = caller.of_stream();
+                stream.stalls(0, &cx);
+                stream
+            })
+            .collect();
+        assert_eq!(streams.iter().filter(|stream| stream.is_given_up()).count(), 20);
+        assert_eq!(held(&caller), 80);
+    }
+
+    #[test]
+    fn streams_leave_the_list_in_any_order() {
+        let cx = Context::from_waker(Waker::noop());
+        let backlog = Backlog::new(1000 * K, 1000 * K);
+        let caller = backlog.of_caller();
+        let mut streams: Vec<_> = (0..9).map(|_| caller.of_stream()).collect();
+        streams.iter().for_each(|stream| stream.stalls(K, &cx));
+        for at in [3, 0, 6, 2, 4, 1, 0, 1, 0] {
+            drop(streams.remove(at));
+            let list = caller.stalled.borrow();
+            let places = list.iter().map(|stream| stream.upgrade().and_then(|stream| stream.listed.get()));
+            assert!(places.eq((0..streams.len()).map(Some)), "each knows its place");
+        }
+        assert_eq!(caller.held.get(), 0);
     }
 
     #[test]
@@ -324,18 +389,18 @@ mod tests {
         let woken = Arc::new(Woken::default());
         let waker = Waker::from(woken.clone());
         let cx = Context::from_waker(&waker);
-        let backlog = Backlog::new(1000, 200);
+        let backlog = Backlog::new(1000 * K, 200 * K);
         let caller = backlog.of_caller();
         let (stream, other) = (caller.of_stream(), caller.of_stream());
-        let piece = Piece::new(bytes(60), &stream);
-        assert!(stream.poll_turn(&cx).is_ready());
-        other.stalls(60, &cx);
-        assert!(stream.poll_turn(&cx).is_pending() && other.poll_turn(&cx).is_ready());
+        let piece = Piece::new(bytes(59), &stream);
+        assert!(stream.poll_turn(&cx).is_ready() && !stream.is_tight());
+        other.stalls(60 * K, &cx);
+        assert!(stream.poll_turn(&cx).is_pending() && other.poll_turn(&cx).is_ready() && stream.is_tight());
         assert!(!caller.is_full());
         drop(piece);
         assert_eq!(woken.0.load(Ordering::Relaxed), 1);
         assert!(stream.poll_turn(&cx).is_ready());
-        other.stalls(160, &cx);
+        other.stalls(160 * K, &cx);
         assert!(caller.is_full());
     }
 }

@@ -48,12 +48,8 @@ impl Answer {
 /// Serves one request.
 async fn serve(lane: Rc<Lane>, entrance: Entrance, caller: Caller, mut arrival: Arrival) -> Answer {
     let began = lane.clock.now();
-    let reporter = match entrance {
-        Entrance::Outbound { .. } => Reporter::Source,
-        Entrance::Inbound(_) => Reporter::Destination,
-    };
     let (incoming, hints, allowance) = (arrival.body.take(), arrival.hints.take(), arrival.allowance.take());
-    let mut ledger = Ledger::open(lane.clone(), caller, reporter, arrival.version, began);
+    let mut ledger = Ledger::open(lane.clone(), caller, reporter(entrance), arrival.version, began);
     let mut head = match RequestHead::admit(arrival) {
         Ok(head) if tunnel::may_enter(&head, entrance) => head,
         Ok(_) => return refuse(ledger, BadRequest::Upgrade),
@@ -99,6 +95,23 @@ async fn serve(lane: Rc<Lane>, entrance: Entrance, caller: Caller, mut arrival: 
             },
             Step::Reply(reply) => return answer(&reply, &head, ledger),
         };
+    }
+}
+
+/// The account of a request that its caller has taken back before anybody has looked at it.
+pub(crate) fn taken_back(lane: Rc<Lane>, entrance: Entrance, caller: Caller, arrival: Arrival) -> Box<Ledger> {
+    let began = lane.clock.now();
+    let mut ledger = Ledger::open(lane, caller, reporter(entrance), arrival.version, began);
+    if let Ok(head) = RequestHead::admit(arrival) {
+        ledger.note(&head, 0);
+    }
+    ledger
+}
+
+fn reporter(entrance: Entrance) -> Reporter {
+    match entrance {
+        Entrance::Outbound { .. } => Reporter::Source,
+        Entrance::Inbound(_) => Reporter::Destination,
     }
 }
 

@@ -34,6 +34,7 @@ use crate::run::Shared;
 use crate::telemetry::WorkerTelemetry;
 use crate::telemetry::metrics::KEEP_SECONDS;
 use crate::telemetry::record::{Destination, Reporter};
+use crate::turn::Queue;
 use crate::upstream::connect::SWEEP;
 use crate::upstream::pool::Pool;
 
@@ -64,6 +65,8 @@ pub(crate) struct Lane {
     pub(crate) talks: Talks,
     /// What is held for callers who do not read.
     pub(crate) backlog: Rc<Backlog>,
+    /// Callers' connections on which more requests have come than one may begin at once.
+    pub(crate) queue: Queue,
     /// Timers to borrow.
     pub(crate) alarms: Alarms,
     /// Where exchanges run.
@@ -100,6 +103,7 @@ impl Lane {
                 shared.settings.max_unread / shared.settings.workers.max(1),
                 shared.settings.max_caller_unread,
             ),
+            queue: Queue::default(),
             alarms: Alarms::default(),
             berths: Berths::default(),
             nowhere: Rc::new(nowhere),

@@ -28,6 +28,7 @@ mod target;
 mod telemetry;
 mod texts;
 mod tunnel;
+mod turn;
 mod upstream;
 
 #[global_allocator]

@@ -133,7 +133,7 @@ pub(crate) struct RunArgs {
     #[arg(long, env = "LEEBOARD_PING_AFTER", value_name = "TIME", default_value = "30s", value_parser = values::span)]
     ping_after: Span,
     /// The most of answers over HTTP/2 that is held in all for callers who do not read; beyond it the largest are given up.
-    #[arg(long, env = "LEEBOARD_MAX_UNREAD", value_name = "BYTES", default_value = "32MiB", value_parser = values::bytes)]
+    #[arg(long, env = "LEEBOARD_MAX_UNREAD", value_name = "BYTES", default_value = "16MiB", value_parser = values::bytes)]
     max_unread: usize,
     /// The most of them that is held for one connection of a caller.
     #[arg(long, env = "LEEBOARD_MAX_CALLER_UNREAD", value_name = "BYTES", default_value = "8MiB", value_parser = values::bytes)]

@@ -208,6 +208,7 @@ impl Attempting {
             ping_after: lane.shared.settings.ping_after,
             worker: lane.telemetry.worker(),
             heads: lane.shared.settings.endpoint_heads(),
+            backlog: &lane.backlog,
         }
     }
 

@@ -114,6 +114,7 @@ impl Sending {
             ping_after: lane.shared.settings.ping_after,
             worker: lane.telemetry.worker(),
             heads: lane.shared.settings.endpoint_heads(),
+            backlog: &lane.backlog,
         };
         let mut lease = lane.pool.acquire(&ask, &lane.telemetry).await.map_err(|error| error.failure)?;
         let departure = Departure { head, number: Some(1), expected: copy.timeout, grpc, expects: false };

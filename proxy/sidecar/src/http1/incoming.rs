@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 
 use super::body::{Decoder, Length};
 use super::{READ, READ_MOST};
+use crate::turn::Turn;
 
 /// A body on an HTTP/1 connection. The connection has the other handle, and takes back what follows the body.
 ///
@@ -26,8 +27,7 @@ struct State {
     stream: Arc<TcpStream>,
     read: BytesMut,
     room: usize,
-    /// How much has been read since others had their turn.
-    taken: usize,
+    turn: Turn,
     decoder: Decoder,
     /// The caller waits for leave to send it.
     expects: bool,
@@ -62,7 +62,16 @@ impl CallerBody {
     /// A body of which `read` has been read already.
     pub(crate) fn new(stream: Arc<TcpStream>, read: BytesMut, length: Length, expects: bool) -> Self {
         let decoder = length.into();
-        let state = State { stream, read, room: READ, taken: 0, decoder, expects, gives_leave: false, over: false };
+        let state = State {
+            stream,
+            read,
+            room: READ,
+            turn: Turn::default(),
+            decoder,
+            expects,
+            gives_leave: false,
+            over: false,
+        };
         Self { state: Arc::new(Mutex::new(state)), length: length.exact() }
     }
 
@@ -155,7 +164,7 @@ impl State {
                 _ => return Poll::Ready(Err(BrokenOff::Gone)),
             }
         }
-        let read = poll_read_in_turn(&*self.stream, cx, &mut self.read, &mut self.room, &mut self.taken);
+        let read = poll_read_in_turn(&*self.stream, cx, &mut self.read, &mut self.room, &mut self.turn);
         match std::task::ready!(read) {
             Ok(0) | Err(_) => Poll::Ready(Err(BrokenOff::Gone)),
             Ok(_) => {
@@ -252,17 +261,13 @@ pub(crate) fn poll_read_in_turn(
     cx: &mut Context<'_>,
     read: &mut BytesMut,
     room: &mut usize,
-    taken: &mut usize,
+    turn: &mut Turn,
 ) -> Poll<io::Result<usize>> {
-    if *taken >= AT_ONCE {
-        *taken = 0;
-        // The runtime wakes the task again when it has looked at all sockets.
-        return std::pin::pin!(tokio::task::yield_now()).poll(cx).map(|()| Err(io::ErrorKind::WouldBlock.into()));
-    }
+    std::task::ready!(turn.poll(AT_ONCE, cx));
     let done = poll_read(stream, cx, read, room);
     match &done {
-        Poll::Ready(Ok(count)) => *taken += count,
-        _ => *taken = 0,
+        Poll::Ready(Ok(count)) => turn.did(*count),
+        _ => turn.rests(),
     }
     done
 }
@@ -284,12 +289,12 @@ mod tests {
         let mut far = TcpStream::connect(address).await.expect("it listens");
         let (near, _) = listener.accept().await.expect("a connection");
         let writing = tokio::spawn(async move { far.write_all(&vec![b'x'; ALL]).await });
-        let (mut read, mut room, mut taken, mut all) = (BytesMut::new(), READ, 0, 0);
+        let (mut read, mut room, mut turn, mut all) = (BytesMut::new(), READ, Turn::default(), 0);
         while all < ALL {
             let mut at_once = 0;
             all += poll_fn(|cx| {
                 loop {
-                    match poll_read_in_turn(&near, cx, &mut read, &mut room, &mut taken) {
+                    match poll_read_in_turn(&near, cx, &mut read, &mut room, &mut turn) {
                         Poll::Ready(count) => at_once += count.expect("the connection lasts"),
                         Poll::Pending if at_once == 0 => return Poll::Pending,
                         Poll::Pending => return Poll::Ready(at_once),

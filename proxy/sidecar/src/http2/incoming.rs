@@ -93,9 +93,9 @@ impl Incoming {
         }
     }
 
-    /// How much has been taken in and is not wanted yet.
+    /// How much memory holds what has been taken in and is not wanted yet.
     pub(crate) fn gathered(&self) -> usize {
-        self.gathered.len()
+        self.gathered.capacity()
     }
 
     fn take(&mut self, data: Bytes) -> Frame<Bytes> {

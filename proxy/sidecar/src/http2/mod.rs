@@ -9,6 +9,8 @@ pub(crate) mod outgoing;
 /// How much a peer may send on one stream before it is read: enough for a fast stream within a mesh, little enough for many that
 /// nobody reads to be held.
 pub(crate) const STREAM_WINDOW: u32 = 64 * 1024;
+/// The same while much is held.
+pub(crate) const SMALL_WINDOW: u32 = 16 * 1024;
 /// The most streams at a time on a connection. Envoy: the default of 1.36 and later.
 pub(crate) const MAX_STREAMS: u32 = 1024;
 /// The most that a stream queues behind what its connection has not sent yet.

@@ -31,6 +31,11 @@ pub(crate) trait Account {
     /// Counts a piece.
     fn piece(&self, data: Bytes) -> Self::Piece;
 
+    /// Whether nothing should be queued for which the peer has no room.
+    fn is_tight(&self) -> bool {
+        false
+    }
+
     /// Waits until another piece may be queued.
     fn poll_turn(&self, _: &mut Context<'_>) -> Poll<()> {
         Poll::Ready(())
@@ -58,6 +63,10 @@ impl Account for Rc<StreamBacklog> {
         Piece::new(data, self)
     }
 
+    fn is_tight(&self) -> bool {
+        StreamBacklog::is_tight(self)
+    }
+
     fn poll_turn(&self, cx: &mut Context<'_>) -> Poll<()> {
         StreamBacklog::poll_turn(self, cx)
     }
@@ -76,6 +85,8 @@ pub(crate) struct Outgoing<B, A: Account = ()> {
     account: A,
     /// A piece that waits for room, and whether it is the last.
     piece: Option<(Bytes, bool)>,
+    /// Whether room has been asked for it.
+    asked: bool,
     /// Whether a piece has been handed to the stream.
     begun: bool,
 }
@@ -94,7 +105,7 @@ pub(crate) enum Unsent {
 impl<B: Source, A: Account> Outgoing<B, A> {
     /// A body that leaves on a stream whose head has left.
     pub(crate) fn new(stream: SendStream<A::Piece>, body: B, account: A) -> Self {
-        Self { stream, body, account, piece: None, begun: false }
+        Self { stream, body, account, piece: None, asked: false, begun: false }
     }
 
     /// The body.
@@ -136,15 +147,17 @@ impl<B: Source, A: Account> Outgoing<B, A> {
     /// Asks for room only when there is something to send, and for little: room that nobody uses stops other streams.
     fn queue(&mut self, data: Bytes) {
         let last = self.body.is_end_stream();
-        if self.begun && !data.is_empty() {
+        self.asked = (self.begun || self.account.is_tight()) && !data.is_empty();
+        if self.asked {
             self.stream.reserve_capacity(1);
         }
         self.piece = Some((data, last));
     }
 
-    /// The first piece needs no room: the stream keeps it until the peer has some, as it keeps any piece but in part.
+    /// The first piece needs no room while much is left: the stream keeps it until the peer has some, as it keeps any piece but in
+    /// part.
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Unsent>> {
-        if !self.begun || self.piece.as_ref().is_some_and(|(data, _)| data.is_empty()) {
+        if !self.asked {
             return Poll::Ready(Ok(()));
         }
         while self.stream.capacity() == 0 {
@@ -161,7 +174,8 @@ impl<B: Source, A: Account> Outgoing<B, A> {
         if self.body.poll_aside(cx).is_ready() {
             return Poll::Ready(self.reset(Reason::INTERNAL_ERROR, Unsent::Broken));
         }
-        ready!(self.account.poll_given_up(self.body.unwanted(), cx));
+        let piece = self.piece.as_ref().map_or(0, |(data, _)| data.len());
+        ready!(self.account.poll_given_up(self.body.unwanted() + piece, cx));
         Poll::Ready(self.reset(Reason::ENHANCE_YOUR_CALM, Unsent::GivenUp))
     }
 

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use h2::server::{Builder, Connection, SendResponse};
@@ -24,9 +24,9 @@ use crate::alarm::Alarm;
 use crate::backlog::{CallerBacklog, Piece};
 use crate::bell::Bell;
 use crate::drain::Manner;
-use crate::exchange::Answer;
 use crate::exchange::arrival::Arrival;
 use crate::exchange::ledger::reset_by_caller;
+use crate::exchange::{Answer, taken_back};
 use crate::fields::{Fields, Name, Names};
 use crate::hops::without_hops;
 use crate::http1::hints::Hints;
@@ -47,6 +47,11 @@ const UNSEEN_RESETS: usize = 250;
 const JUDGED_STREAMS: u32 = 500;
 /// Envoy: `premature_reset_min_stream_lifetime_seconds`, which counts whole seconds.
 const PREMATURE: Span = Span::from_secs(2);
+/// How many requests the connections that have more of them begin together before whatever else the worker has to do: callers who
+/// ask for a thousand things at once are served beside the others, not before them.
+const TURN: usize = 16;
+/// And how much of its frames is read.
+const READ_AT_ONCE: usize = 64 * 1024;
 /// How much longer than a head may be h2 reads one, so that it is refused here, where that is counted and logged.
 const READABLE: usize = 2;
 
@@ -79,7 +84,9 @@ impl Caller {
 
 impl Conversation {
     /// Serves streams until the connection ends.
-    pub(super) async fn http2(&self, downstream: Downstream) {
+    pub(super) async fn http2(&self, mut downstream: Downstream) {
+        let room = downstream.in_turns();
+        room.set(READ_AT_ONCE);
         let most_bytes = self.lane.shared.settings.max_header_bytes.saturating_mul(READABLE);
         let mut builder = Builder::new();
         builder
@@ -97,7 +104,7 @@ impl Conversation {
         // Each is two kilobytes, for which a future keeps room in every place that they pass through.
         let shaken = Box::pin(async move { builder.handshake(stream).await.map(Box::new) }).await;
         let ended = match shaken {
-            Ok(connection) => self.streams(connection, &watch).await,
+            Ok(connection) => self.streams(connection, &watch, &room).await,
             Err(error) => Err(error),
         };
         if let Some(reason) = watch.wrong() {
@@ -108,7 +115,7 @@ impl Conversation {
         }
     }
 
-    async fn streams(&self, mut connection: Box<Streams>, watch: &Watch) -> Result<(), h2::Error> {
+    async fn streams(&self, mut connection: Box<Streams>, watch: &Watch, room: &Cell<usize>) -> Result<(), h2::Error> {
         let mut rim = rim(self.lane.clone(), self.entrance, self.caller);
         let (over, premature) = Default::default();
         let caller = Caller {
@@ -125,14 +132,20 @@ impl Conversation {
             // An error means that the process is ending, which ends this as well.
             let _ = stance.wait_for(|stance| matches!(stance.of(self.side), Manner::Leaving | Manner::Closing)).await;
         });
-        let (mut bell, mut leaving, mut late) = (None, false, Late::default());
+        let (mut bell, mut leaving, mut late, mut turn) = (None, false, Late::default(), self.lane.queue.enter());
         let ended = poll_fn(|cx| {
+            room.set(READ_AT_ONCE);
             loop {
+                ready!(turn.poll(TURN, cx));
                 match connection.poll_accept(cx) {
-                    Poll::Ready(Some(Ok((request, respond)))) => begin(&caller, &mut rim, request, respond),
+                    Poll::Ready(Some(Ok((request, respond)))) => {
+                        self.begin(&caller, &mut rim, request, respond);
+                        turn.did();
+                    }
                     Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(error)),
                     Poll::Ready(None) => return Poll::Ready(Ok(())),
                     Poll::Pending => {
+                        turn.rests();
                         if self.talk.poll_cue(cx) == Poll::Ready(Cue::Idle) {
                             self.closed("idle-timeout");
                             // What is on its way was not looked at, which GOAWAY says.
@@ -165,6 +178,29 @@ impl Conversation {
         ended
     }
 
+    /// Begins to serve a request. One that was taken back with the bytes that brought it is noted and goes nowhere.
+    fn begin(
+        &self,
+        caller: &Rc<Caller>,
+        rim: &mut Rim,
+        request: Request<RecvStream>,
+        mut respond: SendResponse<Piece>,
+    ) {
+        let wrong = wrong_with(request.uri(), request.method());
+        let mut arrival = Arrival::of_stream(request);
+        if let Poll::Ready(Ok(_reset)) = respond.poll_reset(&mut Context::from_waker(Waker::noop())) {
+            caller.ended(self.lane.clock.now(), true);
+            return reset_by_caller(taken_back(self.lane.clone(), self.entrance, self.caller, arrival));
+        }
+        arrival.bad = wrong.or_else(|| too_much(&arrival, caller));
+        let hints = Hints::for_stream();
+        arrival.hints = Some(hints.clone());
+        arrival.allowance = Some(caller.allowance.clone());
+        let answering = rim.call(arrival);
+        caller.talk.begins();
+        tokio::task::spawn_local(serve(caller.clone(), answering, hints, respond));
+    }
+
     /// Why the caller is not listened to any more.
     fn ends(&self, caller: &Caller, watch: &Watch, late: &mut Late, cx: &mut Context<'_>) -> Option<&'static str> {
         if caller.floods() {
@@ -180,18 +216,6 @@ impl Conversation {
 /// What tells when a frame or a head has taken too long.
 #[derive(Default)]
 struct Late(Option<Alarm>);
-
-fn begin(caller: &Rc<Caller>, rim: &mut Rim, request: Request<RecvStream>, respond: SendResponse<Piece>) {
-    let wrong = wrong_with(request.uri(), request.method());
-    let mut arrival = Arrival::of_stream(request);
-    arrival.bad = wrong.or_else(|| too_much(&arrival, caller));
-    let hints = Hints::for_stream();
-    arrival.hints = Some(hints.clone());
-    arrival.allowance = Some(caller.allowance.clone());
-    let answering = rim.call(arrival);
-    caller.talk.begins();
-    tokio::task::spawn_local(serve(caller.clone(), answering, hints, respond));
-}
 
 /// What the h2 crate lets through that is no request. RFC 9113 §8.3.1.
 fn wrong_with(uri: &Uri, method: &Method) -> Option<BadRequest> {

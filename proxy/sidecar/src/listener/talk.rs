@@ -17,6 +17,7 @@ use tokio::sync::futures::Notified;
 
 use crate::drain::{Manner, Side, Stance};
 use crate::http1::hints::Hints;
+use crate::turn::give_way;
 use crate::upstream::socket::read_what_is_there;
 
 /// The talk on one connection.
@@ -217,18 +218,25 @@ pub(crate) struct Downstream {
     first: BytesMut,
     /// Who is told of what passes through a tunnel.
     talk: Option<Rc<Talk>>,
+    /// How much may be read of it before others have their turn, where somebody says when that was.
+    turn: Option<Rc<Cell<usize>>>,
 }
 
 impl Downstream {
     /// A socket from which `first` has been read.
     pub(super) fn new(stream: Arc<TcpStream>, first: BytesMut) -> Self {
-        Self { stream, first, talk: None }
+        Self { stream, first, talk: None, turn: None }
     }
 
     /// A socket that becomes a tunnel.
     pub(super) fn tunnel(stream: Arc<TcpStream>, talk: &Rc<Talk>) -> Self {
         talk.tunnels();
-        Self { stream, first: BytesMut::new(), talk: Some(talk.clone()) }
+        Self { stream, first: BytesMut::new(), talk: Some(talk.clone()), turn: None }
+    }
+
+    /// Has no more read of it than there is in this cell, which whoever reads fills again with each turn.
+    pub(super) fn in_turns(&mut self) -> Rc<Cell<usize>> {
+        self.turn.get_or_insert_default().clone()
     }
 }
 
@@ -245,8 +253,14 @@ impl AsyncRead for Downstream {
             }
             return Poll::Ready(Ok(()));
         }
-        let stream = &this.stream;
+        if this.turn.as_ref().is_some_and(|turn| turn.get() == 0) {
+            return give_way(cx).map(Ok);
+        }
+        let (stream, before) = (&this.stream, buf.filled().len());
         let read = read_what_is_there!(stream, cx, buf);
+        if let Some(turn) = &this.turn {
+            turn.set(turn.get().saturating_sub(buf.filled().len() - before));
+        }
         if let (Some(talk), Poll::Ready(_)) = (&this.talk, &read) {
             talk.moves();
         }

@@ -11,9 +11,9 @@ use tokio::net::{TcpStream, UnixStream};
 
 use super::http1::One;
 use super::http2;
+use super::pool::Ask;
 use super::socket::{Meter, Metered, Stream};
 use crate::clock::duration;
-use crate::http1::read::Rules;
 
 /// How connections are probed that wait for their next request, when the configuration does not say: an endpoint that has
 /// vanished without a word is found in a minute and a half, and not by the next request. Better than Envoy: it probes nothing.
@@ -39,21 +39,15 @@ pub(crate) enum Sender {
     Bare(Metered),
 }
 
-/// Connects within the cluster's `connectTimeout`. `bare` leaves the socket without any HTTP.
-pub(crate) async fn connect(
-    address: &Address,
-    settings: &Settings,
-    http2: bool,
-    bare: bool,
-    heads: Rules,
-) -> Result<(Sender, Arc<Meter>), ConnectError> {
+/// Connects within the cluster's `connectTimeout`. A bare connection is left without any HTTP.
+pub(super) async fn connect(ask: &Ask<'_>) -> Result<(Sender, Arc<Meter>), ConnectError> {
     let making = async {
-        let socket = Metered::new(open(address, settings).await.map_err(refused)?);
+        let socket = Metered::new(open(ask.endpoint.address(), ask.settings).await.map_err(refused)?);
         let meter = socket.meter();
-        let sender = if bare { Sender::Bare(socket) } else { handshake(socket, settings, http2, heads).await? };
+        let sender = if ask.bare { Sender::Bare(socket) } else { handshake(socket, ask).await? };
         Ok((sender, meter))
     };
-    match tokio::time::timeout(duration(settings.connect_timeout), making).await {
+    match tokio::time::timeout(duration(ask.settings.connect_timeout), making).await {
         Ok(made) => made,
         Err(_) => Err(ConnectError { failure: Failure::ConnectTimeout, words: "connection timeout".into() }),
     }
@@ -106,11 +100,12 @@ fn words(error: &std::io::Error) -> String {
 }
 
 /// HTTP/1 begins with its first request.
-async fn handshake(socket: Metered, settings: &Settings, http2: bool, heads: Rules) -> Result<Sender, ConnectError> {
-    if !http2 {
-        return Ok(Sender::One(Box::new(One::new(socket, heads))));
+async fn handshake(socket: Metered, ask: &Ask<'_>) -> Result<Sender, ConnectError> {
+    if !ask.http2 {
+        return Ok(Sender::One(Box::new(One::new(socket, ask.heads))));
     }
-    Ok(Sender::Many(http2::handshake(socket, settings, heads).await.map_err(broken)?))
+    let shaken = http2::handshake(socket, ask.settings, ask.heads, ask.backlog.clone());
+    Ok(Sender::Many(shaken.await.map_err(broken)?))
 }
 
 fn broken(error: h2::Error) -> ConnectError {

@@ -17,6 +17,7 @@ use crate::http1::incoming::{let_go, poll_read, poll_read_in_turn};
 use crate::http1::read::{Pieces, Response, Rules};
 use crate::http1::write;
 use crate::outbox::{self, Posted, Reader};
+use crate::turn::Turn;
 
 /// The most that a kept connection may hold on to for its next head.
 const KEPT: usize = 2 * 1024;
@@ -30,8 +31,7 @@ pub(crate) struct One {
     pieces: Pieces,
     read: BytesMut,
     room: usize,
-    /// How much has been read since others had their turn.
-    taken: usize,
+    turn: Turn,
     /// What is to be written: the head or a chunk's beginning, then a piece of the body, then a line end.
     out: Vec<u8>,
     written: usize,
@@ -84,7 +84,7 @@ impl One {
             pieces: Pieces::default(),
             read: BytesMut::new(),
             room: READ,
-            taken: 0,
+            turn: Turn::default(),
             out: Vec::new(),
             written: 0,
             piece: Bytes::new(),
@@ -209,7 +209,7 @@ impl One {
                 Err(_) => return Poll::Ready(Some(Err(self.broken(Failure::Protocol)))),
             }
             let stream = self.socket.stream();
-            match std::task::ready!(poll_read_in_turn(stream, cx, &mut self.read, &mut self.room, &mut self.taken)) {
+            match std::task::ready!(poll_read_in_turn(stream, cx, &mut self.read, &mut self.room, &mut self.turn)) {
                 Ok(0) if self.decoder.closed() => return Poll::Ready(None),
                 Err(_) if self.decoder.ends_with_the_connection() => {
                     return Poll::Ready(Some(Err(self.broken(Failure::Terminated))));

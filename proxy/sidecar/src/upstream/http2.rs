@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
@@ -22,12 +23,13 @@ use super::lease::{Arrived, NotAnswered};
 use super::shelf::Many;
 use super::socket::Metered;
 use super::upload::UpBody;
+use crate::backlog::Backlog;
 use crate::clock::duration;
 use crate::fields::Fields;
 use crate::http1::read::Rules;
 use crate::http2::incoming::{Cut, Incoming};
 use crate::http2::outgoing::Outgoing;
-use crate::http2::{MAX_STREAMS, MOST_MISTAKES, SEND_BUFFER, STREAM_WINDOW};
+use crate::http2::{MAX_STREAMS, MOST_MISTAKES, SEND_BUFFER, SMALL_WINDOW, STREAM_WINDOW};
 
 /// By which streams are opened on a connection.
 pub(super) type Sender = SendRequest<Bytes>;
@@ -40,7 +42,12 @@ const CONNECTION_WINDOW: u32 = MAX_STREAMS * STREAM_WINDOW;
 
 /// Begins HTTP/2 on a socket. Its driver runs on this worker until the connection ends, which it does when nobody has its
 /// sender and no stream is left.
-pub(super) async fn handshake(socket: Metered, settings: &Settings, heads: Rules) -> Result<Shaken, h2::Error> {
+pub(super) async fn handshake(
+    socket: Metered,
+    settings: &Settings,
+    heads: Rules,
+    backlog: Rc<Backlog>,
+) -> Result<Shaken, h2::Error> {
     let head = heads.bytes.saturating_add(heads.fields.saturating_mul(FIELD));
     let shaken = h2::client::Builder::new()
         .initial_window_size(STREAM_WINDOW)
@@ -56,7 +63,9 @@ pub(super) async fn handshake(socket: Metered, settings: &Settings, heads: Rules
     let mut alive = settings.http2_keepalive.and_then(|(every, within)| Alive::new(&mut driver, every, within));
     let allowed = Arc::new(AtomicUsize::new(driver.max_concurrent_send_streams()));
     let peers = allowed.clone();
+    let mut window = Window { backlog, small: false };
     tokio::task::spawn_local(poll_fn(move |cx| {
+        window.follow(&mut driver);
         if alive.as_mut().is_some_and(|alive| alive.poll_silent(cx).is_ready()) {
             return Poll::Ready(());
         }
@@ -100,6 +109,23 @@ impl Presence {
             return true;
         }
         tokio::time::timeout(PATIENCE, pings.ping(Ping::opaque())).await.is_ok_and(|pong| pong.is_ok())
+    }
+}
+
+/// How much an endpoint may send on one stream before it is read: less while much is held for callers who do not read.
+struct Window {
+    backlog: Rc<Backlog>,
+    small: bool,
+}
+
+impl Window {
+    /// Tells the peer when that changes.
+    fn follow(&mut self, driver: &mut Connection<Metered, Bytes>) {
+        let changes = if self.small { self.backlog.is_roomy() } else { self.backlog.is_tight() };
+        // An error means that the peer has not confirmed what it was told last: it is told later.
+        if changes && driver.set_initial_window_size(if self.small { STREAM_WINDOW } else { SMALL_WINDOW }).is_ok() {
+            self.small = !self.small;
+        }
     }
 }
 

@@ -23,6 +23,7 @@ use super::lease::{Home, Lease};
 use super::room::{Allowance, Entered, Room, Taken};
 use super::shared::{SharedPool, SharedPools};
 use super::shelf::{Connection, Held, Many, Shelf, Wire};
+use crate::backlog::Backlog;
 use crate::discovery::doubts::Doubts;
 use crate::drain::Side;
 use crate::http1::read::Rules;
@@ -52,6 +53,8 @@ pub(crate) struct Ask<'a> {
     /// How many connections may be open, and how many more may be in use for this caller.
     pub(crate) room: &'a Arc<Room>,
     pub(crate) allowance: Option<&'a Rc<Allowance>>,
+    /// What is held for callers who do not read.
+    pub(crate) backlog: &'a Rc<Backlog>,
     /// Where nothing may be sent to, and from which side this is sent.
     pub(crate) here: (&'a Here, Side),
     /// After how long without a stream an HTTP/2 connection is asked for before it is used again; `None` is never.
@@ -261,7 +264,7 @@ pub(super) async fn make(
         let words = "the request was addressed to this proxy itself".into();
         return Err(ConnectError { failure: Failure::ConnectRefused, words });
     }
-    let (sender, meter) = connect(ask.endpoint.address(), ask.settings, ask.http2, ask.bare, ask.heads).await?;
+    let (sender, meter) = connect(ask).await?;
     let held = Held { _place: place, _entered: entered, _counted: counters().opened() };
     let old_at = ask.settings.max_age.map(|age| ask.now + age);
     let alone = |wire, held| Connection {

@@ -14,6 +14,10 @@ use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::http1::incoming::Readable;
+use crate::turn::Turn;
+
+/// How much of what has come for many streams is read before others have their turn.
+const AT_ONCE: usize = 64 * 1024;
 
 /// A connected socket.
 #[derive(Debug)]
@@ -108,7 +112,7 @@ macro_rules! when_ready {
 
 /// A socket whose traffic is counted.
 #[derive(Debug)]
-pub(crate) struct Metered(Arc<Meter>);
+pub(crate) struct Metered(Arc<Meter>, Turn);
 
 impl Metered {
     /// Begins to count.
@@ -117,7 +121,7 @@ impl Metered {
             Stream::Tcp(stream) => stream.local_addr().ok(),
             Stream::Unix(_) => None,
         };
-        Self(Arc::new(Meter { stream, written: AtomicU64::new(0), local }))
+        Self(Arc::new(Meter { stream, written: AtomicU64::new(0), local }), Turn::default())
     }
 
     /// The socket itself.
@@ -163,12 +167,25 @@ macro_rules! read_what_is_there {
 }
 pub(crate) use read_what_is_there;
 
-impl AsyncRead for Metered {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match &self.0.stream {
+impl Stream {
+    fn poll_read(&self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self {
             Stream::Tcp(stream) => read_what_is_there!(stream, cx, buf),
             Stream::Unix(stream) => read_what_is_there!(stream, cx, buf),
         }
+    }
+}
+
+impl AsyncRead for Metered {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        std::task::ready!(self.1.poll(AT_ONCE, cx));
+        let before = buf.filled().len();
+        let read = self.0.stream.poll_read(cx, buf);
+        match read {
+            Poll::Ready(_) => self.1.did(buf.filled().len() - before),
+            Poll::Pending => self.1.rests(),
+        }
+        read
     }
 }
 

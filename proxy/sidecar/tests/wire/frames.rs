@@ -1,5 +1,6 @@
 //! HTTP/2 frames as no decent caller or endpoint sends them: they begin and do not end, say what is no request, come by the thousand.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::Response;
@@ -208,6 +209,54 @@ async fn an_idle_connection_is_asked_for_before_it_is_used_again() {
         assert_eq!(leeboard.ask(get("/", "")).await.status(), 200);
         leeboard.metric_becomes("leeboard_upstream_connections_opened_total", &[], f64::from(connections)).await;
     }
+}
+
+#[tokio::test]
+async fn what_is_taken_back_with_the_bytes_that_brought_it_goes_nowhere() {
+    let endpoint = Endpoint::named("one").await;
+    let leeboard = before(endpoint.address, "HTTP", &[]).await;
+    let mut wire = begin(&leeboard).await;
+    let settings = soon("settings", next_of(&mut wire, SETTINGS)).await;
+    assert!(settings.is_some(), "HTTP/2 has begun");
+    let [never, after] = ["/never", "/after"].map(|path| head("GET", "http", path, "shop.test"));
+    let ask = |stream, head: &[u8]| frame(HEADERS, END_HEADERS | END_STREAM, stream, head);
+    let both = |stream| [ask(stream, &never), http2::reset(stream, 8)].concat();
+    let streams = (1..=200_u32).step_by(2);
+    wire.send([streams.flat_map(both).collect(), ask(201, &after)].concat()).await.unwrap();
+    let records = leeboard.records("/never", 100).await;
+    leeboard.record("/after").await;
+    assert_eq!((endpoint.hits(), endpoint.connections()), (1, 1));
+    for record in records {
+        let seen = (&record["response_flags"], &record["response_code_details"], &record["upstream_cluster"]);
+        assert_eq!(seen, (&"DR".into(), &"http2.remote_reset".into(), &serde_json::Value::Null));
+    }
+}
+
+#[tokio::test]
+async fn who_asks_for_a_thousand_things_at_once_is_served_beside_the_others() {
+    const MANY: u32 = 1000;
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let note = asked.clone();
+    let server = Server::start(move |request, mut respond, _| {
+        note.lock().unwrap().push(request.uri().path().to_owned());
+        async move {
+            let _ = respond.send_response(Response::new(()), true);
+        }
+    })
+    .await;
+    let leeboard = before(server.address, "HTTP2", &["--workers", "1"]).await;
+    let (mut polite, mut wire) = (leeboard.dial().await, begin(&leeboard).await);
+    polite.send(get("/before", "")).await.unwrap();
+    soon("an answer", polite.response()).await.unwrap();
+    let head = head("GET", "http", "/many", "shop.test");
+    let all = (0..MANY).flat_map(|at| frame(HEADERS, END_HEADERS | END_STREAM, 1 + 2 * at, &head));
+    wire.send(all.collect::<Vec<u8>>()).await.unwrap();
+    polite.send(get("/polite", "")).await.unwrap();
+    soon("an answer", polite.response()).await.unwrap();
+    leeboard.records("/many", MANY as usize).await;
+    let asked = asked.lock().unwrap();
+    let turn = asked.iter().position(|path| path == "/polite").unwrap();
+    assert!(turn < MANY as usize - 100, "the polite caller had turn {turn} of {}", asked.len());
 }
 
 #[tokio::test]

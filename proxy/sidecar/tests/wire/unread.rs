@@ -175,3 +175,66 @@ async fn too_much_for_one_caller_costs_that_caller_alone() {
     drop((kept, unread, greedy));
     leeboard.metric_becomes("leeboard_upstream_requests_active", &[], 0.0).await;
 }
+
+#[tokio::test]
+async fn small_answers_that_nobody_reads_are_bounded_too() {
+    const ASKED: usize = 300;
+    let (server, _) = shop().await;
+    let leeboard = before(&server, &["--max-caller-unread", "256KiB"], "timeout: 60s").await;
+    let greedy = slow(&leeboard, 0).await;
+    let (mut unread, mut refused) = (Vec::new(), 0);
+    for _ in 0..ASKED {
+        let mut caller = soon("room for a stream", greedy.clone().ready()).await.unwrap();
+        let (answer, _) = caller.send_request(request("GET", "/small", &[]), true).unwrap();
+        match soon("a head", answer).await {
+            Ok(answer) if answer.status() == 503 => {
+                assert_eq!(answer.headers()["x-leeboard-reason"], "overload");
+                refused += 1;
+                unread.push(answer.into_body());
+            }
+            Ok(answer) => unread.push(answer.into_body()),
+            Err(error) => {
+                assert_eq!(error.reason(), Some(h2::Reason::ENHANCE_YOUR_CALM));
+                refused += 1;
+            }
+        }
+    }
+    assert!(refused > ASKED / 3, "{refused} of {ASKED}");
+    let polite = http2::call(leeboard.port("outbound")).await;
+    let whole = ask(&polite, request("GET", "/large/100000", &[]), None).await.unwrap();
+    assert_eq!((whole.status, whole.body.len()), (200, 100_000));
+}
+
+#[tokio::test]
+async fn endpoints_send_less_while_much_is_held() {
+    const PIECES: usize = 12_000;
+    let (server, sent) = shop().await;
+    let flags = ["--max-unread", "1MiB", "--max-caller-unread", "1MiB", "--workers", "1"];
+    let leeboard = before(&server, &flags, "timeout: 60s").await;
+    let greedy = slow(&leeboard, 0).await;
+    let mut unread = Vec::new();
+    for _ in 0..9 {
+        unread.push(begin(&greedy, "/large/1000000").await);
+    }
+    // By the end of a large answer the others have sent what they may: they take turns.
+    let polite = http2::call(leeboard.port("outbound")).await;
+    let whole = ask(&polite, request("GET", "/large/1000000", &[]), None).await.unwrap();
+    assert_eq!(whole.body.len(), 1_000_000);
+    let modest = slow(&leeboard, 0).await;
+    let few = begin(&modest, &format!("/pieces/{PIECES}")).await;
+    until("as much has left the endpoint as may", || async { sent.load(Ordering::SeqCst) > 3000 }).await;
+    for _ in 0..50 {
+        ask(&polite, request("GET", "/", &[]), None).await.unwrap();
+    }
+    let held = sent.load(Ordering::SeqCst);
+    assert!(held < 4000, "{held} pieces have left the endpoint");
+    drop(unread);
+    until("all pieces have left the endpoint", || async {
+        // Its connection is told the next time that something goes on there.
+        ask(&polite, request("GET", "/", &[]), None).await.unwrap();
+        sent.load(Ordering::SeqCst) == PIECES
+    })
+    .await;
+    drop(few);
+    leeboard.at_rest(CLUSTER).await;
+}
