@@ -118,7 +118,8 @@ mod tests {
             })
             .await;
         let done = done.borrow().iter().collect::<String>();
-        assert_eq!(done, "aaabbbaaabbb");
+        // In which order they go on is the runtime's.
+        assert_eq!([&done[..6], &done[6..]].map(|turns| turns.matches("aaa").count()), [1, 1], "{done}");
         let mut turn = Turn::default();
         turn.did(3);
         turn.rests();
