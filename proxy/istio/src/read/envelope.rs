@@ -72,36 +72,42 @@ pub(super) fn kind_of(node: &Node, file: &Arc<str>) -> Result<Kind, Box<Diagnost
 }
 
 /// The kind of a document that cannot be parsed to its end, if it is certain that it is none of ours. `broken` is the line of the
-/// mistake; what is behind it is looked at as text.
-pub(super) fn foreign(source: &Source, node: &Node, broken: u32, file: &Arc<str>) -> Option<String> {
-    if source.mesh {
-        return None;
-    }
+/// mistake, around which the text is searched for what is not legible.
+pub(super) fn foreign(source: &Source, node: &Node, broken: Option<u32>, file: &Arc<str>) -> Option<String> {
+    let legible = |key: &str| node.get(key).and_then(Node::raw).map(str::to_owned);
+    let found = || {
+        written_around(source, broken?).filter(|(kind, version)| {
+            let agrees = |key: &str, value: &str| legible(key).is_none_or(|known| known == value);
+            agrees("kind", kind) && agrees("apiVersion", version)
+        })
+    };
+    let (kind, version) = match source.mesh {
+        true => return None,
+        false => legible("kind").zip(legible("apiVersion")).or_else(found)?,
+    };
+    let entry = |key: &str, value: &str| {
+        let scalar = Value::Scalar { text: value.into(), plain: true };
+        (Key { text: key.into(), mark: node.mark }, Node::of(scalar, node.mark))
+    };
+    let envelope = Node::of(Value::Map(vec![entry("apiVersion", &version), entry("kind", &kind)]), node.mark);
+    let known = kind_of(&envelope, file).err().is_some_and(|told| told.severity != Severity::Error);
+    known.then_some(kind)
+}
+
+/// `kind` and `apiVersion` as they stand at the beginning of lines of the document around a line, each once.
+fn written_around(source: &Source, line: u32) -> Option<(String, String)> {
     let separates = |line: &&str| line.starts_with("---");
     let lines: Vec<&str> = source.text.lines().collect();
-    let (before, behind) = lines.split_at((broken as usize).min(lines.len()));
+    let (before, behind) = lines.split_at((line as usize).min(lines.len()));
     let before = before.iter().rev().take_while(|line| !separates(line));
-    let behind = behind.iter().take_while(|line| !separates(line));
-    let document: Vec<&str> = before.chain(behind).copied().collect();
+    let document: Vec<&str> = before.chain(behind.iter().take_while(|line| !separates(line))).copied().collect();
     let written = |key: &str| {
         let mut values = document.iter().filter_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
         let value = values.next()?.split('#').next()?.trim().trim_matches(['"', '\'']);
         // Two of them are two documents, or text.
         (values.next().is_none() && !value.is_empty()).then(|| value.to_owned())
     };
-    let (kind, version) = (written("kind")?, written("apiVersion")?);
-    let legible = |key: &str, value: &str| node.get(key).and_then(Node::raw).is_none_or(|known| known == value);
-    if !legible("kind", &kind) || !legible("apiVersion", &version) {
-        return None;
-    }
-    let entry = |key: &str, value: &str| {
-        let mark = node.mark;
-        let scalar = Value::Scalar { text: value.into(), plain: true };
-        (Key { text: key.into(), mark }, Node::of(scalar, mark))
-    };
-    let envelope = Node::of(Value::Map(vec![entry("apiVersion", &version), entry("kind", &kind)]), node.mark);
-    let known = kind_of(&envelope, file).err().is_some_and(|told| told.severity != Severity::Error);
-    known.then_some(kind)
+    written("kind").zip(written("apiVersion"))
 }
 
 /// The name that an object goes by, as far as it is legible. With `guessing` a misspelt key is taken for the one that is meant.

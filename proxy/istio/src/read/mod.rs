@@ -63,6 +63,8 @@ pub(crate) struct Reading<'n> {
     /// Objects that are not read; only those who guess hold others against them.
     pub(crate) bystanders: Vec<Bystander>,
     pub(crate) passed_over: PassedOver,
+    /// How much text was searched for the kinds of broken documents.
+    searched: usize,
     /// Where each object is defined.
     seen: BTreeMap<ObjectId, Spot>,
     order: u32,
@@ -82,6 +84,7 @@ impl<'n> Reading<'n> {
             set_aside: Resources::default(),
             bystanders: Vec::new(),
             passed_over: PassedOver::default(),
+            searched: 0,
             seen: BTreeMap::new(),
             order: 0,
         }
@@ -136,7 +139,9 @@ impl<'n> Reading<'n> {
                 false => self.node(file, &document.root),
             };
         };
-        if let Some(kind) = envelope::foreign(source, &document.root, problem.mark.line, file) {
+        let may_search = self.searched < MOST_SEARCHED;
+        self.searched = self.searched.saturating_add(source.text.len());
+        if let Some(kind) = envelope::foreign(source, &document.root, may_search.then_some(problem.mark.line), file) {
             let cx = Cx::new(file, "".into(), true);
             let told = Diagnostic { severity: Severity::Warning, ..complaint(&cx, problem) };
             cx.push(told.help(format!("`{kind}` is not of the kinds that are read: nothing here depends on it")));
@@ -287,6 +292,9 @@ impl<'n> Reading<'n> {
         }
     }
 }
+
+/// So much text is searched for the kinds of broken documents, in bytes; those beyond are taken for ours.
+const MOST_SEARCHED: usize = 64 << 20;
 
 fn complaint(cx: &Cx, problem: &yaml::Problem) -> Diagnostic {
     let diagnostic = cx.at(Severity::Error, problem.code, problem.mark, problem.message.clone());

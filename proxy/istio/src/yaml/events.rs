@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use granit_parser::{ErrorKind, Event, Options, Parser, ScalarStyle, Span, StructureStyle};
 
 use super::build::{Builder, node};
+use super::simple::end;
 use super::{Document, Mark, Size, Start, Value};
 use crate::codes;
 
@@ -20,7 +21,8 @@ pub(super) fn documents(
     take: &mut impl FnMut(Document),
 ) -> Option<Start> {
     let mut indented = Indented::default();
-    let mut rest = Cow::Borrowed(&text[start.at..]);
+    let whole = &text[start.at..];
+    let mut rest = Cow::Borrowed(whole);
     let mut taken = 0;
     loop {
         let before = *unfolded;
@@ -32,14 +34,18 @@ pub(super) fn documents(
             }
         };
         match read_documents(&rest, start, all, &indented, unfolded, &mut new) {
-            Ok(next) => {
-                let back = |next: Start| Start { at: next.at - indented.before(next.lines - start.lines), ..next };
-                return next.map(back);
+            Ok(next) if all || indented.runs.is_empty() => return next,
+            // What was read again is this document only.
+            Ok(_) => {
+                let end = end(whole);
+                let lines = whole[..end].matches('\n').count() as u32;
+                return (end < whole.len()).then_some(Start { at: start.at + end, lines: start.lines + lines });
             }
             Err(line) => {
                 taken = count;
                 *unfolded = before;
-                rest = Cow::Owned(indented.more(&rest, line));
+                let again = if all { &*rest } else { &rest[..end(&rest)] };
+                rest = Cow::Owned(indented.more(again, line));
             }
         }
     }
@@ -103,10 +109,13 @@ impl Indented {
     };
     /// Each costs another reading.
     const MOST: usize = 64;
+    /// So much may be read again in all.
+    const MOST_BYTES: usize = 256 << 20;
 
     /// Whether a line is within quoted text that ends, and was not indented yet.
     fn may_help(&self, text: &str, line: usize) -> bool {
         self.runs.len() < Self::MOST
+            && text.len().saturating_mul(self.runs.len() + 1) <= Self::MOST_BYTES
             && self.runs.last().is_none_or(|(from, count)| line >= from + count)
             && lines_of_quote(text, line).is_some()
     }
@@ -123,12 +132,6 @@ impl Indented {
             wider.push_str(one);
         }
         wider
-    }
-
-    /// How many blanks there are more before a line than were written.
-    fn before(&self, line: u32) -> usize {
-        let count = |(from, count): &(usize, usize)| (line as usize).saturating_sub(*from).min(*count);
-        self.runs.iter().map(count).sum::<usize>() * Self::BLANKS.len()
     }
 }
 

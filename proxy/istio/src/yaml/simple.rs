@@ -33,7 +33,7 @@ pub(super) fn document(text: &str, start: Start) -> Option<(Option<Document>, St
 }
 
 /// Where a document ends: before the next line that is `---`.
-fn end(text: &str) -> usize {
+pub(super) fn end(text: &str) -> usize {
     let boundary = |at: &usize| matches!(text.as_bytes().get(at + 4), None | Some(b' ' | b'\t' | b'\r' | b'\n'));
     text.match_indices("\n---").map(|(at, _)| at).find(boundary).map_or(text.len(), |at| at + 1)
 }

@@ -99,7 +99,8 @@ fn a_broken_document_of_another_kind_is_told_and_no_more() {
         ("kind: ConfigMap\ndata: {a: [}", 1),
         ("apiVersion: v1\ndata: {a: [}\nkind: Service\nmetadata: {name: c}", 1),
         ("apiVersion: networking.istio.io/v1\nspec: {a: [}\nkind: VirtualServices\nmetadata: {name: c}", 1),
-        ("apiVersion: v1\nkind: ConfigMap\ndata: {a: [}\nkind: Service", 1),
+        ("apiVersion: v1\nkind: ConfigMap\ndata: {a: [}\nkind: Service", 0),
+        ("data: {a: [}\napiVersion: v1\nkind: ConfigMap\nkind: Service", 1),
     ] {
         let before =
             "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: a}\nspec: {host: a}\n---\n";

@@ -192,13 +192,16 @@ fn unserved(cx: &Checking<'_>, document: &VirtualService, gateways: &[&Arc<Gatew
         cx.tell(complaint.label(&cx.key(&gateway.meta, &way!["spec", "servers"]), "its hosts are here"));
     }
     // A sidecar asks for the others.
-    for host in document.hosts.iter().filter(|_| !document.applies_to_mesh()) {
+    for host in document.hosts.iter().take(MOST_ASKED).filter(|_| !document.applies_to_mesh()) {
         if !gateways.iter().any(|gateway| takes(gateway, &host.value)) {
             let message = format!("no server of its gateways takes `{}`", host.value);
             cx.tell(Diagnostic::warning(codes::NOT_ON_GATEWAY, &document.meta.resource, &host.spot, message));
         }
     }
 }
+
+/// The most hosts of one object that all of its gateways are asked for.
+const MOST_ASKED: usize = 200;
 
 /// An object none of whose hosts is served by any of its gateways.
 fn nowhere(cx: &Checking<'_>, document: &VirtualService, gateways: &[&Arc<Gateway>]) {
