@@ -23,7 +23,7 @@ use crate::yaml::{Key, Mark, Node, Value};
 pub(crate) use field::Field;
 
 /// So many complaints of one code are kept of an object; of more only their number.
-const MOST_OF_A_KIND: usize = 1_000;
+pub(crate) const MOST_OF_A_KIND: usize = 1_000;
 
 /// What is being read, and what was found wrong with it.
 pub(crate) struct Cx {

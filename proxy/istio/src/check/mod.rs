@@ -10,7 +10,7 @@ pub(crate) mod shadowed;
 mod suppress;
 
 use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use leeboard_policy::cluster::Workload;
@@ -21,6 +21,7 @@ use crate::compile::kubernetes;
 use crate::compile::mesh::placed;
 use crate::compile::view::{View, views};
 use crate::diagnostic::{self, Diagnostic, Severity};
+use crate::fields::MOST_OF_A_KIND;
 use crate::load::load_guessing;
 use crate::names;
 use crate::places::{Path, Places};
@@ -58,6 +59,7 @@ pub fn check(sources: &[Source], site: &Site) -> Checked {
         rejected: rejected(&loaded.rejected, &resources, &loaded.diagnostics),
         places: Places::of(sources),
         found: RefCell::default(),
+        counts: RefCell::default(),
         told: RefCell::default(),
         comparisons: Cell::new(MOST_COMPARISONS),
     };
@@ -75,7 +77,8 @@ pub fn check(sources: &[Source], site: &Site) -> Checked {
     let is_template = |diagnostic: &&Diagnostic| diagnostic.code == codes::TEMPLATE;
     let templates: BTreeSet<Arc<str>> =
         diagnostics.iter().filter(is_template).map(|diagnostic| diagnostic.primary.file.clone()).collect();
-    let found = cx.found.into_inner().into_iter();
+    let more = cx.more();
+    let found = cx.found.into_inner().into_iter().chain(more);
     diagnostics.extend(found.filter(|diagnostic| !templates.contains(&diagnostic.primary.file)));
     suppress::apply(&resources, &loaded.bystanders, &mut diagnostics);
     diagnostic::sort(&mut diagnostics, sources);
@@ -173,6 +176,8 @@ pub(crate) struct Checking<'r> {
     broken: BTreeSet<Arc<str>>,
     places: Places<'r>,
     found: RefCell<Vec<Diagnostic>>,
+    /// How much there was to say of each object, by kind.
+    counts: RefCell<HashMap<(Arc<str>, Severity, Code), usize>>,
     /// The places of which something has been said.
     told: RefCell<HashSet<Spot>>,
     /// How many names may still be compared in search of one that is nearly another.
@@ -308,12 +313,33 @@ impl<'r> Checking<'r> {
         if !SURE.contains(&diagnostic.code) && rejected.is_some_and(|object| !self.is_apart(&diagnostic, object)) {
             return;
         }
+        let key = (diagnostic.resource.clone(), diagnostic.severity, diagnostic.code);
+        let mut counts = self.counts.borrow_mut();
+        let count = counts.entry(key).or_default();
+        *count += 1;
+        if *count > MOST_OF_A_KIND {
+            return;
+        }
         // Messages quote what the user wrote, and are shown on terminals and in logs.
         if diagnostic.message.contains(char::is_control) {
             diagnostic.message = diagnostic.message.escape_debug().to_string();
         }
         self.told.borrow_mut().insert(diagnostic.primary.clone());
         self.found.borrow_mut().push(diagnostic);
+    }
+
+    /// For each kind of complaint of which an object has too many, how many more.
+    fn more(&self) -> Vec<Diagnostic> {
+        let found = self.found.borrow();
+        let counts = self.counts.borrow();
+        let beyond = counts.iter().filter(|(_, count)| **count > MOST_OF_A_KIND);
+        let told = beyond.filter_map(|((resource, severity, code), count)| {
+            let is_one = |one: &&Diagnostic| (&one.resource, one.severity, one.code) == (resource, *severity, *code);
+            let last = found.iter().rfind(is_one)?;
+            let message = format!("and {} more of this kind in this object", count - MOST_OF_A_KIND);
+            Some(Diagnostic::new(*severity, *code, resource, &last.primary, message))
+        });
+        told.collect()
     }
 
     /// Whether what is complained of has nothing to do with the object's errors: these are all in entries of its lists, such as

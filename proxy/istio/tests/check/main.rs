@@ -182,3 +182,12 @@ fn a_mistake_in_one_entry_hides_nothing_of_the_others() {
         assert_eq!(told, *expected, "{}", shown(&format!("{WORLD}{text}"), &complaints));
     }
 }
+
+#[test]
+fn of_one_object_a_thousand_of_a_kind_are_told_apart() {
+    let hosts: Vec<String> = (0..1_500).map(|n| format!("h{n}.example.com")).collect();
+    let spec = format!("{{hosts: [{}], http: [{{directResponse: {{status: 200}}}}]}}", hosts.join(", "));
+    let told = found(&object("VirtualService", "v", &spec));
+    assert_eq!(told.len(), 1_001);
+    assert!(told.iter().any(|told| told.message == "and 500 more of this kind in this object"));
+}
