@@ -5,7 +5,8 @@
 //! had the time to learn of it and nothing has been in flight for a moment, or the application does not listen any more, what
 //! is in front of the application closes: whoever comes then is refused, and knows that nobody has the request. After the
 //! signal the application is told to move on too, once nothing is in flight or shortly before the deadline; a moment later all
-//! listeners close and connections end as they become idle. A second signal ends at once.
+//! listeners close and connections end as they become idle. A second signal ends at once, and an interrupt from a terminal waits
+//! for what is in flight only.
 
 pub(crate) mod application;
 mod leaving;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Duration;
 
+use leeboard_policy::time::Time;
 use tokio::sync::{Notify, watch};
 
 use self::application::Application;
@@ -212,7 +214,7 @@ impl Drain {
         self.advance(Side::Inbound, Manner::Leaving);
         let mut leaving = Leaving::new(clock.now(), pace);
         if told {
-            leaving.tell(clock.now());
+            self.tell(&mut leaving, clock.now());
             tracing::info!(minimum = %pace.minimum, deadline = %pace.maximum, "draining; the same signal again ends at once");
         } else {
             tracing::info!(minimum = %pace.minimum, deadline = %pace.maximum, "draining what is in front of the application");
@@ -223,21 +225,26 @@ impl Drain {
         }
     }
 
+    /// Passes on that the process was told to end, and by whom; false when it had been told before.
+    fn tell(&self, leaving: &mut Leaving, now: Time) -> bool {
+        if self.by_hand.load(Ordering::Acquire) {
+            leaving.tell_by_hand();
+        }
+        leaving.tell(now)
+    }
+
     async fn leave(&self, clock: Clock, mut leaving: Leaving) {
         let mut ticks = tokio::time::interval(TICK);
         loop {
             tokio::select! {
                 _ = ticks.tick() => {}
                 () = self.asked.notified() => {
-                    if !leaving.tell(clock.now()) {
+                    if !self.tell(&mut leaving, clock.now()) {
                         tracing::info!(exchanges = self.in_flight(), "ending at once");
                         return;
                     }
                     tracing::info!("draining; the same signal again ends at once");
                 }
-            }
-            if self.by_hand.load(Ordering::Acquire) {
-                leaving.tell_by_hand();
             }
             let (now, loads) = (clock.now(), self.loads());
             let gone = self.stance.borrow().inbound == Manner::Closing;

@@ -311,10 +311,22 @@ fn a_second_signal_ends_it_at_once() {
     folder.write("service.yaml", SERVICE);
     let mut leeboard = Leeboard::start(&folder.0, &["--min-drain-time", "1h", "--drain-time", "1h"]);
     leeboard.heard("ready");
-    leeboard.signal("-INT");
-    leeboard.heard("draining");
     leeboard.signal("-TERM");
+    leeboard.heard("draining");
+    leeboard.signal("-INT");
     leeboard.heard("ending at once");
+    assert_eq!(leeboard.child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn an_interrupt_does_not_wait_for_callers_to_learn_of_it() {
+    let folder = Folder::new();
+    folder.write("service.yaml", SERVICE);
+    let inbound = ["--inbound", "127.0.0.1:0=127.0.0.1:9", "--min-drain-time", "1h", "--drain-time", "1h"];
+    let mut leeboard = Leeboard::start(&folder.0, &inbound);
+    leeboard.heard("ready");
+    leeboard.signal("-INT");
+    leeboard.heard("drained");
     assert_eq!(leeboard.child.wait().unwrap().code(), Some(0));
 }
 
