@@ -1,7 +1,7 @@
 //! Misbehaving on demand: a share of calls fails, or every call waits. Off unless told.
 //!
 //! `PUT /behaviour` with any of `fail_percent`, `delay_ms` and `status` changes it while the service runs, and
-//! `GET /behaviour` says what holds and how many calls came in. `/health` and `/behaviour` itself always behave.
+//! `GET /behaviour` says what holds and how many calls came in. `/health`, `/livez` and `/behaviour` itself always behave.
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
@@ -138,7 +138,7 @@ fn counted_as(method: &Method) -> &'static str {
 
 /// Middleware: lets the call through, late or not at all, as the present plan says.
 pub async fn misbehave(State(behaviour): State<Behaviour>, request: Request, next: Next) -> Response {
-    if matches!(request.uri().path(), "/health" | "/behaviour") {
+    if matches!(request.uri().path(), "/health" | "/livez" | "/behaviour") {
         return next.run(request).await;
     }
     let (delay, failure) = behaviour.next(request.method());

@@ -9,6 +9,7 @@ pub mod clock;
 pub mod identity;
 pub mod outcome;
 pub mod serve;
+pub mod service;
 pub mod services;
 pub mod settings;
 pub mod store;

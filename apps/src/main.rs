@@ -4,7 +4,8 @@ use std::pin::pin;
 use std::process::ExitCode;
 
 use leeboard_apps::serve::{serve, told_to_stop};
-use leeboard_apps::services::{self, Service};
+use leeboard_apps::service::Service;
+use leeboard_apps::services;
 use leeboard_apps::settings::Settings;
 use tokio::net::TcpListener;
 

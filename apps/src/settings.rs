@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::behaviour::Plan;
-use crate::services::Service;
+use crate::service::Service;
 
 /// What one process of a service was told by its environment. See the table in `apps/README.md`.
 #[derive(Clone, Debug)]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use http::StatusCode;
-use leeboard_apps::services::Service;
+use leeboard_apps::service::Service;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 

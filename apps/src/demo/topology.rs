@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
-use leeboard_apps::services::Service;
+use leeboard_apps::service::Service;
 
 /// One replica of a service and the Leeboard beside it.
 #[derive(Clone, Copy, Debug)]

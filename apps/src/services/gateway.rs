@@ -33,7 +33,7 @@ pub(super) fn routes(identity: Identity, client: Client, urls: &Upstreams) -> Ro
         .route("/api/v1/users", get(list_users).post(create_user).options(preflight))
         .route("/api/v1/users/{id}", get(show_user).options(preflight))
         .route("/api/v1/orders", get(list_orders).post(create_order).options(preflight))
-        .route("/api/v1/orders/{id}", get(show_order).options(preflight))
+        .route("/api/v1/orders/{id}", get(show_order).put(update_order).options(preflight))
         .route("/api/v1/external-call", get(external_call).post(external_call).options(preflight))
         .with_state(gateway)
         .layer(from_fn(allow_all_origins))
@@ -78,6 +78,16 @@ async fn create_order(State(gateway): Gate, headers: HeaderMap, body: Bytes) -> 
 async fn show_order(State(gateway): Gate, Path(id): Path<String>, headers: HeaderMap) -> Result<Response, Failure> {
     let path = format!("/orders/{}", path_segment(&id));
     gateway.pass(Method::GET, &gateway.urls.order, &path, &headers, Bytes::new()).await
+}
+
+async fn update_order(
+    State(gateway): Gate,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Failure> {
+    let path = format!("/orders/{}", path_segment(&id));
+    gateway.pass(Method::PUT, &gateway.urls.order, &path, &headers, body).await
 }
 
 async fn external_call(

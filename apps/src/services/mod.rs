@@ -1,4 +1,4 @@
-//! The services, one module each, and what they all have around them.
+//! The routes of the services, one module each, and the layers around all of them.
 
 mod event_publisher;
 mod external;
@@ -6,6 +6,7 @@ mod gateway;
 mod inventory;
 mod notification;
 mod order;
+mod publish;
 mod user;
 
 #[cfg(test)]
@@ -21,78 +22,11 @@ use crate::behaviour::{self, Behaviour, misbehave};
 use crate::client::Client;
 use crate::identity::{Identity, sign_and_log};
 use crate::outcome::Failure;
+use crate::service::Service;
 use crate::settings::Settings;
 use crate::store::Store;
 
-/// The services of this crate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Service {
-    /// Keeps users.
-    User,
-    /// Keeps orders; asks `user-service` who the user is and tells `event-publisher` of new orders.
-    Order,
-    /// What the outside sees: users and orders under `/api/v1`.
-    Gateway,
-    /// Stands for someone else's service: fails every second call.
-    External,
-    /// Keeps events and calls the webhooks of those who subscribed to them.
-    Publisher,
-    /// Makes notifications of events.
-    Notification,
-    /// Promises stock to orders.
-    Inventory,
-}
-
-impl Service {
-    /// All of them, in the order of their ports.
-    pub const ALL: [Service; 7] = [
-        Service::User,
-        Service::Order,
-        Service::External,
-        Service::Notification,
-        Service::Inventory,
-        Service::Publisher,
-        Service::Gateway,
-    ];
-
-    /// The name: the argument of the binary, and the host others call.
-    pub fn name(self) -> &'static str {
-        match self {
-            Service::User => "user-service",
-            Service::Order => "order-service",
-            Service::Gateway => "api-gateway",
-            Service::External => "external-service",
-            Service::Publisher => "event-publisher",
-            Service::Notification => "notification-service",
-            Service::Inventory => "inventory-service",
-        }
-    }
-
-    /// The service with this name.
-    pub fn by_name(name: &str) -> Option<Service> {
-        Service::ALL.into_iter().find(|service| service.name() == name)
-    }
-
-    /// The port it listens on when `PORT` does not say otherwise, and under which others call it.
-    pub fn port(self) -> u16 {
-        match self {
-            Service::User => 5000,
-            Service::Order => 5001,
-            Service::External => 5002,
-            Service::Notification => 5003,
-            Service::Inventory => 5004,
-            Service::Publisher => 5005,
-            Service::Gateway => 8080,
-        }
-    }
-
-    /// `FAIL_PERCENT` when it is not set.
-    pub fn usual_fail_percent(self) -> f64 {
-        if self == Service::External { 50.0 } else { 0.0 }
-    }
-}
-
-/// Builds the whole service: its routes, `/behaviour`, the misbehaviour, the signature and the log.
+/// Builds the whole service: its routes, `/behaviour`, `/livez`, the misbehaviour, the signature and the log.
 ///
 /// # Errors
 /// The store cannot be reached (the gateway and `external-service` have none).
@@ -102,7 +36,7 @@ pub async fn router(service: Service, settings: &Settings) -> Result<Router, sql
     let store = || Store::connect(&settings.database_url);
     let urls = &settings.upstreams;
     let routes = match service {
-        Service::User => user::routes(identity.clone(), store().await?),
+        Service::User => user::routes(identity.clone(), store().await?, client, urls),
         Service::Order => order::routes(identity.clone(), store().await?, client, urls),
         Service::Gateway => gateway::routes(identity.clone(), client, urls),
         Service::External => external::routes(identity.clone()),
@@ -118,6 +52,8 @@ fn surround(routes: Router, identity: Identity, behaviour: Behaviour) -> Router 
     let own = get(behaviour::show).put(behaviour::change).with_state(behaviour.clone());
     routes
         .route("/behaviour", own)
+        // Asks nobody: a process that can answer this need not be restarted, however the others are.
+        .route("/livez", get(|| async { "ok" }))
         .fallback(|| async { Failure::not_found("Path") })
         .layer(from_fn_with_state(behaviour, misbehave))
         .layer(from_fn_with_state(identity, sign_and_log))

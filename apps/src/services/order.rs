@@ -1,4 +1,5 @@
-//! `order-service`: `/orders`, `/orders/{id}`. A new order asks `user-service` and tells `event-publisher`.
+//! `order-service`: `/orders`, `/orders/{id}`. A new order asks `user-service` who the user is. New and changed orders are
+//! told to `event-publisher` (`order.created`, `order.updated`).
 
 use std::sync::Arc;
 
@@ -6,10 +7,11 @@ use axum::extract::{Path, State};
 use axum::routing::get;
 use axum::{Json, Router};
 use bytes::Bytes;
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, StatusCode};
 use serde_json::{Map, Value, json};
 
 use super::passed_on;
+use super::publish::Publisher;
 use crate::client::{Client, path_segment};
 use crate::identity::Identity;
 use crate::outcome::{Failure, object};
@@ -22,14 +24,21 @@ struct OrderService {
     client: Client,
     user_url: String,
     publisher_url: String,
+    publisher: Publisher,
 }
 
 pub(super) fn routes(identity: Identity, store: Store, client: Client, urls: &Upstreams) -> Router {
-    let service =
-        OrderService { identity, store, client, user_url: urls.user.clone(), publisher_url: urls.publisher.clone() };
+    let service = OrderService {
+        identity,
+        store,
+        publisher: Publisher::new(client.clone(), &urls.publisher),
+        client,
+        user_url: urls.user.clone(),
+        publisher_url: urls.publisher.clone(),
+    };
     Router::new()
         .route("/orders", get(list).post(create))
-        .route("/orders/{id}", get(show))
+        .route("/orders/{id}", get(show).put(update))
         .route("/health", get(health))
         .with_state(Arc::new(service))
 }
@@ -67,8 +76,28 @@ async fn create(
         created_at: crate::clock::now(),
     };
     service.store.add_order(&order).await?;
-    service.publish_created(&order, &headers).await;
+    service.publisher.publish("order.created", &order, &headers).await;
     Ok((StatusCode::CREATED, Json(order)))
+}
+
+/// Changes what the caller names of `items`, `total` and `status`; the rest stays.
+async fn update(
+    State(service): State<Arc<OrderService>>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Json<Order>, Failure> {
+    let mut fields = object(&body)?;
+    let mut order = service.store.order(&id).await?.ok_or_else(|| Failure::not_found("Order"))?;
+    if let Some(status) = fields.remove("status") {
+        let Value::String(status) = status else { return Err(Failure::bad_request("status must be a string")) };
+        order.status = status;
+    }
+    order.items = fields.remove("items").unwrap_or(order.items);
+    order.total = fields.remove("total").unwrap_or(order.total);
+    service.store.update_order(&order).await?;
+    service.publisher.publish("order.updated", &order, &headers).await;
+    Ok(Json(order))
 }
 
 fn user_id(fields: &Map<String, Value>) -> Result<String, Failure> {
@@ -81,7 +110,7 @@ fn user_id(fields: &Map<String, Value>) -> Result<String, Failure> {
 
 impl OrderService {
     /// An unknown user is the caller's mistake; any other bad answer is passed on as it came.
-    async fn name_of_user(&self, id: &str, caller: &HeaderMap) -> Result<String, Failure> {
+    async fn name_of_user(&self, id: &str, caller: &HeaderMap) -> Result<Option<String>, Failure> {
         let url = format!("{}/users/{}", self.user_url, path_segment(id));
         let answer = self.client.get(&url, caller).await.map_err(|error| {
             tracing::error!(%error, "cannot ask who the user is");
@@ -93,17 +122,6 @@ impl OrderService {
             _ => return Err(Failure::PassedOn(Box::new(passed_on(answer)))),
         }
         let user = object(answer.body()).map_err(|_| Failure::unavailable("User service"))?;
-        Ok(user.get("name").and_then(Value::as_str).unwrap_or_default().to_owned())
-    }
-
-    /// The order stands whether or not anyone hears of it, so a failure here is only logged.
-    async fn publish_created(&self, order: &Order, caller: &HeaderMap) {
-        let url = format!("{}/events", self.publisher_url);
-        let event = json!({ "type": "order.created", "data": order }).to_string();
-        match self.client.call(Method::POST, &url, caller, Bytes::from(event)).await {
-            Ok(answer) if answer.status().is_success() => {}
-            Ok(answer) => tracing::error!(status_code = answer.status().as_u16(), "order.created was not taken"),
-            Err(error) => tracing::error!(%error, "order.created was not sent"),
-        }
+        Ok(user.get("name").and_then(Value::as_str).map(str::to_owned))
     }
 }

@@ -12,8 +12,9 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tower::ServiceExt;
 
-use super::{Service, router};
+use super::router;
 use crate::serve::serve;
+use crate::service::Service;
 use crate::settings::Settings;
 
 fn text<'a>(headers: &'a http::HeaderMap, name: &str) -> &'a str {
@@ -115,19 +116,39 @@ async fn stub(
 }
 
 #[tokio::test]
-async fn users_are_listed_shown_and_made() {
-    let users = Bench::new(Service::User, &[]).await;
+async fn users_are_listed_shown_and_made_and_told_to_the_publisher() {
+    let (publisher, mut heard) = stub(StatusCode::CREATED, "{}").await;
+    let users = Bench::new(Service::User, &[("EVENT_PUBLISHER_URL", &publisher.url)]).await;
     let alice = json!({ "id": "1", "name": "Alice", "email": "alice@example.com" });
     let bob = json!({ "id": "2", "name": "Bob", "email": "bob@example.com" });
     assert_eq!(users.ask("GET", "/users", None).await, (StatusCode::OK, json!([alice, bob])));
     assert_eq!(users.ask("GET", "/users/1", None).await, (StatusCode::OK, alice));
     let unknown = (StatusCode::NOT_FOUND, json!({ "error": "User not found" }));
     assert_eq!(users.ask("GET", "/users/77", None).await, unknown);
-    let carla = json!({ "id": "3", "name": "Carla", "email": "carla@example.com" });
-    let made = users.ask("POST", "/users", Some(json!({ "name": "Carla", "email": "carla@example.com" }))).await;
-    assert_eq!(made, (StatusCode::CREATED, carla.clone()));
-    assert_eq!(users.ask("GET", "/users/3", None).await, (StatusCode::OK, carla));
-    assert_eq!(users.ask("POST", "/users", Some(json!({ "email": "x" }))).await.0, StatusCode::BAD_REQUEST);
+    for (body, made) in [
+        (
+            json!({ "name": "Carla", "email": "c@example.com" }),
+            json!({ "id": "3", "name": "Carla", "email": "c@example.com" }),
+        ),
+        // A user without a name is one all the same.
+        (json!({ "email": "x@example.com" }), json!({ "id": "4", "name": null, "email": "x@example.com" })),
+        (json!({}), json!({ "id": "5", "name": null, "email": null })),
+        (json!({ "name": null }), json!({ "id": "6", "name": null, "email": null })),
+    ] {
+        assert_eq!(users.ask("POST", "/users", Some(body)).await, (StatusCode::CREATED, made.clone()));
+        let told = heard.recv().await.unwrap();
+        assert_eq!((told.method().as_str(), told.uri().path()), ("POST", "/events"));
+        let event: Value = serde_json::from_slice(told.body()).unwrap();
+        assert_eq!(event, json!({ "type": "user.created", "data": made }));
+        let path = format!("/users/{}", made["id"].as_str().unwrap());
+        assert_eq!(users.ask("GET", &path, None).await, (StatusCode::OK, made));
+    }
+    let refused = (StatusCode::BAD_REQUEST, json!({ "error": "name must be a string" }));
+    assert_eq!(users.ask("POST", "/users", Some(json!({ "name": 7 }))).await, refused);
+    assert!(heard.try_recv().is_err(), "what was refused is told to nobody");
+    publisher.stop().await;
+    // Nobody hears of it, and it is made all the same.
+    assert_eq!(users.ask("POST", "/users", Some(json!({ "name": "Dora" }))).await.0, StatusCode::CREATED);
 }
 
 #[tokio::test]
@@ -140,6 +161,8 @@ async fn every_answer_is_signed_and_health_says_who_it_is() {
         assert_eq!((status, &health["status"]), (StatusCode::OK, &json!(expected)), "{health}");
         assert_eq!((&health["service"], &health["version"]), (&json!(service.name()), &json!("v2")));
         assert_eq!((text(&headers, "x-app-version"), text(&headers, "x-app-instance")), ("v2", "replica-a"));
+        // Liveness asks nobody and never fails on demand.
+        assert_eq!(bench.ask("GET", "/livez", None).await.0, StatusCode::OK);
         let (status, headers, _) = bench.ask_with("GET", "/nowhere", &[], None).await;
         assert_eq!((status, text(&headers, "x-app-version")), (StatusCode::SERVICE_UNAVAILABLE, "v2"));
     }
@@ -165,7 +188,7 @@ async fn behaviour_is_changed_while_the_service_runs() {
 }
 
 #[tokio::test]
-async fn an_order_asks_for_the_user_and_is_told_to_the_publisher() {
+async fn an_order_asks_for_the_user_and_is_told_to_the_publisher_as_are_its_changes() {
     let users = Bench::new(Service::User, &[]).await.serve().await;
     let (publisher, mut heard) = stub(StatusCode::CREATED, "{}").await;
     let variables = [("USER_SERVICE_URL", users.url.as_str()), ("EVENT_PUBLISHER_URL", publisher.url.as_str())];
@@ -190,6 +213,19 @@ async fn an_order_asks_for_the_user_and_is_told_to_the_publisher() {
     let id = order["id"].as_str().unwrap();
     assert_eq!(orders.ask("GET", &format!("/orders/{id}"), None).await, (StatusCode::OK, order.clone()));
     assert_eq!(orders.ask("GET", "/orders", None).await, (StatusCode::OK, json!([order])));
+    let changed = json!({ "status": "paid", "total": 90 });
+    let (status, _, paid) = orders.ask_with("PUT", &format!("/orders/{id}"), &headers, Some(changed)).await;
+    assert_eq!((status, &paid["status"], &paid["total"]), (StatusCode::OK, &json!("paid"), &json!(90)));
+    assert_eq!((&paid["items"], &paid["id"]), (&order["items"], &order["id"]));
+    let told = heard.recv().await.unwrap();
+    assert_eq!(text(told.headers(), "x-request-id"), "r-1");
+    let event: Value = serde_json::from_slice(told.body()).unwrap();
+    assert_eq!(event, json!({ "type": "order.updated", "data": paid }));
+    assert_eq!(orders.ask("GET", &format!("/orders/{id}"), None).await, (StatusCode::OK, paid));
+    assert_eq!(orders.ask("PUT", "/orders/none", Some(json!({}))).await.0, StatusCode::NOT_FOUND);
+    let wrong = orders.ask("PUT", &format!("/orders/{id}"), Some(json!({ "status": 1 }))).await;
+    assert_eq!(wrong, (StatusCode::BAD_REQUEST, json!({ "error": "status must be a string" })));
+    assert!(heard.try_recv().is_err(), "what was not changed is told to nobody");
     for (body, error) in [
         (json!({ "user_id": "99" }), "Invalid user"),
         (json!({ "user_id": "../health" }), "Invalid user"),
@@ -227,9 +263,10 @@ async fn the_gateway_passes_calls_by_name_through_the_proxy() {
         ("GET", "/api/v1/orders", "http://order-service:5001/orders"),
         ("POST", "/api/v1/orders", "http://order-service:5001/orders"),
         ("GET", "/api/v1/orders/a-b", "http://order-service:5001/orders/a-b"),
+        ("PUT", "/api/v1/orders/a-b", "http://order-service:5001/orders/a-b"),
         ("POST", "/api/v1/external-call", "http://external-service:5002/external-call"),
     ] {
-        let body = (method == "POST").then(|| json!({ "n": 1 }));
+        let body = (method != "GET").then(|| json!({ "n": 1 }));
         let (status, headers, answer) = gateway.ask_with(method, path, &[("x-canary", "v2")], body.clone()).await;
         assert_eq!((status, answer), (StatusCode::IM_A_TEAPOT, json!({ "short": true })), "{path}");
         assert_eq!(

@@ -183,9 +183,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         for store in stores(&folder).await {
             let before = store.users().await.unwrap();
-            assert_eq!((before[0].id.as_str(), before[0].name.as_str()), ("1", "Alice"));
-            let made = store.add_user("Chloé", Some("c@example.com")).await.unwrap();
-            assert_eq!(store.user(&made.id).await.unwrap(), Some(made.clone()));
+            assert_eq!((before[0].id.as_str(), before[0].name.as_deref()), ("1", Some("Alice")));
+            let made = store.add_user(Some("Chloé"), Some("c@example.com")).await.unwrap();
+            assert_eq!(store.user(&made.id).await.unwrap(), Some(made));
+            let made = store.add_user(None, None).await.unwrap();
+            assert_eq!((&made.name, &made.email), (&None, &None));
             assert_eq!(store.users().await.unwrap().last(), Some(&made));
             for id in ["0", "999999", "x", "-1", "1 OR 1=1", "99999999999999999999"] {
                 assert_eq!(store.user(id).await.unwrap(), None, "{id}");
@@ -200,13 +202,14 @@ mod tests {
             let order = Order {
                 id: uuid::Uuid::new_v4().to_string(),
                 user_id: "1".to_owned(),
-                user_name: "Alice".to_owned(),
+                user_name: None,
                 items: serde_json::json!([{ "name": "Rope", "price": 9.5 }]),
                 total: serde_json::json!(9.5),
-                status: "pending".to_owned(),
+                status: "paid".to_owned(),
                 created_at: crate::clock::now(),
             };
-            store.add_order(&order).await.unwrap();
+            store.add_order(&Order { status: "pending".to_owned(), ..order.clone() }).await.unwrap();
+            store.update_order(&order).await.unwrap();
             assert_eq!(store.order(&order.id).await.unwrap(), Some(order.clone()));
             assert!(store.orders().await.unwrap().contains(&order));
             assert_eq!(store.order("nothing").await.unwrap(), None);
@@ -229,9 +232,10 @@ mod tests {
         for start in starts {
             replicas.push(start.await.unwrap().unwrap());
         }
-        replicas[0].add_user("Dora", None).await.unwrap();
+        replicas[0].add_user(Some("Dora"), None).await.unwrap();
         for replica in &replicas {
-            let names: Vec<String> = replica.users().await.unwrap().into_iter().map(|user| user.name).collect();
+            let users = replica.users().await.unwrap();
+            let names: Vec<&str> = users.iter().filter_map(|user| user.name.as_deref()).collect();
             assert_eq!(names, ["Alice", "Bob", "Dora"]);
         }
     }

@@ -8,7 +8,7 @@ use sqlx::any::AnyRow;
 use super::{Store, json_from};
 
 pub(super) const TABLE: &str = "CREATE TABLE IF NOT EXISTS orders (seq GROWING_KEY, id TEXT NOT NULL UNIQUE, \
-    user_id TEXT NOT NULL, user_name TEXT NOT NULL, items TEXT NOT NULL, total TEXT NOT NULL, \
+    user_id TEXT NOT NULL, user_name TEXT, items TEXT NOT NULL, total TEXT NOT NULL, \
     status TEXT NOT NULL, created_at TEXT NOT NULL)";
 
 /// One order, as it is answered.
@@ -18,13 +18,13 @@ pub struct Order {
     pub id: String,
     /// Who ordered.
     pub user_id: String,
-    /// The user's name at the time of the order.
-    pub user_name: String,
+    /// The user's name at the time of the order, if the user had one.
+    pub user_name: Option<String>,
     /// What the caller sent as `items`. Default `[]`.
     pub items: Value,
     /// What the caller sent as `total`. Default 0.
     pub total: Value,
-    /// `pending`.
+    /// `pending`, until the caller changes it.
     pub status: String,
     /// RFC 3339.
     pub created_at: String,
@@ -86,6 +86,21 @@ impl Store {
         .bind(order.created_at.clone())
         .execute(&self.pool)
         .await?;
+        Ok(())
+    }
+
+    /// Writes the items, the total and the status of an order that is there.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn update_order(&self, order: &Order) -> Result<(), sqlx::Error> {
+        sqlx::query("UPDATE orders SET items = $1, total = $2, status = $3 WHERE id = $4")
+            .bind(order.items.to_string())
+            .bind(order.total.to_string())
+            .bind(order.status.clone())
+            .bind(order.id.clone())
+            .execute(&self.pool)
+            .await?;
         Ok(())
     }
 }

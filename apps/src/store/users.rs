@@ -6,7 +6,7 @@ use sqlx::any::AnyRow;
 
 use super::Store;
 
-pub(super) const TABLE: &str = "CREATE TABLE IF NOT EXISTS users (id GROWING_KEY, name TEXT NOT NULL, email TEXT)";
+pub(super) const TABLE: &str = "CREATE TABLE IF NOT EXISTS users (id GROWING_KEY, name TEXT, email TEXT)";
 
 pub(super) const FIRST_ROWS: &str = "INSERT INTO users (name, email) \
     SELECT name, email FROM (SELECT 1 AS id, 'Alice' AS name, 'alice@example.com' AS email \
@@ -18,8 +18,8 @@ pub(super) const FIRST_ROWS: &str = "INSERT INTO users (name, email) \
 pub struct User {
     /// `"1"`, `"2"`, …
     pub id: String,
-    /// The name; never absent.
-    pub name: String,
+    /// The name, if one was given.
+    pub name: Option<String>,
     /// The address, if one was given.
     pub email: Option<String>,
 }
@@ -54,9 +54,9 @@ impl Store {
     ///
     /// # Errors
     /// The store failed.
-    pub async fn add_user(&self, name: &str, email: Option<&str>) -> Result<User, sqlx::Error> {
+    pub async fn add_user(&self, name: Option<&str>, email: Option<&str>) -> Result<User, sqlx::Error> {
         let query = sqlx::query("INSERT INTO users (name, email) VALUES ($1, $2) RETURNING id, name, email")
-            .bind(name.to_owned())
+            .bind(name.map(str::to_owned))
             .bind(email.map(str::to_owned));
         User::from_row(&query.fetch_one(&self.pool).await?)
     }
