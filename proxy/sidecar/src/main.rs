@@ -2,23 +2,26 @@
 
 mod admin;
 mod alarm;
+mod background;
 mod backlog;
 mod bell;
-mod beside;
-mod bootstrap;
 mod cli;
 mod clock;
 mod discovery;
 mod drain;
+mod env;
 mod exchange;
+mod exit;
 mod fields;
 mod hops;
+mod host_limits;
 mod http1;
 mod http2;
 mod inquiry;
 mod lane;
 mod listener;
 mod log;
+mod memory;
 mod outbox;
 mod run;
 mod secrets;
@@ -35,5 +38,5 @@ mod upstream;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> std::process::ExitCode {
-    bootstrap::begin()
+    cli::begin()
 }

@@ -22,22 +22,23 @@ use tokio::time::timeout;
 
 use self::here::Here;
 use crate::admin::{AdminState, Controls, DrainListeners, Drained, Listening, Scope, server};
-use crate::beside::give_back;
-use crate::bootstrap::{COULD_NOT, DONE, hostname};
 use crate::cli::run::{OutboundPolicy, Settings};
 use crate::clock::Clock;
 use crate::discovery::doubts::Doubts;
 use crate::discovery::{dns, files};
 use crate::drain::application::Ports;
 use crate::drain::{Drain, Life, Manner, Pace, Side, Traffic};
+use crate::env::hostname;
+use crate::exit::{COULD_NOT, DONE};
 use crate::listener::crowd::Crowd;
 use crate::log::{Log, LogLevel};
-use crate::outbox;
+use crate::memory::give_back;
 use crate::store::{Audience, Opening, Store};
 use crate::telemetry::Telemetry;
 use crate::upstream::kept::Memory;
 use crate::upstream::room::Room;
 use crate::upstream::shared::SharedPools;
+use crate::{host_limits, listener, outbox};
 
 /// How long the start waits for DNS. What is not known by then is learnt while serving.
 const FIRST_NAMES: Duration = Duration::from_secs(2);
@@ -118,18 +119,9 @@ pub(crate) struct Worker {
     pub(crate) inbound: Vec<TcpListener>,
 }
 
-/// Runs until the process is asked to end; the exit code. `carry` is what a worker does on its thread; it is dropped, with
-/// all that it has spawned, when the process ends.
-pub(crate) fn run<F>(
-    settings: Settings,
-    log: &Log,
-    level: LogLevel,
-    carry: impl Fn(Worker) -> F + Clone + Send + 'static,
-) -> u8
-where
-    F: Future<Output = ()> + 'static,
-{
-    match try_run(settings, log, level, carry) {
+/// Runs until the process is asked to end; the exit code.
+pub(crate) fn run(settings: Settings, log: &Log, level: LogLevel) -> u8 {
+    match try_run(settings, log, level) {
         Ok(()) => DONE,
         Err(complaint) => {
             log.say(complaint.trim_end());
@@ -138,15 +130,7 @@ where
     }
 }
 
-fn try_run<F>(
-    settings: Settings,
-    log: &Log,
-    level: LogLevel,
-    carry: impl Fn(Worker) -> F + Clone + Send + 'static,
-) -> Result<(), String>
-where
-    F: Future<Output = ()> + 'static,
-{
+fn try_run(settings: Settings, log: &Log, level: LogLevel) -> Result<(), String> {
     let clock = Clock::start();
     let mut files =
         files::Files::new(settings.config.clone()).with_mesh(settings.mesh_config.clone()).within(settings.config_most);
@@ -160,7 +144,7 @@ where
         .map_err(|error| format!("error: access log: {error}"))?;
     let (names, questions) = dns::Names::new(clock);
     let (doubts, doubted) = Doubts::new(clock, names.clone());
-    let descriptors = crate::bootstrap::descriptors();
+    let descriptors = host_limits::descriptors();
     let crowd = Crowd::new(settings.most_callers(descriptors), 1 + settings.inbound.len());
     let (most_open, most_for_caller) = settings.most_to_endpoints(descriptors);
     let shared = Arc::new(Shared {
@@ -186,7 +170,7 @@ where
         .block_on(async {
             let discovery = Discovery { files, store, resolver, names, questions, doubted };
             prepare(&shared, discovery, sockets.admin, sockets.listening, level).await?;
-            let workers = start_workers(&shared, sockets.outbound, sockets.inbound, carry)?;
+            let workers = start_workers(&shared, sockets.outbound, sockets.inbound)?;
             give_back(clock, read).await;
             shared.drain.started();
             tracing::info!(workers = shared.settings.workers, "ready");
@@ -361,15 +345,11 @@ impl Workers {
 }
 
 /// Starts one thread for each worker, each with a runtime of its own.
-fn start_workers<F>(
+fn start_workers(
     shared: &Arc<Shared>,
     outbound: Vec<TcpListener>,
     mut inbound: Vec<Vec<TcpListener>>,
-    carry: impl Fn(Worker) -> F + Clone + Send + 'static,
-) -> Result<Workers, String>
-where
-    F: Future<Output = ()> + 'static,
-{
+) -> Result<Workers, String> {
     let (over, ending) = watch::channel(false);
     let (alive, gone) = std::sync::mpsc::channel();
     let mut outbound = outbound.into_iter();
@@ -380,14 +360,14 @@ where
             outbound: outbound.next(),
             inbound: inbound.iter_mut().filter_map(Vec::pop).collect(),
         };
-        let (carry, mut ending) = (carry.clone(), ending.clone());
+        let mut ending = ending.clone();
         let presence = Presence { _alive: alive.clone(), shared: shared.clone(), over: ending.clone() };
         let work = move || {
             let _presence = presence;
             match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
                 Ok(runtime) => runtime.block_on(async {
                     tokio::select! {
-                        () = carry(worker) => {}
+                        () = listener::serve(worker) => {}
                         _ = ending.wait_for(|over| *over) => {}
                     }
                     outbox::deliver_now();

@@ -5,6 +5,7 @@
 //! force when they have been asked for.
 
 mod candidate;
+mod retired;
 mod told;
 mod warming;
 
@@ -23,12 +24,13 @@ use leeboard_policy::time::{Span, Time};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::admin::ConfigReport;
-use crate::beside::{Retired, begin_beside, beside};
+use crate::background;
 use crate::clock::Clock;
 use crate::discovery::dns::Wanted;
 use crate::discovery::files::Reading;
 pub(crate) use candidate::InForce;
 use candidate::{Before, Candidate, breaks_its_object};
+use retired::Retired;
 use told::{count, tell, tell_left_out, tell_loaded};
 use warming::{Warming, either, wanted};
 
@@ -274,7 +276,7 @@ impl Store {
         let read = if news { self.clock.wall() } else { self.report.load().read };
         let work = move || Candidate::new(reading, site, Some(&Before { in_force: &in_force, now, grace }));
         self.due = None;
-        self.under_way = Some(UnderWay { news, read, candidate: begin_beside(work) });
+        self.under_way = Some(UnderWay { news, read, candidate: background::start(work) });
     }
 
     /// Takes up what was read. It comes into force at once, unless it has names that nobody has asked for.
@@ -328,7 +330,7 @@ impl Store {
             self.want(wanted(&snapshot));
         }
         let now = self.clock.now();
-        let next = beside(|| Arc::new(Live::adopt(Some(&before), snapshot, &self.resolved, now)));
+        let next = background::run(|| Arc::new(Live::adopt(Some(&before), snapshot, &self.resolved, now)));
         self.live.store(next);
         self.retired.add(before, now);
     }

@@ -8,7 +8,7 @@ use leeboard_sim::explain::{Question, explain};
 
 use super::AdminState;
 use super::service::{Ask, Reply};
-use crate::beside::beside;
+use crate::background;
 use crate::inquiry::{self, Inquiry};
 use crate::secrets::HIDDEN;
 
@@ -25,7 +25,7 @@ pub(super) fn answer(state: &AdminState, ask: &Ask) -> Reply {
     let mut told = explain(&live, &question, state.controls.now());
     // The texts are read again for that, which takes its time for large ones.
     let report = state.config.load();
-    beside(|| report.in_force.complete(&mut told, live.snapshot()));
+    background::run(|| report.in_force.complete(&mut told, live.snapshot()));
     told.redact(&|name| state.secrets.hide(name), HIDDEN);
     if ask.json() { Reply::json(&told.to_json()) } else { Reply::text(told.to_string()) }
 }

@@ -17,8 +17,8 @@ use super::colour::Colour;
 use super::files::FileArgs;
 use super::mend::{self, Mended, mended};
 use super::version::VERSION;
-use crate::bootstrap::{COULD_NOT, DONE, FINDINGS};
 use crate::discovery::files::{Files, Reading};
+use crate::exit::{COULD_NOT, DONE, FINDINGS};
 
 /// The flags of `leeboard check`.
 #[derive(Args, Debug)]

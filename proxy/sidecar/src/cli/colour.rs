@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal};
 
 use clap::ValueEnum;
 
-use crate::bootstrap::environment;
+use crate::env;
 
 /// When what is printed is coloured.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
@@ -20,7 +20,7 @@ pub(crate) enum Colour {
 impl Colour {
     /// Whether standard output is to be coloured.
     pub(crate) fn is_on(self) -> bool {
-        self.decide(io::stdout().is_terminal(), environment)
+        self.decide(io::stdout().is_terminal(), env::variable)
     }
 
     /// The same, on a terminal or elsewhere, by these variables. See no-color.org.

@@ -11,7 +11,7 @@ use leeboard_policy::cluster::Workload;
 use super::offline::{Endpoints, Offline};
 use super::run::OutboundPolicy;
 use super::values::{self, Labels};
-use crate::bootstrap::{COULD_NOT, DONE};
+use crate::exit::{COULD_NOT, DONE};
 use crate::inquiry::{self, Inquiry};
 
 /// The flags of `leeboard explain`.

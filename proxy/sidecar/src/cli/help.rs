@@ -7,7 +7,7 @@ use leeboard_istio::codes::{self, Code};
 use leeboard_istio::ist;
 
 use super::Cli;
-use crate::bootstrap::{COULD_NOT, DONE};
+use crate::exit::{COULD_NOT, DONE};
 
 /// How wide a page is.
 const WIDTH: usize = 100;

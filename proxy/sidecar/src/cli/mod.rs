@@ -15,10 +15,50 @@ pub(crate) mod test;
 pub(crate) mod values;
 pub(crate) mod version;
 
+use std::process::ExitCode;
+
 use clap::builder::Resettable;
+use clap::error::ErrorKind;
 use clap::{Arg, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::bootstrap::environment;
+use crate::exit::{COULD_NOT, DONE};
+use crate::{env, host_limits, log, memory};
+
+/// Does what the command line asks for.
+pub(crate) fn begin() -> ExitCode {
+    memory::decline_huge_pages();
+    let cli = match Cli::read() {
+        Ok(cli) => cli,
+        Err(complaint) => return refuse(&complaint),
+    };
+    let code = match cli.verb {
+        Verb::Version => version::print(&mut std::io::stdout().lock()).map_or(COULD_NOT, |()| DONE),
+        Verb::Drain(args) => drain::run(&args, &mut std::io::stderr().lock()),
+        Verb::Check(args) => check::run(&args, &mut std::io::stdout().lock(), &mut std::io::stderr().lock()),
+        Verb::Explain(args) => explain::run(*args, &mut std::io::stdout().lock(), &mut std::io::stderr().lock()),
+        Verb::Test(args) => test::run(&args, &mut std::io::stdout().lock(), &mut std::io::stderr().lock()),
+        Verb::Help(args) => help::print(&args, &mut std::io::stdout().lock(), &mut std::io::stderr().lock()),
+        Verb::Run(args) => {
+            memory::begin_again_with_little_memory();
+            let settings = args.settings(host_limits::cpus());
+            match log::start(&settings.log_level, settings.log_format) {
+                Ok((log, level, _last_lines)) => crate::run::run(settings, &log, level),
+                Err(complaint) => {
+                    eprintln!("error: {complaint}");
+                    COULD_NOT
+                }
+            }
+        }
+    };
+    ExitCode::from(code)
+}
+
+fn refuse(complaint: &clap::Error) -> ExitCode {
+    let asked = matches!(complaint.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+    // Where it goes may be closed already, and there is nobody else to tell.
+    let _ = complaint.print();
+    ExitCode::from(if asked { DONE } else { COULD_NOT })
+}
 
 /// Istio's traffic management beside one application, with no control plane.
 #[derive(Parser, Debug)]
@@ -62,7 +102,7 @@ impl Cli {
 /// The command, as if variables that are empty were not there.
 fn without_empty(command: Command) -> Command {
     let is_empty = |arg: &Arg| {
-        let variable = arg.get_env().and_then(|name| environment(name.to_str()?));
+        let variable = arg.get_env().and_then(|name| env::variable(name.to_str()?));
         variable.is_some_and(|value| value.is_empty())
     };
     let command = command.mut_args(|arg| if is_empty(&arg) { arg.env(Resettable::Reset) } else { arg });

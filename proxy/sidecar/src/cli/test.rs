@@ -16,8 +16,8 @@ use leeboard_sim::explain::Explanation;
 
 use super::explain::Place;
 use super::offline::{Endpoints, Offline};
-use crate::bootstrap::{COULD_NOT, DONE, FINDINGS};
 use crate::discovery::files::is_route_test;
+use crate::exit::{COULD_NOT, DONE, FINDINGS};
 use crate::inquiry::Inquiry;
 
 /// The flags of `leeboard test`.

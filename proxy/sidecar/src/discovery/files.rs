@@ -21,7 +21,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::search::{Found, Most, Stamps, content};
-use crate::beside::begin_beside;
+use crate::background;
 use crate::store::Update;
 
 pub(crate) use super::search::is_route_test;
@@ -231,7 +231,7 @@ pub(crate) async fn watch(mut files: Files, forced: Arc<Notify>, updates: mpsc::
         };
         // Much text is long work, and a disk may be slow.
         let anew = files.anew();
-        let read = begin_beside(move || {
+        let read = background::start(move || {
             let reading = files.read();
             (files, reading)
         });

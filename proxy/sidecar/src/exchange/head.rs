@@ -339,8 +339,8 @@ pub(crate) fn connection_fact(operator: &Operator, request: &RequestHead, caller
         Operator::DownstreamLocalAddressWithoutPort => write!(out, "{}", caller.local.ip()),
         Operator::DownstreamLocalPort => write!(out, "{}", caller.local.port()),
         Operator::Protocol => write!(out, "{}", protocol_name(request.version)),
-        Operator::Hostname => write!(out, "{}", crate::bootstrap::hostname()),
-        Operator::Environment(name) => match crate::bootstrap::environment(name) {
+        Operator::Hostname => write!(out, "{}", crate::env::hostname()),
+        Operator::Environment(name) => match crate::env::variable(name) {
             Some(value) => write!(out, "{value}"),
             None => return false,
         },

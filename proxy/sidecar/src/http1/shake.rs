@@ -244,7 +244,7 @@ fn what_is_read_does_not_depend_on_how_it_comes_and_is_what_the_rfc_and_hyper_re
 #[test]
 #[ignore = "takes as long as it is asked to"]
 fn shaken_for_minutes() {
-    let minutes = crate::bootstrap::environment("LEEBOARD_SHAKE_MINUTES").and_then(|text| text.parse::<f64>().ok());
+    let minutes = crate::env::variable("LEEBOARD_SHAKE_MINUTES").and_then(|text| text.parse::<f64>().ok());
     let clock = crate::clock::Clock::start();
     let time = leeboard_policy::time::Span((minutes.unwrap_or(1.0) * 60e9) as u64);
     let began = clock.wall().duration_since(std::time::UNIX_EPOCH).map_or(1, |since| since.as_secs());

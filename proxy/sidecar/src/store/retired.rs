@@ -1,77 +1,22 @@
-//! Long work beside the traffic, and what it leaves behind: configurations that have been succeeded, and free memory.
-//!
-//! Reading a large configuration keeps a processor busy for tenths of a second, and letting one go for milliseconds. On a
-//! machine whose processors all carry traffic, callers would wait for it; so it is done by threads that give way.
+//! Configurations that have been succeeded, and the memory that they leave: both are let go beside the traffic.
 
-use std::fs;
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 
 use leeboard_policy::live::Live;
 use leeboard_policy::time::{Span, Time};
-use rustix::process::setpriority_process;
-use tokio::sync::oneshot;
 
-use crate::bootstrap::FREE_FOR_MS;
-use crate::clock::Clock;
+use crate::background;
+use crate::memory::resident_pages;
 
 /// How often is looked whether there is free memory to give back, when nothing else is to be done.
 const LOOK: Span = Span::from_secs(5);
 /// A change of resident memory that says so, in pages.
 const CHANGE: u64 = 64;
-/// Resident memory of which little can be given back, in pages.
-const LITTLE: u64 = 4_096;
-/// How much such a thread gives way: while another thread wants the same processor it is left about a quarter of it.
-const NICE: i32 = 5;
 /// How often is looked whether somebody still uses what has been succeeded.
 const STEP: Span = Span::from_secs(1);
 /// For how many steps after a configuration was let go, free memory is given back. The allocator keeps it for a second.
 const STEPS: u32 = 3;
-
-/// Does something on a thread that gives way to others, and waits for it.
-pub(crate) fn beside<T: Send>(work: impl FnOnce() -> T + Send) -> T {
-    let yielding = || {
-        give_way();
-        work()
-    };
-    match thread::scope(|scope| scope.spawn(yielding).join()) {
-        Ok(done) => done,
-        Err(panic) => std::panic::resume_unwind(panic),
-    }
-}
-
-/// Does something on a thread that gives way to others, and sends what comes of it; nothing when it panics.
-pub(crate) fn begin_beside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> oneshot::Receiver<T> {
-    let (done, coming) = oneshot::channel();
-    let yielding = move || {
-        give_way();
-        // Nobody waits when the process ends.
-        let _ = done.send(work());
-    };
-    if let Err(error) = thread::Builder::new().name("beside".into()).spawn(yielding) {
-        tracing::error!(%error, "a thread cannot be started");
-    }
-    coming
-}
-
-/// Gives back what was needed to read the first configuration and was `freed` then, if it may be much: a process that says that it
-/// is ready holds what it needs from now on.
-pub(crate) async fn give_back(clock: Clock, freed: Time) {
-    give_back_of(clock, freed, resident_pages()).await;
-}
-
-async fn give_back_of(clock: Clock, freed: Time, resident: u64) {
-    if resident > LITTLE {
-        clock.until(freed + Span::from_millis(FREE_FOR_MS)).await;
-        // The allocator gives back what has been free for long enough when a thread ends.
-        beside(|| ());
-    }
-}
-
-/// Threads have priorities of their own on Linux. Without the right to change it, it stays as it is.
-fn give_way() {
-    let _ = setpriority_process(None, NICE);
-}
 
 /// What has been succeeded, until nobody uses it any more. A worker never is the last to let go of it.
 #[derive(Debug)]
@@ -120,18 +65,8 @@ impl Retired {
         self.steps = self.steps.saturating_sub(1);
         self.due = now + if self.steps > 0 || !self.list.is_empty() { STEP } else { LOOK };
         // Memory is given back as the thread ends.
-        let let_go = move || {
-            give_way();
-            drop(unused);
-        };
-        works.then(|| thread::Builder::new().name("beside".into()).spawn(let_go).ok()).flatten()
+        works.then(|| background::spawn(move || drop(unused))).flatten()
     }
-}
-
-/// Linux tells; elsewhere nothing changes.
-fn resident_pages() -> u64 {
-    let sizes = fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    sizes.split(' ').nth(1).and_then(|pages| pages.parse().ok()).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -185,26 +120,5 @@ mod tests {
             thread.into_iter().for_each(|thread| thread.join().unwrap());
         }
         assert_eq!(retired.due(), now + LOOK);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_start_is_waited_for_only_when_there_is_much_to_give_back() {
-        let clock = Clock::start();
-        let (freed, least) = (clock.now(), Span::from_millis(FREE_FOR_MS));
-        give_back_of(clock, freed, LITTLE).await;
-        assert!(clock.now() < freed + least);
-        give_back_of(clock, freed, LITTLE + 1).await;
-        let over = clock.now();
-        assert!(over >= freed + least);
-        give_back_of(clock, freed, LITTLE + 1).await;
-        assert!(clock.now() < over + least, "it has been long enough");
-    }
-
-    #[test]
-    fn work_is_done_and_a_panic_goes_on() {
-        assert_eq!(beside(|| 7), 7);
-        assert!(std::panic::catch_unwind(|| beside(|| assert!("".contains('x')))).is_err());
-        assert_eq!(begin_beside(|| 7).blocking_recv(), Ok(7));
-        assert!(begin_beside(|| assert!("".contains('x'))).blocking_recv().is_err());
     }
 }
