@@ -10,6 +10,7 @@ pub(crate) mod download;
 pub(crate) mod head;
 pub(crate) mod ledger;
 pub(crate) mod peer;
+pub(crate) mod peer_header;
 
 use std::rc::Rc;
 
@@ -28,7 +29,8 @@ use self::ledger::Ledger;
 use crate::fields::{Fields, Name};
 use crate::lane::Lane;
 use crate::telemetry::record::Reporter;
-use crate::tunnel::{self, Tunnel};
+use crate::tunnel::Tunnel;
+use crate::upgrade;
 use crate::upstream::lease::Arrived;
 use crate::upstream::upload::Upload;
 
@@ -51,7 +53,7 @@ async fn serve(lane: Rc<Lane>, entrance: Entrance, caller: Caller, mut arrival: 
     let (incoming, hints, allowance) = (arrival.body.take(), arrival.hints.take(), arrival.allowance.take());
     let mut ledger = Ledger::open(lane.clone(), caller, reporter(entrance), arrival.version, began);
     let mut head = match RequestHead::admit(arrival) {
-        Ok(head) if tunnel::may_enter(&head, entrance) => head,
+        Ok(head) if upgrade::may_enter(&head.method, entrance) => head,
         Ok(_) => return refuse(ledger, BadRequest::Upgrade),
         Err(bad) => return refuse(ledger, bad),
     };
@@ -138,7 +140,7 @@ fn forward(answered: Answered, head: &RequestHead, mut ledger: Box<Ledger>) -> A
     }
     if let Some(far) = far {
         if let Some(protocol) = protocol {
-            tunnel::switch(&mut response.fields, &protocol);
+            upgrade::switch(&mut response.fields, &protocol);
         }
         return Answer::of(response, DownBody::Tunnel(Some(Box::new(Tunnel::new(far, ledger, lease)))));
     }

@@ -11,7 +11,7 @@ use leeboard_sim::explain::Question;
 use crate::exchange::arrival::Arrival;
 use crate::exchange::head::RequestHead;
 use crate::http1::read::{self, Rules};
-use crate::tunnel;
+use crate::upgrade;
 
 /// What a head may be, as `leeboard run` has it by default.
 const RULES: Rules = Rules::strict(60 * 1024, 100);
@@ -62,7 +62,7 @@ impl Inquiry {
         }
         let entrance = Entrance::Outbound { port: None };
         let mut head = RequestHead::admit(Arrival::of_head(read, None, None)).map_err(bad)?;
-        if !tunnel::may_enter(&head, entrance) {
+        if !upgrade::may_enter(&head.method, entrance) {
             return Err("the proxy opens no such tunnel".to_owned());
         }
         head.announce(Dice(self.seed), entrance);

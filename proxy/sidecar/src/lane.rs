@@ -26,17 +26,18 @@ use crate::clock::Clock;
 use crate::drain::Traffic;
 use crate::exchange::berth::Berths;
 use crate::exchange::head::RequestHead;
-use crate::exchange::peer::{self, Peers};
+use crate::exchange::peer::Peers;
+use crate::exchange::peer_header;
 use crate::fields::{self, Name, Names};
 use crate::listener::talk::Talks;
 use crate::outbox;
-use crate::run::Shared;
 use crate::telemetry::WorkerTelemetry;
 use crate::telemetry::metrics::KEEP_SECONDS;
 use crate::telemetry::record::{Destination, Reporter};
 use crate::turn::Queue;
 use crate::upstream::connect::SWEEP;
 use crate::upstream::pool::Pool;
+use crate::worker::shared::Shared;
 
 /// After how many sweeps half of what is kept for exchanges to come is let go.
 const FORGET: u64 = 10;
@@ -95,7 +96,7 @@ impl Lane {
             seed: Cell::new(RandomState::new().hash_one(0)),
             date: Cell::new(date_at(shared.clock.wall())),
             destinations: RefCell::default(),
-            introduction: peer::describe(&shared.settings.workload),
+            introduction: peer_header::describe(&shared.settings.workload),
             peers: Peers::new(shared.settings.trusted_peers.clone()),
             traffic,
             talks: Talks::default(),
@@ -162,7 +163,7 @@ impl Lane {
         if let (true, Reporter::Source, Some(introduction)) = (is_inside(to), reporter, &self.introduction) {
             match head.hops {
                 0 => head.fields.put(Name::Peer, introduction.as_bytes()),
-                hops => head.fields.put(Name::Peer, peer::come_through(hops + 1, introduction).as_bytes()),
+                hops => head.fields.put(Name::Peer, peer_header::come_through(hops + 1, introduction).as_bytes()),
             }
         }
     }

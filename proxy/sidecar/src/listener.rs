@@ -27,8 +27,8 @@ use crate::drain::{Open, Side};
 use crate::exchange::head::Caller;
 use crate::lane::Lane;
 use crate::outbox;
-use crate::run::Worker;
 use crate::telemetry::worker::{ListenerCounters, OpenConnection};
+use crate::worker::shared::Worker;
 
 /// How long accepting rests when the system is out of descriptors.
 const ACCEPT_REST: Span = Span::from_millis(50);

@@ -4,11 +4,11 @@
 use std::io::{self, Write};
 use std::sync::Mutex;
 
+use clap::ValueEnum;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, reload};
 
-use crate::cli::run::Format;
 use crate::spool::{Spool, Words};
 
 /// The most bytes of the log that wait to be written. What comes while so many wait is dropped and counted.
@@ -20,6 +20,15 @@ const WORDS: Words = Words {
         tracing::warn!(lines, "lines of this log were dropped since nobody took them, so many since the start")
     },
 };
+
+/// How a log is written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
 
 /// What the log tells, and the way to change it.
 #[derive(Debug)]

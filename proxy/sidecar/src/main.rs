@@ -22,9 +22,11 @@ mod lane;
 mod listener;
 mod log;
 mod memory;
+mod net;
 mod outbox;
 mod run;
 mod secrets;
+mod settings;
 mod spool;
 mod store;
 mod target;
@@ -32,7 +34,9 @@ mod telemetry;
 mod texts;
 mod tunnel;
 mod turn;
+mod upgrade;
 mod upstream;
+mod worker;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

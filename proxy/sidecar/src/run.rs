@@ -9,11 +9,9 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use arc_swap::ArcSwap;
 use leeboard_istio::compile::Site;
 use leeboard_istio::resources::sidecar::OutboundTrafficPolicy;
-use leeboard_policy::live::Live;
-use leeboard_policy::outlier::{OutlierEvent, OutlierKind};
+use leeboard_policy::outlier::OutlierEvent;
 use leeboard_policy::time::Time;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::signal::unix::{SignalKind, signal};
@@ -22,22 +20,23 @@ use tokio::time::timeout;
 
 use self::here::Here;
 use crate::admin::{AdminState, Controls, DrainListeners, Drained, Listening, Scope, server};
-use crate::cli::run::{OutboundPolicy, Settings};
+
 use crate::clock::Clock;
 use crate::discovery::doubts::Doubts;
 use crate::discovery::{dns, files};
 use crate::drain::application::Ports;
-use crate::drain::{Drain, Life, Manner, Pace, Side, Traffic};
+use crate::drain::{Drain, Life, Manner, Pace, Side};
 use crate::env::hostname;
 use crate::exit::{COULD_NOT, DONE};
 use crate::listener::crowd::Crowd;
 use crate::log::{Log, LogLevel};
 use crate::memory::give_back;
+use crate::settings::{OutboundPolicy, Settings};
 use crate::store::{Audience, Opening, Store};
 use crate::telemetry::Telemetry;
 use crate::upstream::kept::Memory;
 use crate::upstream::room::Room;
-use crate::upstream::shared::SharedPools;
+use crate::worker::shared::{Shared, Worker};
 use crate::{host_limits, listener, outbox};
 
 /// How long the start waits for DNS. What is not known by then is learnt while serving.
@@ -47,56 +46,6 @@ const UPDATES: usize = 1024;
 /// How long the end waits for the workers' last records.
 const LAST_RECORDS: Duration = Duration::from_secs(1);
 
-/// What all workers share.
-pub(crate) struct Shared {
-    /// What the command line says.
-    pub(crate) settings: Settings,
-    /// What the time is.
-    pub(crate) clock: Clock,
-    /// The configuration in force with its state.
-    pub(crate) live: Arc<ArcSwap<Live>>,
-    /// What is counted and logged.
-    pub(crate) telemetry: Telemetry,
-    /// How the process leaves.
-    pub(crate) drain: Drain,
-    /// The addresses of names that no configuration knows.
-    pub(crate) names: dns::Names,
-    /// Where it is said that an endpoint could not be connected to.
-    pub(crate) doubts: Doubts,
-    /// The connections of clusters with `maxConnections`.
-    pub(crate) pools: Arc<SharedPools>,
-    /// What requests may keep to be sent again.
-    pub(crate) replay: Arc<Memory>,
-    /// Where nothing may be sent to.
-    pub(crate) here: Here,
-    /// The callers that are connected.
-    pub(crate) crowd: Arc<Crowd>,
-    /// The connections to endpoints that are open.
-    pub(crate) room: Arc<Room>,
-    /// How many of them may be in use for one connection of a caller.
-    pub(crate) most_for_caller: usize,
-}
-
-impl Shared {
-    /// Counts and logs what happened to an endpoint.
-    pub(crate) fn outlier(&self, event: &OutlierEvent) {
-        self.telemetry.outlier(event, self.clock.wall());
-        let (cluster, endpoint) = (&*event.cluster, &event.endpoint);
-        match event.kind {
-            OutlierKind::Ejected { cause, lasts, number } => {
-                let cause = cause.as_str();
-                tracing::warn!(%cluster, %endpoint, %cause, %lasts, number, "endpoint ejected");
-                self.doubts.ask(endpoint);
-            }
-            OutlierKind::Returned => tracing::info!(%cluster, %endpoint, "endpoint returned"),
-            OutlierKind::Suppressed { cause } => {
-                let cause = cause.as_str();
-                tracing::debug!(%cluster, %endpoint, %cause, "endpoint not ejected: too many are out");
-            }
-        }
-    }
-}
-
 impl Audience for Shared {
     fn outlier(&self, event: &OutlierEvent) {
         Shared::outlier(self, event);
@@ -105,18 +54,6 @@ impl Audience for Shared {
     fn reloaded(&self, good: bool) {
         self.telemetry.reloaded(good, self.clock.wall());
     }
-}
-
-/// What one worker is given. It lives on a thread of its own.
-pub(crate) struct Worker {
-    /// What it shares with the others.
-    pub(crate) shared: Arc<Shared>,
-    /// What it counts for the drain.
-    pub(crate) traffic: Arc<Traffic>,
-    /// Where the application's calls arrive; the address is shared with the other workers.
-    pub(crate) outbound: Option<TcpListener>,
-    /// Where calls to the application arrive, in the order of the command line and of the snapshot's inbound ports.
-    pub(crate) inbound: Vec<TcpListener>,
 }
 
 /// Runs until the process is asked to end; the exit code.
@@ -140,7 +77,7 @@ fn try_run(settings: Settings, log: &Log, level: LogLevel) -> Result<(), String>
     let resolver = dns::Resolver::new(settings.dns, settings.dns_max_ttl)?;
     let sockets = Sockets::open(&settings)?;
     let (sink, format) = settings.log_of_requests(store.mesh());
-    let telemetry = Telemetry::start(settings.workload.clone(), &sink, format, Some(log.clone()))
+    let telemetry = Telemetry::start(settings.worker.workload.clone(), &sink, format, Some(log.clone()))
         .map_err(|error| format!("error: access log: {error}"))?;
     let (names, questions) = dns::Names::new(clock);
     let (doubts, doubted) = Doubts::new(clock, names.clone());
@@ -148,9 +85,9 @@ fn try_run(settings: Settings, log: &Log, level: LogLevel) -> Result<(), String>
     let crowd = Crowd::new(settings.most_callers(descriptors), 1 + settings.inbound.len());
     let (most_open, most_for_caller) = settings.most_to_endpoints(descriptors);
     let shared = Arc::new(Shared {
-        drain: Drain::new(settings.workers),
+        drain: Drain::new(settings.worker.workers),
         replay: Memory::new(settings.replay_memory),
-        settings,
+        settings: settings.worker.clone(),
         clock,
         live: store.live(),
         telemetry,
@@ -169,12 +106,12 @@ fn try_run(settings: Settings, log: &Log, level: LogLevel) -> Result<(), String>
     runtime
         .block_on(async {
             let discovery = Discovery { files, store, resolver, names, questions, doubted };
-            prepare(&shared, discovery, sockets.admin, sockets.listening, level).await?;
+            prepare(&shared, &settings, discovery, sockets.admin, sockets.listening, level).await?;
             let workers = start_workers(&shared, sockets.outbound, sockets.inbound)?;
             give_back(clock, read).await;
             shared.drain.started();
             tracing::info!(workers = shared.settings.workers, "ready");
-            shared.drain.run(clock, pace(&shared.settings), &ports(&shared.settings)).await;
+            shared.drain.run(clock, pace(&settings), &ports(&settings)).await;
             Ok::<_, String>(workers)
         })?
         .end(&shared);
@@ -194,6 +131,7 @@ struct Discovery {
 /// Starts, on the background runtime, everything but traffic; and waits, for a while, for the addresses of names.
 async fn prepare(
     shared: &Arc<Shared>,
+    settings: &Settings,
     discovery: Discovery,
     admin: Vec<(Scope, TcpListener)>,
     listening: Vec<Listening>,
@@ -206,8 +144,8 @@ async fn prepare(
         listening,
         workers: shared.settings.workers,
         started: shared.clock.wall(),
-        names: (shared.settings.admin_hosts.iter().cloned()).chain([hostname().to_owned()]).collect(),
-        secrets: shared.settings.redact.clone(),
+        names: (settings.admin_hosts.iter().cloned()).chain([hostname().to_owned()]).collect(),
+        secrets: settings.redact.clone(),
         controls: Box::new(Process { shared: shared.clone(), log: level }),
     };
     server::start(admin, Arc::new(state)).map_err(|error| format!("error: admin server: {error}"))?;
@@ -245,7 +183,7 @@ fn opening(settings: &Settings) -> Opening {
 
 fn site(settings: &Settings) -> Site {
     Site {
-        workload: settings.workload.clone(),
+        workload: settings.worker.workload.clone(),
         inbound: settings.inbound.iter().map(|port| (port.listen, port.app)).collect(),
         unknown: settings.outbound_policy.map(|policy| match policy {
             OutboundPolicy::AllowAny => OutboundTrafficPolicy::AllowAny,
@@ -293,13 +231,13 @@ impl Sockets {
             all.admin.push((scope, socket));
         }
         if let Some(address) = settings.outbound {
-            let (bound, sockets) = all.share("outbound", "outbound", address, settings.workers)?;
+            let (bound, sockets) = all.share("outbound", "outbound", address, settings.worker.workers)?;
             all.here.bar(Side::Outbound, bound);
             all.outbound = sockets;
         }
         for port in &settings.inbound {
             let name = format!("inbound|{}|", port.app.port());
-            let (bound, sockets) = all.share("inbound", &name, port.listen, settings.workers)?;
+            let (bound, sockets) = all.share("inbound", &name, port.listen, settings.worker.workers)?;
             all.here.bar(Side::Inbound, bound);
             all.inbound.push(sockets);
         }

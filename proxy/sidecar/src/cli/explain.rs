@@ -9,10 +9,10 @@ use leeboard_istio::resources::sidecar::OutboundTrafficPolicy;
 use leeboard_policy::cluster::Workload;
 
 use super::offline::{Endpoints, Offline};
-use super::run::OutboundPolicy;
 use super::values::{self, Labels};
 use crate::exit::{COULD_NOT, DONE};
 use crate::inquiry::{self, Inquiry};
+use crate::settings::OutboundPolicy;
 
 /// The flags of `leeboard explain`.
 #[derive(Args, Debug)]

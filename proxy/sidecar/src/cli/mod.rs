@@ -10,7 +10,6 @@ pub(crate) mod help;
 pub(crate) mod mend;
 pub(crate) mod offline;
 pub(crate) mod run;
-pub(crate) mod settings;
 pub(crate) mod test;
 pub(crate) mod values;
 pub(crate) mod version;

@@ -5,18 +5,22 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use clap::Args;
 use clap::builder::BoolishValueParser;
-use clap::{Args, ValueEnum};
 use leeboard_policy::cluster::Workload;
 use leeboard_policy::time::Span;
 
 use super::files::FileArgs;
-pub(crate) use super::settings::Settings;
-use super::values::{self, InboundPort, Labels, Listen, Networks};
+use super::values::{self, Labels, Listen};
+use crate::http1::hints::HalfClose;
 use crate::listener::talk::Patience;
+use crate::log::Format;
+use crate::net::networks::{self, Networks};
 use crate::secrets::Secrets;
+use crate::settings::{InboundPort, OutboundPolicy, Settings};
 use crate::telemetry::access_log;
 use crate::telemetry::log_sink::Sink;
+use crate::worker::settings::Settings as WorkerSettings;
 
 /// The flags of `leeboard run`, as they are written.
 #[derive(Args, Debug)]
@@ -155,7 +159,7 @@ pub(crate) struct RunArgs {
     #[arg(long, env = "LEEBOARD_MIN_DRAIN_TIME", value_name = "TIME", default_value = "5s", value_parser = values::span)]
     min_drain_time: Span,
     /// Addresses, besides those of known endpoints, whose proxies are believed when they say which workload calls, as CIDR blocks.
-    #[arg(long, env = "LEEBOARD_TRUSTED_PEERS", value_name = "CIDR,...", default_value = "", value_parser = values::networks)]
+    #[arg(long, env = "LEEBOARD_TRUSTED_PEERS", value_name = "CIDR,...", default_value = "", value_parser = networks::read)]
     trusted_peers: Networks,
     /// Names by which the admin port may be asked, besides addresses, `localhost` and this host's name.
     #[arg(long, env = "LEEBOARD_ADMIN_HOSTS", value_name = "NAME,...", value_delimiter = ',')]
@@ -171,48 +175,10 @@ pub(crate) struct RunArgs {
     dns_max_ttl: Option<Span>,
 }
 
-/// What is done with hosts that the configuration does not know. Istio: `outboundTrafficPolicy.mode`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
-pub(crate) enum OutboundPolicy {
-    /// They are called as the application asked. Istio: ALLOW_ANY.
-    #[value(alias = "ALLOW_ANY")]
-    AllowAny,
-    /// They are refused with 502. Istio: REGISTRY_ONLY.
-    #[value(alias = "REGISTRY_ONLY")]
-    RegistryOnly,
-}
-
-/// What the end of a caller's own direction means, once its request is whole.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
-pub(crate) enum HalfClose {
-    /// It waits for its answer. Whether it is still there is asked with `100 Continue` before anything is sent again or late.
-    Serve,
-    /// It has left, as Envoy takes it: nothing more is done for it.
-    Abort,
-}
-
-/// How a log is written.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
-pub(crate) enum Format {
-    /// For people.
-    Text,
-    /// One JSON object a line.
-    Json,
-}
-
 impl RunArgs {
     /// Fills in what was left out. `cpus` is how many the process may use.
     pub(crate) fn settings(self, cpus: usize) -> Settings {
-        Settings {
-            config: self.config,
-            config_most: self.files.most(),
-            config_grace: self.config_grace,
-            strict_config: self.strict_config,
-            outbound: self.outbound.0,
-            inbound: self.inbound,
-            admin: self.admin.0,
-            status: self.status.0,
-            metrics: self.metrics.0,
+        let worker = WorkerSettings {
             workers: self.workers.map_or(cpus.clamp(1, 2), NonZeroUsize::get),
             workload: Workload {
                 name: self.workload.into(),
@@ -220,17 +186,7 @@ impl RunArgs {
                 labels: self.labels.0,
                 locality: self.locality.into(),
             },
-            outbound_policy: self.outbound_traffic_policy,
-            mesh_config: self.mesh_config,
-            access_log: self.access_log,
-            access_log_format: self.access_log_format.map(|format| match format {
-                Format::Text => access_log::Format::Text,
-                Format::Json => access_log::Format::Json,
-            }),
-            log_level: self.log_level,
-            log_format: self.log_format,
             replay_buffer: self.replay_buffer,
-            replay_memory: self.replay_memory,
             max_header_bytes: self.max_header_bytes,
             max_headers: self.max_headers,
             max_response_header_bytes: self.max_response_header_bytes,
@@ -241,17 +197,39 @@ impl RunArgs {
                 idle: Some(self.idle_timeout).filter(|span| span.0 > 0),
                 tunnel: Some(self.tunnel_idle_timeout).filter(|span| span.0 > 0),
             },
-            max_connections: [self.max_connections, self.max_listener_connections, self.max_caller_connections],
-            max_endpoint_connections: [self.max_endpoint_connections, self.max_caller_endpoint_connections],
             ping_after: Some(self.ping_after).filter(|span| span.0 > 0),
             max_unread: self.max_unread,
             max_caller_unread: self.max_caller_unread,
             stalled_body: Some(self.stalled_body).filter(|span| span.0 > 0),
             stalled_reader: Some(self.stalled_reader).filter(|span| span.0 > 0),
             half_close: self.half_close,
+            trusted_peers: self.trusted_peers,
+        };
+        Settings {
+            worker,
+            config: self.config,
+            config_most: self.files.most(),
+            config_grace: self.config_grace,
+            strict_config: self.strict_config,
+            outbound: self.outbound.0,
+            inbound: self.inbound,
+            admin: self.admin.0,
+            status: self.status.0,
+            metrics: self.metrics.0,
+            outbound_policy: self.outbound_traffic_policy,
+            mesh_config: self.mesh_config,
+            access_log: self.access_log,
+            access_log_format: self.access_log_format.map(|format| match format {
+                Format::Text => access_log::Format::Text,
+                Format::Json => access_log::Format::Json,
+            }),
+            log_level: self.log_level,
+            log_format: self.log_format,
+            replay_memory: self.replay_memory,
+            max_connections: [self.max_connections, self.max_listener_connections, self.max_caller_connections],
+            max_endpoint_connections: [self.max_endpoint_connections, self.max_caller_endpoint_connections],
             drain_time: self.drain_time,
             min_drain_time: self.min_drain_time.min(self.drain_time),
-            trusted_peers: self.trusted_peers,
             admin_hosts: self.admin_hosts,
             redact: self.redact,
             dns: self.dns,
@@ -301,13 +279,16 @@ mod tests {
         assert_eq!(s.status, Some("0.0.0.0:15021".parse().unwrap()));
         assert_eq!(s.metrics, Some("0.0.0.0:15090".parse().unwrap()));
         assert!(s.inbound.is_empty());
-        assert_eq!((s.workers, &*s.workload.namespace, s.access_log), (2, "default", None));
-        assert_eq!((s.replay_buffer, s.replay_memory), (1 << 20, 32 << 20));
-        assert_eq!((s.max_header_bytes, s.max_headers), (61_440, 100));
+        assert_eq!((s.worker.workers, &*s.worker.workload.namespace, s.access_log), (2, "default", None));
+        assert_eq!((s.worker.replay_buffer, s.replay_memory), (1 << 20, 32 << 20));
+        assert_eq!((s.worker.max_header_bytes, s.worker.max_headers), (61_440, 100));
         assert_eq!((s.drain_time, s.min_drain_time), (Span::from_secs(45), Span::from_secs(5)));
-        assert_eq!(s.header_timeout, Some(Span::from_secs(10)));
-        assert_eq!((s.stalled_body, s.stalled_reader), (Some(Span::from_secs(300)), Some(Span::from_secs(300))));
-        assert_eq!(s.half_close, HalfClose::Serve);
+        assert_eq!(s.worker.header_timeout, Some(Span::from_secs(10)));
+        assert_eq!(
+            (s.worker.stalled_body, s.worker.stalled_reader),
+            (Some(Span::from_secs(300)), Some(Span::from_secs(300)))
+        );
+        assert_eq!(s.worker.half_close, HalfClose::Serve);
         assert_eq!(s.config_grace, leeboard_istio::grace::DEFAULT);
         assert_eq!((s.outbound_policy, s.mesh_config, s.strict_config), (None, None, false));
         assert_eq!(s.config_most, crate::discovery::search::Most::default());
@@ -350,11 +331,12 @@ mod tests {
             ("--strict-config", |s| s.strict_config),
             ("--config a,b", |s| s.config.len() == 2),
             ("--inbound 1=2 --inbound 127.0.0.1:3=4", |s| s.inbound.len() == 2 && s.inbound[1].app.port() == 4),
-            ("--labels app=web,version=v2", |s| s.workload.label("version") == "v2"),
+            ("--labels app=web,version=v2", |s| s.worker.workload.label("version") == "v2"),
             ("--workload web-1 --namespace shop --locality r/z/s", |s| {
-                [&*s.workload.name, &*s.workload.namespace, &*s.workload.locality] == ["web-1", "shop", "r/z/s"]
+                [&*s.worker.workload.name, &*s.worker.workload.namespace, &*s.worker.workload.locality]
+                    == ["web-1", "shop", "r/z/s"]
             }),
-            ("--workers 5", |s| s.workers == 5),
+            ("--workers 5", |s| s.worker.workers == 5),
             ("--access-log -", |s| s.access_log == Some(Sink::Stdout)),
             ("--access-log /var/log/x --access-log-format json", |s| {
                 s.access_log == Some(Sink::File("/var/log/x".into()))
@@ -364,11 +346,11 @@ mod tests {
             ("--outbound-traffic-policy REGISTRY_ONLY", |s| s.outbound_policy == Some(OutboundPolicy::RegistryOnly)),
             ("--outbound-traffic-policy ALLOW_ANY", |s| s.outbound_policy == Some(OutboundPolicy::AllowAny)),
             ("--mesh-config /etc/mesh", |s| s.mesh_config.as_deref() == Some("/etc/mesh".as_ref())),
-            ("--header-timeout 0", |s| s.header_timeout.is_none()),
+            ("--header-timeout 0", |s| s.worker.header_timeout.is_none()),
             ("--stalled-body 0 --stalled-reader 1s", |s| {
-                s.stalled_body.is_none() && s.stalled_reader == Some(Span::from_secs(1))
+                s.worker.stalled_body.is_none() && s.worker.stalled_reader == Some(Span::from_secs(1))
             }),
-            ("--half-close abort", |s| s.half_close == HalfClose::Abort),
+            ("--half-close abort", |s| s.worker.half_close == HalfClose::Abort),
             ("--drain-time 2s", |s| s.min_drain_time == Span::from_secs(2)),
             ("--dns-max-ttl 30s", |s| s.dns_max_ttl == Some(Span::from_secs(30))),
             ("--dns 127.0.0.1:53", |s| s.dns.is_some_and(|a| a.port() == 53)),
@@ -415,7 +397,7 @@ mod tests {
     fn one_cpu_has_one_worker() {
         for (cpus, workers) in [(0, 1), (1, 1), (2, 2), (64, 2)] {
             let Verb::Run(args) = Cli::parse_from(["leeboard", "run"]).verb else { panic!("run") };
-            assert_eq!(args.settings(cpus).workers, workers, "{cpus}");
+            assert_eq!(args.settings(cpus).worker.workers, workers, "{cpus}");
         }
     }
 }

@@ -9,19 +9,11 @@ use leeboard_policy::pattern::Pattern;
 use leeboard_policy::time::Span;
 
 use crate::secrets::Secrets;
+use crate::settings::InboundPort;
 
 /// Where to listen, or nowhere.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Listen(pub(crate) Option<SocketAddr>);
-
-/// A port of the application and where the proxy answers for it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct InboundPort {
-    /// Where the proxy listens.
-    pub(crate) listen: SocketAddr,
-    /// Where the application listens.
-    pub(crate) app: SocketAddr,
-}
 
 /// Reads `IP:PORT`, or a port alone, which is `127.0.0.1`'s, or `off`.
 pub(crate) fn listen(text: &str) -> Result<Listen, String> {
@@ -81,39 +73,6 @@ pub(crate) fn labels(text: &str) -> Result<Labels, String> {
     Ok(Labels(labels))
 }
 
-/// Blocks of addresses.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(crate) struct Networks(Vec<(IpAddr, u32)>);
-
-impl Networks {
-    /// Whether an address is in one of them.
-    pub(crate) fn contain(&self, address: IpAddr) -> bool {
-        self.0.iter().any(|(base, bits)| match (base, address) {
-            (IpAddr::V4(base), IpAddr::V4(address)) => {
-                (base.to_bits() ^ address.to_bits()).checked_shr(32 - bits).unwrap_or(0) == 0
-            }
-            (IpAddr::V6(base), IpAddr::V6(address)) => {
-                (base.to_bits() ^ address.to_bits()).checked_shr(128 - bits).unwrap_or(0) == 0
-            }
-            _ => false,
-        })
-    }
-}
-
-/// Reads `10.0.0.0/8,fd00::/8`; an address alone is a block of one, and nothing is none.
-pub(crate) fn networks(text: &str) -> Result<Networks, String> {
-    let read = |block: &str| {
-        let (base, bits) = block.split_once('/').map_or((block, None), |(base, bits)| (base, Some(bits)));
-        let base: IpAddr = base.parse().ok()?;
-        let most = if base.is_ipv4() { 32 } else { 128 };
-        let bits = bits.map_or(Some(most), |bits| bits.parse().ok())?;
-        (bits <= most).then_some((base, bits))
-    };
-    let blocks = text.split(',').map(str::trim).filter(|block| !block.is_empty());
-    let blocks = blocks.map(|block| read(block).ok_or_else(|| format!("'{block}' is no block such as 10.0.0.0/8")));
-    blocks.collect::<Result<_, _>>().map(Networks)
-}
-
 /// Reads an expression for names of headers; nothing is none.
 pub(crate) fn secrets(text: &str) -> Result<Secrets, String> {
     if text.is_empty() {
@@ -168,23 +127,6 @@ pub(crate) fn bytes(text: &str) -> Result<usize, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn blocks_of_addresses() {
-        #[rustfmt::skip]
-        let table = [
-            ("", "10.0.0.1", false), ("10.0.0.0/8", "10.255.0.1", true), ("10.0.0.0/8", "11.0.0.1", false),
-            ("10.0.0.1", "10.0.0.1", true), ("10.0.0.1", "10.0.0.2", false), ("0.0.0.0/0", "1.2.3.4", true),
-            ("0.0.0.0/0", "::1", false), ("fd00::/8, 10.0.0.0/31", "10.0.0.1", true), ("fd00::/8", "fd12::1", true),
-            ("::/0", "fe80::1", true), ("::1", "::1", true), ("::1", "::2", false),
-        ];
-        for (blocks, address, inside) in table {
-            assert_eq!(networks(blocks).unwrap().contain(address.parse().unwrap()), inside, "{address} in {blocks}");
-        }
-        for wrong in ["10.0.0.0/33", "::/129", "10.0.0/8", "a", "10.0.0.0/", "10.0.0.0/-1"] {
-            assert!(networks(wrong).is_err(), "{wrong}");
-        }
-    }
 
     #[test]
     fn durations() {

@@ -265,7 +265,7 @@ impl Attempting {
             }
             // A connection on which the request is still being sent cannot take another.
             _ if tunnel || !handed_on(ledger) => {}
-            _ => lease.drain(&ledger.lane),
+            _ => lease.drain(ledger.lane.clock),
         }
         step
     }

@@ -12,11 +12,11 @@ use leeboard_policy::rewrite::normalise;
 use leeboard_policy::verdict::BadRequest;
 
 use super::arrival::Arrival;
-use super::peer;
+use super::peer_header;
 use crate::fields::{Fields, Name, Names};
 use crate::hops::strip;
 use crate::target::{self, Path, Target};
-use crate::tunnel;
+use crate::upgrade;
 
 /// A request's head, brought to one form whatever the caller spoke.
 #[derive(Clone, Debug)]
@@ -103,7 +103,7 @@ impl RequestHead {
             Target::Path(_) | Target::Url { .. } | Target::Authority(_) => {}
         }
         let authority = check(&arrival)?;
-        let upgrade = tunnel::wanted_upgrade(&arrival.method, arrival.version, &arrival.fields);
+        let upgrade = upgrade::wanted_upgrade(&arrival.method, arrival.version, &arrival.fields);
         let Arrival { method, target, mut fields, version, expects, .. } = arrival;
         let (scheme, secure, path) = match target {
             Target::Path(path) => (None, Secure::No, plain(path)?),
@@ -111,7 +111,7 @@ impl RequestHead {
             Target::Authority(_) | Target::Asterisk | Target::Nothing => (None, Secure::No, Path::root()),
         };
         let scheme = scheme.or_else(|| forwarded_scheme(&fields)).unwrap_or("http");
-        let (with_peer, peer) = match fields.text(Name::Peer).map(peer::told) {
+        let (with_peer, peer) = match fields.text(Name::Peer).map(peer_header::told) {
             Some((hops, peer)) => (hops, Some(peer.to_owned())),
             None => (0, None),
         };
@@ -180,7 +180,7 @@ fn check(arrival: &Arrival) -> Result<String, BadRequest> {
     check_connection(fields)?;
     let authority = authority(arrival)?;
     if arrival.method == Method::CONNECT {
-        tunnel::check_target(arrival)?;
+        upgrade::check_target(arrival)?;
     }
     Ok(authority)
 }

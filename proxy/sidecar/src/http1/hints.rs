@@ -14,18 +14,27 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use clap::ValueEnum;
 use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
 use super::incoming::CallerBody;
 use super::write;
-use crate::cli::run::HalfClose;
 use crate::fields::{Fields, Names};
 use crate::hops::strip_hop_by_hop;
 
 /// The most bytes of interim answers that wait for a caller who does not read; beyond it they are dropped.
 const WAITING: usize = 64 * 1024;
+
+/// What the end of a caller's own direction means, once its request is whole.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum HalfClose {
+    /// It waits for its answer. Whether it is still there is asked with `100 Continue` before anything is sent again or late.
+    Serve,
+    /// It has left, as Envoy takes it: nothing more is done for it.
+    Abort,
+}
 
 /// The way by which interim answers reach a caller.
 #[derive(Clone, Debug)]

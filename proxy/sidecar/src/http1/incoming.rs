@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 
 use super::body::{Decoder, Length};
 use super::{READ, READ_MOST};
+use crate::net::readable::Readable;
 use crate::turn::Turn;
 
 /// A body on an HTTP/1 connection. The connection has the other handle, and takes back what follows the body.
@@ -175,42 +176,6 @@ impl State {
         }
     }
 }
-
-/// A socket that can be read without waiting.
-pub(crate) trait Readable {
-    /// Waits until there may be something to read.
-    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
-
-    /// Reads into the room that there is. When that was more than enough, the runtime is told that the socket is empty, as it
-    /// tells itself in its own reads, which saves the call that would find nothing more.
-    fn read_what_is_there(&self, read: &mut BytesMut) -> io::Result<usize>;
-}
-
-macro_rules! readable {
-    ($($stream:ty),*) => { $(
-        impl Readable for $stream {
-            fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-                self.poll_read_ready(cx)
-            }
-
-            fn read_what_is_there(&self, read: &mut BytesMut) -> io::Result<usize> {
-                let mut count = Err(io::ErrorKind::WouldBlock.into());
-                let _ = self.try_io(tokio::io::Interest::READABLE, || {
-                    count = self.try_read_buf(read);
-                    match count {
-                        Ok(got) if got > 0 && read.len() < read.capacity() => {
-                            Err::<(), io::Error>(io::ErrorKind::WouldBlock.into())
-                        }
-                        _ => Ok(()),
-                    }
-                });
-                count
-            }
-        }
-    )* };
-}
-
-readable!(TcpStream, tokio::net::UnixStream);
 
 thread_local! {
     /// A buffer that the last head on this thread has left, for the next one.

@@ -29,7 +29,8 @@ use crate::http1::body::Length;
 use crate::http1::hints::Hints;
 use crate::http1::incoming::{CallerBody, let_go, poll_read};
 use crate::http1::read::{self, Pieces, Unread};
-use crate::tunnel::{self, Left};
+use crate::tunnel::Left;
+use crate::upgrade;
 
 /// What an HTTP/2 connection begins with. RFC 9113 §3.4.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -242,7 +243,7 @@ impl Conversation {
         }
         // What is behind a tunnel that was not opened may be what was meant to go through it.
         let followed_by_http =
-            request.length.is_ok() && !tunnel::is_wanted(&request.method, request.version, &request.fields);
+            request.length.is_ok() && !upgrade::is_wanted(&request.method, request.version, &request.fields);
         let asked = Asked {
             to_head: request.method == Method::HEAD,
             old: request.version == Version::HTTP_10,

@@ -17,8 +17,8 @@ use tokio::sync::futures::Notified;
 
 use crate::drain::{Manner, Side, Stance};
 use crate::http1::hints::Hints;
+use crate::net::readable::read_what_is_there;
 use crate::turn::give_way;
-use crate::upstream::socket::read_what_is_there;
 
 /// The talk on one connection.
 pub(crate) struct Talk {

@@ -19,11 +19,11 @@ use super::shared::SharedPool;
 use super::shelf::{Connection, Shelf, Wire};
 use super::socket::Metered;
 use super::upload::UpBody;
+use crate::clock::Clock;
 use crate::exchange::departure::Departure;
 use crate::fields::Fields;
 use crate::http1::hints::Hints;
 use crate::http1::read::Response;
-use crate::lane::Lane;
 
 /// No answer before an answer, but one of its own, and not HTTP/2's.
 const SWITCHING: u16 = 101;
@@ -202,18 +202,17 @@ impl Lease {
     }
 
     /// Reads what is left of a response that is not passed on, so that the connection can be kept. A long one is not worth it.
-    pub(crate) fn drain(mut self, lane: &Rc<Lane>) {
+    pub(crate) fn drain(mut self, clock: Clock) {
         if self.is_end_stream() {
-            return self.give_back(lane.clock.now(), None);
+            return self.give_back(clock.now(), None);
         }
         if self.left().is_none_or(|left| left > DRAINED) {
             return;
         }
-        let lane = lane.clone();
         tokio::task::spawn_local(async move {
             let rest = async { while let Some(Ok(_)) = poll_fn(|cx| self.poll_frame(cx)).await {} };
             if tokio::time::timeout(DRAIN_TIME, rest).await.is_ok() && self.is_end_stream() {
-                self.give_back(lane.clock.now(), None);
+                self.give_back(clock.now(), None);
             }
         });
     }

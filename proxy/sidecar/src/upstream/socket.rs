@@ -13,7 +13,7 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
-use crate::http1::incoming::Readable;
+use crate::net::readable::{Readable, read_what_is_there};
 use crate::turn::Turn;
 
 /// How much of what has come for many streams is read before others have their turn.
@@ -145,27 +145,6 @@ impl Metered {
         self.0.clone()
     }
 }
-
-/// Reads once. When that was less than there is room for, the socket is told by `WouldBlock` that it is empty, as tokio
-/// does in its own reads, which saves the call that would find nothing more.
-macro_rules! read_what_is_there {
-    ($stream:expr, $cx:expr, $buf:expr) => {
-        loop {
-            std::task::ready!($stream.poll_read_ready($cx))?;
-            let before = $buf.filled().len();
-            let read = $stream.try_io(tokio::io::Interest::READABLE, || {
-                let count = $stream.try_read_buf($buf)?;
-                if count > 0 && $buf.remaining() > 0 { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(count) }
-            });
-            match read {
-                Err(error) if error.kind() != io::ErrorKind::WouldBlock => break Poll::Ready(Err(error)),
-                Err(_) if $buf.filled().len() == before => {}
-                _ => break Poll::Ready(Ok(())),
-            }
-        }
-    };
-}
-pub(crate) use read_what_is_there;
 
 impl Stream {
     fn poll_read(&self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {

@@ -4,19 +4,17 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
+use clap::ValueEnum;
 use leeboard_istio::resources::MeshConfig;
-use leeboard_policy::cluster::Workload;
 use leeboard_policy::time::Span;
 
-use super::run::{Format, HalfClose, OutboundPolicy};
-use super::values::{InboundPort, Networks};
 use crate::discovery::search as files;
-use crate::http1::read::Rules;
 use crate::listener::crowd::Most;
-use crate::listener::talk::Patience;
+use crate::log::Format;
 use crate::secrets::Secrets;
 use crate::telemetry::access_log;
 use crate::telemetry::log_sink::Sink;
+use crate::worker::settings::Settings as WorkerSettings;
 
 /// Descriptors that are for other things than callers and endpoints: listeners, files, the admin pages, DNS.
 const OTHER_DESCRIPTORS: usize = 48;
@@ -26,6 +24,8 @@ const LEAST_CALLERS: usize = 16;
 /// What `leeboard run` does, with every default filled in.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
+    /// What is done with traffic.
+    pub(crate) worker: WorkerSettings,
     /// Files and folders of configuration.
     pub(crate) config: Vec<PathBuf>,
     /// How much of them is read.
@@ -44,10 +44,6 @@ pub(crate) struct Settings {
     pub(crate) status: Option<SocketAddr>,
     /// The Prometheus listener.
     pub(crate) metrics: Option<SocketAddr>,
-    /// Threads that carry traffic.
-    pub(crate) workers: usize,
-    /// The workload that this proxy stands beside.
-    pub(crate) workload: Workload,
     /// What is done with unknown hosts; `None` leaves it to the mesh.
     pub(crate) outbound_policy: Option<OutboundPolicy>,
     /// A file with settings of the mesh.
@@ -60,46 +56,16 @@ pub(crate) struct Settings {
     pub(crate) log_level: String,
     /// How the program's own log is written.
     pub(crate) log_format: Format,
-    /// The most bytes of a request's body that are kept to send it again.
-    pub(crate) replay_buffer: usize,
     /// The most bytes that all requests together keep for that.
     pub(crate) replay_memory: usize,
-    /// The most bytes in a request's head.
-    pub(crate) max_header_bytes: usize,
-    /// The most headers in a request.
-    pub(crate) max_headers: usize,
-    /// The most bytes in a response's head.
-    pub(crate) max_response_header_bytes: usize,
-    /// Whether a length beside chunks is passed over.
-    pub(crate) allow_chunked_length: bool,
-    /// Whether lines of HTTP/1 heads may end in LF alone.
-    pub(crate) allow_bare_lf: bool,
-    /// How long a request's head may take; `None` is no limit.
-    pub(crate) header_timeout: Option<Span>,
-    /// How long callers may do nothing.
-    pub(crate) patience: Patience,
     /// The most connections of callers: in all, at one listener, from one address. `None` follows from what is possible.
     pub(crate) max_connections: [Option<NonZeroUsize>; 3],
     /// The most connections to endpoints: in all, and in use for one connection of a caller. `None` follows from what is possible.
     pub(crate) max_endpoint_connections: [Option<NonZeroUsize>; 2],
-    /// After how long without a stream an HTTP/2 connection to an endpoint is asked for; `None` is never.
-    pub(crate) ping_after: Option<Span>,
-    /// The most bytes of answers that are held for callers who do not read.
-    pub(crate) max_unread: usize,
-    /// The most of them for one connection.
-    pub(crate) max_caller_unread: usize,
-    /// How long a request's body may stand still; `None` is no limit.
-    pub(crate) stalled_body: Option<Span>,
-    /// How long an answer may be left unread; `None` is no limit.
-    pub(crate) stalled_reader: Option<Span>,
-    /// What a caller means that has closed its own direction.
-    pub(crate) half_close: HalfClose,
     /// From SIGTERM to the end at the latest.
     pub(crate) drain_time: Span,
     /// From SIGTERM to the end at the earliest.
     pub(crate) min_drain_time: Span,
-    /// Whose proxies are believed besides those of known endpoints.
-    pub(crate) trusted_peers: Networks,
     /// Names by which the admin port may be asked.
     pub(crate) admin_hosts: Vec<String>,
     /// Headers whose values admin pages do not show.
@@ -110,22 +76,27 @@ pub(crate) struct Settings {
     pub(crate) dns_max_ttl: Option<Span>,
 }
 
+/// A port of the application and where the proxy answers for it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct InboundPort {
+    /// Where the proxy listens.
+    pub(crate) listen: SocketAddr,
+    /// Where the application listens.
+    pub(crate) app: SocketAddr,
+}
+
+/// What is done with hosts that the configuration does not know. Istio: `outboundTrafficPolicy.mode`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum OutboundPolicy {
+    /// They are called as the application asked. Istio: ALLOW_ANY.
+    #[value(alias = "ALLOW_ANY")]
+    AllowAny,
+    /// They are refused with 502. Istio: REGISTRY_ONLY.
+    #[value(alias = "REGISTRY_ONLY")]
+    RegistryOnly,
+}
+
 impl Settings {
-    /// What heads of callers may be.
-    pub(crate) fn caller_heads(&self) -> Rules {
-        Rules {
-            bytes: self.max_header_bytes,
-            fields: self.max_headers,
-            chunked_length: self.allow_chunked_length,
-            bare_lf: self.allow_bare_lf,
-        }
-    }
-
-    /// What heads of endpoints may be.
-    pub(crate) fn endpoint_heads(&self) -> Rules {
-        Rules { bytes: self.max_response_header_bytes, ..self.caller_heads() }
-    }
-
     /// How many callers may be connected when the process may have so many descriptors open. Each needs one, and mostly another to
     /// an endpoint; some are left for everything else. By default no listener has all places, and no address half of them.
     pub(crate) fn most_callers(&self, descriptors: usize) -> Most {

@@ -1,0 +1,4 @@
+//! What one thread that carries traffic has, and what it shares with the others.
+
+pub(crate) mod settings;
+pub(crate) mod shared;
