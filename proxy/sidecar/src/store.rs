@@ -23,13 +23,12 @@ use leeboard_policy::snapshot::Snapshot;
 use leeboard_policy::time::{Span, Time};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::admin::ConfigReport;
 use crate::background;
 use crate::clock::Clock;
 use crate::discovery::dns::Wanted;
 use crate::discovery::files::Reading;
-pub(crate) use candidate::InForce;
-use candidate::{Before, Candidate, breaks_its_object};
+pub(crate) use candidate::ConfigReport;
+use candidate::{Before, Candidate, InForce, breaks_its_object};
 use retired::Retired;
 use told::{count, tell, tell_left_out, tell_loaded};
 use warming::{Warming, either, wanted};

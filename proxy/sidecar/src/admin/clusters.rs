@@ -9,7 +9,7 @@ use leeboard_policy::cluster::Address;
 use serde_json::{Value as Json, json};
 
 use super::AdminState;
-use super::service::{Ask, Reply};
+use super::page::{Ask, Reply};
 use super::status::{ClusterStatus, EndpointStatus, Moment, clusters};
 use crate::telemetry::access_log::timestamp;
 use crate::telemetry::exposition::{Family, Value};

@@ -7,10 +7,11 @@ use leeboard_policy::request::Entrance;
 use leeboard_sim::explain::{Question, explain};
 
 use super::AdminState;
-use super::service::{Ask, Reply};
+use super::page::{Ask, Reply};
 use crate::background;
 use crate::inquiry::{self, Inquiry};
 use crate::secrets::HIDDEN;
+use crate::texts::Texts;
 
 pub(super) fn answer(state: &AdminState, ask: &Ask) -> Reply {
     let live = state.live.load();
@@ -25,7 +26,12 @@ pub(super) fn answer(state: &AdminState, ask: &Ask) -> Reply {
     let mut told = explain(&live, &question, state.controls.now());
     // The texts are read again for that, which takes its time for large ones.
     let report = state.config.load();
-    background::run(|| report.in_force.complete(&mut told, live.snapshot()));
+    background::run(|| {
+        let snapshot = live.snapshot();
+        if let Some((resources, site, sources)) = report.in_force.as_written(snapshot) {
+            Texts { resources: &resources, site, sources: &sources }.complete(&mut told, snapshot);
+        }
+    });
     told.redact(&|name| state.secrets.hide(name), HIDDEN);
     if ask.json() { Reply::json(&told.to_json()) } else { Reply::text(told.to_string()) }
 }

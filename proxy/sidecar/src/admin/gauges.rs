@@ -1,16 +1,13 @@
 //! The metrics that are read at the moment of a scrape: clusters, configuration, build and process.
 
-use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use leeboard_istio::diagnostic::Severity;
 
+use super::samples::{empty, gauge, labels, one, timestamp};
 use super::status::{ClusterStatus, Moment, clusters};
 use super::{AdminState, VERSION, process};
 use crate::drain::Life;
-use crate::telemetry::exposition::{Family, Metric, Value};
+use crate::telemetry::exposition::{Family, Value};
 use crate::telemetry::families;
-use crate::telemetry::series::LabelValues;
 
 /// Everything that a scrape shows.
 pub(super) fn families(state: &AdminState) -> Vec<Family> {
@@ -79,25 +76,4 @@ fn of_build(state: &AdminState) -> Vec<Family> {
         one(&families::BUILD_INFO, &[VERSION], gauge(1)),
         one(&families::ISTIO_BUILD, &["proxy", concat!("leeboard-", env!("CARGO_PKG_VERSION"))], gauge(1)),
     ]
-}
-
-fn empty(metric: &'static Metric) -> Family {
-    Family { metric, samples: Vec::new() }
-}
-
-pub(super) fn one(metric: &'static Metric, values: &[&str], value: Value) -> Family {
-    Family { metric, samples: vec![(labels(values), value)] }
-}
-
-fn labels(values: &[&str]) -> LabelValues {
-    values.iter().map(|&value| Arc::from(value)).collect()
-}
-
-fn gauge(value: usize) -> Value {
-    Value::Gauge(value as f64)
-}
-
-/// Seconds since 1970, to the millisecond.
-pub(super) fn timestamp(time: SystemTime) -> f64 {
-    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as f64 / 1e3
 }

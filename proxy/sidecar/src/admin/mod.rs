@@ -3,10 +3,13 @@
 mod clusters;
 mod config_dump;
 mod explain;
+mod front;
 mod gauges;
 mod guests;
+mod page;
 mod pages;
 mod process;
+mod samples;
 pub(crate) mod server;
 mod service;
 mod status;
@@ -20,13 +23,12 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
-use leeboard_istio::diagnostic::{Diagnostic, Severity};
 use leeboard_policy::live::Live;
 use leeboard_policy::time::Time;
 
 use crate::drain::Life;
 use crate::secrets::Secrets;
-use crate::store::InForce;
+use crate::store::ConfigReport;
 use crate::telemetry::Telemetry;
 
 /// Which pages a socket serves.
@@ -103,29 +105,6 @@ pub(crate) struct Drained {
     pub(crate) requests: usize,
     /// Who is connected.
     pub(crate) connections: usize,
-}
-
-/// What came of the last reading of the configuration.
-#[derive(Clone, Debug)]
-pub(crate) struct ConfigReport {
-    /// All that was complained of.
-    pub(crate) diagnostics: Vec<Diagnostic>,
-    /// Objects that serve in their last good version since the present one has errors, as `VirtualService demo/reviews`.
-    pub(crate) kept: Vec<Arc<str>>,
-    /// Broken objects of which nothing is in force: they were broken already when the process began, or came so.
-    pub(crate) left_out: Vec<Arc<str>>,
-    /// Objects that are as they were since, as they are written, a route would lead to what is not there.
-    pub(crate) waiting: Vec<Arc<str>>,
-    /// When it was read.
-    pub(crate) read: SystemTime,
-    /// What is in force of it, as it is written.
-    pub(crate) in_force: Arc<InForce>,
-}
-
-impl ConfigReport {
-    fn count(&self, severity: Severity) -> usize {
-        self.diagnostics.iter().filter(|diagnostic| diagnostic.severity == severity).count()
-    }
 }
 
 /// A socket that the process listens on.

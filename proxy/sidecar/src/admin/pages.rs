@@ -6,8 +6,7 @@ use std::time::SystemTime;
 use http::{Method, StatusCode};
 use serde_json::json;
 
-use super::service::{Ask, Content, Reply};
-use super::table::{Methods, PAGES};
+use super::page::{Ask, Content, Reply};
 use super::{AdminState, DrainListeners, VERSION, gauges};
 use crate::drain::Life;
 use crate::telemetry::exposition::{CLASSIC_TYPE, Classic, OPENMETRICS_TYPE, openmetrics};
@@ -30,7 +29,7 @@ pub(super) fn ready(state: &AdminState, _: &Ask) -> Reply {
 }
 
 /// Envoy: the states of `/server_info`.
-fn state_name(life: Life) -> &'static str {
+pub(super) fn state_name(life: Life) -> &'static str {
     match life {
         Life::Starting => "INITIALIZING",
         Life::Live => "LIVE",
@@ -103,7 +102,7 @@ pub(super) fn node(workload: &leeboard_policy::cluster::Workload) -> serde_json:
     })
 }
 
-fn uptime(state: &AdminState) -> std::time::Duration {
+pub(super) fn uptime(state: &AdminState) -> std::time::Duration {
     let now: SystemTime = state.controls.wall();
     now.duration_since(state.started).unwrap_or_default()
 }
@@ -153,68 +152,6 @@ pub(super) fn drain(state: &AdminState, ask: &Ask) -> Reply {
 pub(super) fn quit(state: &AdminState, _: &Ask) -> Reply {
     state.controls.quit();
     Reply::text("OK\n")
-}
-
-/// A page for people.
-pub(super) fn front(state: &AdminState, _: &Ask) -> Reply {
-    let live = state.live.load();
-    let (snapshot, config) = (live.snapshot(), state.config.load());
-    let workload = snapshot.workload();
-    let mut html = String::from(HEAD);
-    row(&mut html, "Workload", &format!("{} in {}", or_dash(&workload.name), or_dash(&workload.namespace)));
-    row(&mut html, "Labels", &labels(workload));
-    row(&mut html, "State", state_name(state.controls.life()));
-    row(&mut html, "Version", VERSION);
-    row(&mut html, "Up", &format!("{} s, {} workers", uptime(state).as_secs(), state.workers));
-    row(
-        &mut html,
-        "Configuration",
-        &format!(
-            "{}: {} virtual hosts, {} clusters, {} complaints, {} objects kept, {} left out, {} waiting",
-            or_dash(snapshot.version()),
-            snapshot.hosts().len(),
-            snapshot.clusters().len(),
-            config.diagnostics.len(),
-            config.kept.len(),
-            config.left_out.len(),
-            config.waiting.len(),
-        ),
-    );
-    for socket in &state.listening {
-        row(&mut html, "Listens", &format!("{} on {}", socket.name, socket.address));
-    }
-    html += "</table>\n<table>\n";
-    for page in PAGES {
-        let path = page.path;
-        let name = match page.methods {
-            Methods::Get | Methods::Both => format!("<a href=\"{path}\">{path}</a>"),
-            Methods::Post => format!("POST {path}"),
-        };
-        let _ = writeln!(html, "<tr><th>{name}</th><td>{}</td></tr>", escaped(page.about));
-    }
-    html += "</table>\n";
-    Reply::new(StatusCode::OK, "text/html; charset=utf-8", html)
-}
-
-const HEAD: &str = "<!doctype html>\n<meta charset=\"utf-8\">\n<title>Leeboard</title>\n\
-    <style>body{font:16px/1.5 sans-serif;margin:2em;max-width:60em}th{text-align:left;padding-right:2em;\
-    font-weight:normal;white-space:nowrap;vertical-align:top}table{margin-bottom:2em}</style>\n<h1>Leeboard</h1>\n<table>\n";
-
-fn row(html: &mut String, name: &str, value: &str) {
-    let _ = writeln!(html, "<tr><th>{name}</th><td>{}</td></tr>", escaped(value));
-}
-
-fn labels(workload: &leeboard_policy::cluster::Workload) -> String {
-    let pairs: Vec<String> = workload.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
-    or_dash(&pairs.join(", ")).to_owned()
-}
-
-fn or_dash(text: &str) -> &str {
-    if text.is_empty() { "-" } else { text }
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::SystemTime;
 
-use super::gauges::{one, timestamp};
+use super::samples::{one, timestamp};
 use crate::telemetry::exposition::{Family, Value};
 use crate::telemetry::families;
 

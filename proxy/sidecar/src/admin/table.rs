@@ -1,50 +1,8 @@
 //! The table of pages: path, methods, where it is served, what it is about and who answers.
 
-use http::Method;
-
-use super::service::{Ask, Reply};
-use super::{AdminState, Scope};
-use super::{clusters, config_dump, explain, pages};
-
-/// A page.
-pub(super) struct Page {
-    pub(super) path: &'static str,
-    pub(super) methods: Methods,
-    pub(super) scopes: &'static [Scope],
-    pub(super) about: &'static str,
-    pub(super) answer: fn(&AdminState, &Ask) -> Reply,
-}
-
-/// What a page may be asked by. HEAD goes where GET goes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Methods {
-    /// It shows something.
-    Get,
-    /// It changes something.
-    Post,
-    /// It shows, and changes when it is posted to.
-    Both,
-}
-
-impl Methods {
-    pub(super) fn allow(self, method: &Method) -> bool {
-        let reads = method == Method::GET || method == Method::HEAD;
-        match self {
-            Methods::Get => reads,
-            Methods::Post => method == Method::POST,
-            Methods::Both => reads || method == Method::POST,
-        }
-    }
-
-    /// The `allow` header of a 405.
-    pub(super) fn names(self) -> &'static str {
-        match self {
-            Methods::Get => "GET, HEAD",
-            Methods::Post => "POST",
-            Methods::Both => "GET, HEAD, POST",
-        }
-    }
-}
+use super::Scope;
+use super::page::{Methods, Page};
+use super::{clusters, config_dump, explain, front, pages};
 
 const ADMIN: &[Scope] = &[Scope::Admin];
 const READINESS: &[Scope] = &[Scope::Admin, Scope::Status];
@@ -53,7 +11,7 @@ const SCRAPED: &[Scope] = &[Scope::Admin, Scope::Metrics];
 /// All pages, in the order of the front page.
 #[rustfmt::skip]
 pub(super) const PAGES: &[Page] = &[
-    Page { path: "/", methods: Methods::Get, scopes: ADMIN, about: "this page", answer: pages::front },
+    Page { path: "/", methods: Methods::Get, scopes: ADMIN, about: "this page", answer: front::answer },
     Page { path: "/clusters", methods: Methods::Get, scopes: ADMIN, about: "destinations, their endpoints, ejections and limits; ?format=json", answer: clusters::answer },
     Page { path: "/config_dump", methods: Methods::Get, scopes: ADMIN, about: "the serving configuration and what was complained of, as JSON", answer: config_dump::answer },
     Page { path: "/explain", methods: Methods::Get, scopes: ADMIN, about: "where a request goes now, and why; ?url=, method=, header=, seed=, inbound=, format=json", answer: explain::answer },

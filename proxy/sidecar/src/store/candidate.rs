@@ -18,11 +18,8 @@ use leeboard_istio::source::Source;
 use leeboard_istio::{Loaded, load_in};
 use leeboard_policy::snapshot::Snapshot;
 use leeboard_policy::time::{Span, Time};
-use leeboard_sim::explain::Explanation;
 
-use crate::admin::ConfigReport;
 use crate::discovery::files::Reading;
-use crate::texts::Texts;
 
 /// What is wrong between objects, and right again when another object changes.
 const BETWEEN_OBJECTS: [Code; 4] =
@@ -60,10 +57,11 @@ impl InForce {
         resources
     }
 
-    /// Adds to an explanation by a snapshot what only the texts tell, if they are those that it was made of.
-    pub(crate) fn complete(&self, told: &mut Explanation, snapshot: &Snapshot) {
+    /// The objects that a snapshot was made of, where the proxy stands, and the texts in which their places are known; `None` when
+    /// these are not the ones.
+    pub(crate) fn as_written(&self, snapshot: &Snapshot) -> Option<(Resources, &Site, Vec<Source>)> {
         if *snapshot.version() != *self.site.version {
-            return;
+            return None;
         }
         let resources = self.resources(&self.site.workload.namespace);
         // Of a file with objects that are in force as they were before, places are no longer known.
@@ -73,12 +71,36 @@ impl InForce {
         }
         let mut sources = self.reading.sources.clone();
         sources.retain(|source| !stale.contains(&source.name));
-        Texts { resources: &resources, site: &self.site, sources: &sources }.complete(told, snapshot);
+        Some((resources, &self.site, sources))
     }
 
     /// When an object has waited for long enough, so that the same texts come to something else.
     pub(super) fn due(&self) -> Option<Time> {
         grace::due(&self.awaited, self.decided)
+    }
+}
+
+/// What came of the last reading of the configuration.
+#[derive(Clone, Debug)]
+pub(crate) struct ConfigReport {
+    /// All that was complained of.
+    pub(crate) diagnostics: Vec<Diagnostic>,
+    /// Objects that serve in their last good version since the present one has errors, as `VirtualService demo/reviews`.
+    pub(crate) kept: Vec<Arc<str>>,
+    /// Broken objects of which nothing is in force: they were broken already when the process began, or came so.
+    pub(crate) left_out: Vec<Arc<str>>,
+    /// Objects that are as they were since, as they are written, a route would lead to what is not there.
+    pub(crate) waiting: Vec<Arc<str>>,
+    /// When it was read.
+    pub(crate) read: SystemTime,
+    /// What is in force of it, as it is written.
+    pub(crate) in_force: Arc<InForce>,
+}
+
+impl ConfigReport {
+    /// How many complaints are of a severity.
+    pub(crate) fn count(&self, severity: Severity) -> usize {
+        self.diagnostics.iter().filter(|diagnostic| diagnostic.severity == severity).count()
     }
 }
 

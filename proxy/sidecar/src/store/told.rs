@@ -7,8 +7,7 @@ use leeboard_istio::render;
 use leeboard_istio::source::Source;
 use leeboard_policy::snapshot::Snapshot;
 
-use super::candidate::Candidate;
-use crate::admin::ConfigReport;
+use super::candidate::{Candidate, ConfigReport};
 
 /// The most complaints of a kind that one reading puts into the log.
 const MOST_TOLD: usize = 100;

@@ -15,7 +15,7 @@ use leeboard_policy::time::Span;
 use serde_json::{Map, Value as Json, json};
 
 use super::clusters::{address, iso};
-use super::service::{Ask, Reply};
+use super::page::{Ask, Reply};
 use super::{AdminState, ConfigReport, Listening, pages};
 use crate::secrets::{HIDDEN, Secrets};
 
