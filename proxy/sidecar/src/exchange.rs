@@ -31,7 +31,7 @@ use crate::lane::Lane;
 use crate::telemetry::record::Reporter;
 use crate::tunnel::Tunnel;
 use crate::upgrade;
-use crate::upstream::lease::Arrived;
+use crate::upstream::request::Arrived;
 use crate::upstream::upload::Upload;
 
 /// What the caller is given.

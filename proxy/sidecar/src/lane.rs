@@ -35,8 +35,8 @@ use crate::telemetry::WorkerTelemetry;
 use crate::telemetry::metrics::KEEP_SECONDS;
 use crate::telemetry::record::{Destination, Reporter};
 use crate::turn::Queue;
-use crate::upstream::connect::SWEEP;
 use crate::upstream::pool::Pool;
+use crate::upstream::shelf::SWEEP;
 use crate::worker::shared::Shared;
 
 /// After how many sweeps half of what is kept for exchanges to come is let go.

@@ -16,7 +16,7 @@ use super::head::{Caller, RequestHead, connection_fact};
 use crate::fields::{Fields, Name, Names};
 use crate::hops::strip_hop_by_hop;
 use crate::http1::write::decimal;
-use crate::upstream::lease::Arrived;
+use crate::upstream::request::Arrived;
 
 /// What the policy looks at in a response.
 pub(crate) fn response_head(response: &Arrived) -> ResponseHead {

@@ -26,9 +26,10 @@ use crate::fields::{Fields, Name};
 use crate::lane::{Lane, is_inside};
 use crate::telemetry::record::Reporter;
 use crate::tunnel::Far;
-use crate::upstream::connect::ConnectError;
-use crate::upstream::lease::{Arrived, Lease, NotAnswered};
-use crate::upstream::pool::Ask;
+use crate::upstream::lease::Lease;
+use crate::upstream::request::Ask;
+use crate::upstream::request::ConnectError;
+use crate::upstream::request::{Arrived, NotAnswered};
 use crate::upstream::room::Allowance;
 use crate::upstream::upload::{UpBody, Upload};
 

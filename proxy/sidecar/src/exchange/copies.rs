@@ -21,7 +21,7 @@ use crate::lane::Lane;
 use crate::telemetry::MirrorOutcome;
 use crate::telemetry::record::Reporter;
 use crate::upstream::copy::CopyReader;
-use crate::upstream::pool::Ask;
+use crate::upstream::request::Ask;
 use crate::upstream::upload::{UpBody, Upload};
 
 /// How much of a body a mirror may lag behind by before it is given up.

@@ -1,46 +1,42 @@
 //! Makes connections to endpoints: TCP or Unix socket, then HTTP/1.1 or HTTP/2 on it.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 
 use leeboard_policy::cluster::{self, Address, Connection as Settings};
+use leeboard_policy::limits::Slot;
 use leeboard_policy::time::Span;
 use leeboard_policy::verdict::Failure;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpStream, UnixStream};
 
+use super::connection::{Connection, Wire, stream_of};
 use super::http1::One;
-use super::http2;
-use super::pool::Ask;
+use super::http2::{self, Many, Shaken, Share};
+use super::request::{Ask, ConnectError, Held};
+use super::room::Entered;
 use super::socket::{Meter, Metered, Stream};
 use crate::clock::duration;
+use crate::http2::MAX_STREAMS;
+use crate::telemetry::worker::PoolCounters;
 
 /// How connections are probed that wait for their next request, when the configuration does not say: an endpoint that has
 /// vanished without a word is found in a minute and a half, and not by the next request. Better than Envoy: it probes nothing.
 const KEEPALIVE: cluster::TcpKeepalive =
     cluster::TcpKeepalive { probes: Some(3), time: Some(Span::from_secs(60)), interval: Some(Span::from_secs(10)) };
 
-/// Why there is no connection, and what the system said.
-#[derive(Debug)]
-pub(crate) struct ConnectError {
-    /// For the policy.
-    pub(crate) failure: Failure,
-    /// For the log.
-    pub(crate) words: Arc<str>,
-}
-
 /// The sending side of a new connection.
-pub(crate) enum Sender {
+enum Sender {
     /// One request at a time.
     One(Box<One>),
     /// Many streams.
-    Many(http2::Shaken),
+    Many(Shaken),
     /// The socket itself.
     Bare(Metered),
 }
 
 /// Connects within the cluster's `connectTimeout`. A bare connection is left without any HTTP.
-pub(super) async fn connect(ask: &Ask<'_>) -> Result<(Sender, Arc<Meter>), ConnectError> {
+async fn connect(ask: &Ask<'_>) -> Result<(Sender, Arc<Meter>), ConnectError> {
     let making = async {
         let socket = Metered::new(open(ask.endpoint.address(), ask.settings).await.map_err(refused)?);
         let meter = socket.meter();
@@ -112,5 +108,53 @@ fn broken(error: h2::Error) -> ConnectError {
     ConnectError { failure: Failure::ConnectRefused, words: error.to_string().into() }
 }
 
-/// How often a pool looks for connections that nobody uses any more.
-pub(crate) const SWEEP: Duration = Duration::from_millis(500);
+/// Makes a connection; an HTTP/2 one comes with the handle that others find it by.
+pub(super) async fn make(
+    ask: &Ask<'_>,
+    (entered, place): (Entered, Option<Slot>),
+    counters: &dyn Fn() -> PoolCounters,
+) -> Result<(Connection, Option<Arc<Many>>), ConnectError> {
+    let (here, side) = ask.here;
+    if let Address::Socket(address) = ask.endpoint.address()
+        && here.leads_back(side, *address)
+    {
+        let words = "the request was addressed to this proxy itself".into();
+        return Err(ConnectError { failure: Failure::ConnectRefused, words });
+    }
+    let (sender, meter) = connect(ask).await?;
+    let held = Held { _place: place, _entered: entered, _counted: counters().opened() };
+    let old_at = ask.settings.max_age.map(|age| ask.now + age);
+    let alone = |wire, held| Connection {
+        wire,
+        meter: meter.clone(),
+        served: 0,
+        idle_since: ask.now,
+        keep: ask.settings.idle_timeout,
+        old_at,
+        _held: Some(held),
+        passing: ask.passing,
+        worker: ask.worker,
+    };
+    match sender {
+        Sender::Bare(socket) => Ok((alone(Wire::Bare(Some(socket)), held), None)),
+        Sender::One(sender) => Ok((alone(Wire::One(sender), held), None)),
+        Sender::Many(Shaken { sender, allowed, presence }) => {
+            let many = Arc::new(Many {
+                sender: sender.clone(),
+                meter,
+                active: AtomicU32::new(1),
+                served: AtomicU32::new(1),
+                allowed,
+                most: ask.settings.max_streams.unwrap_or(MAX_STREAMS),
+                spent: AtomicBool::new(ask.settings.max_requests == Some(1)),
+                keep: ask.settings.idle_timeout,
+                old_at,
+                quiet: (AtomicU64::new(ask.now.0), AtomicU32::new(0)),
+                presence,
+                passing: ask.passing,
+                _held: held,
+            });
+            Ok((stream_of(Share::new(many.clone(), sender), ask.now), Some(many)))
+        }
+    }
+}

@@ -4,8 +4,8 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll, ready};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,14 +14,14 @@ use h2::{Ping, PingPong, Reason};
 use http::Request;
 use http_body::{Body, Frame};
 use leeboard_policy::cluster::Connection as Settings;
+use leeboard_policy::time::{Span, Time};
 use leeboard_policy::verdict::Failure;
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-use super::lease::{Arrived, NotAnswered};
-use super::shelf::Many;
-use super::socket::Metered;
+use super::request::{Arrived, Ask, Held, NotAnswered};
+use super::socket::{Meter, Metered};
 use super::upload::UpBody;
 use crate::backlog::Backlog;
 use crate::clock::duration;
@@ -70,7 +70,7 @@ pub(super) async fn handshake(
             return Poll::Ready(());
         }
         let over = Pin::new(&mut driver).poll(cx);
-        peers.store(driver.max_concurrent_send_streams(), Ordering::Relaxed);
+        peers.store(driver.max_concurrent_send_streams(), Relaxed);
         over.map(|ended| {
             if let Err(error) = ended {
                 tracing::debug!(%error, "an endpoint's connection ended");
@@ -140,11 +140,7 @@ struct Alive {
 
 impl Alive {
     /// `None` when something else pings already.
-    fn new(
-        driver: &mut Connection<Metered, Bytes>,
-        every: leeboard_policy::time::Span,
-        within: leeboard_policy::time::Span,
-    ) -> Option<Self> {
+    fn new(driver: &mut Connection<Metered, Bytes>, every: Span, within: Span) -> Option<Self> {
         let (every, within) = (duration(every), duration(within));
         let mut timer = interval(every.max(Duration::from_millis(1)));
         timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -168,6 +164,109 @@ impl Alive {
             self.timer.reset_after(if self.asked { self.within } else { self.every });
         }
     }
+}
+
+/// An HTTP/2 connection, shared by its streams.
+#[derive(Debug)]
+pub(crate) struct Many {
+    pub(super) sender: Sender,
+    pub(super) meter: Arc<Meter>,
+    pub(super) active: AtomicU32,
+    pub(super) served: AtomicU32,
+    /// The most streams at a time that the peer allows just now.
+    pub(super) allowed: Arc<AtomicUsize>,
+    /// The most streams at a time that the configuration allows.
+    pub(super) most: u32,
+    /// Set once it must take no more streams.
+    pub(super) spent: AtomicBool,
+    /// How long it may be without a stream; `None` is for ever.
+    pub(super) keep: Option<Span>,
+    /// From when on it takes no further stream; those it has come to their end. `None` is never.
+    pub(super) old_at: Option<Time>,
+    /// Since when it is known to have none, in nanoseconds of [`Time`], and how many it had served by then.
+    pub(super) quiet: (AtomicU64, AtomicU32),
+    /// Whether its endpoint is in no list, so that it goes by age alone.
+    pub(super) passing: bool,
+    /// By which it is asked for; `None` when that is done all the time.
+    pub(super) presence: Option<Presence>,
+    pub(super) _held: Held,
+}
+
+/// What comes of asking for a stream.
+pub(super) enum Entry {
+    In(Sender),
+    Full,
+    Closed,
+}
+
+impl Many {
+    /// Takes a stream if there is room for one.
+    pub(super) fn enter(&self, most_requests: Option<u32>) -> Entry {
+        let mut sender = self.sender.clone();
+        if self.spent.load(Relaxed) || closed(&mut sender) {
+            return Entry::Closed;
+        }
+        let room = match self.allowed.load(Relaxed) {
+            // A peer that allows none just now would allow none on another connection either: the stream waits on this one.
+            0 => self.most,
+            allowed => self.most.min(u32::try_from(allowed).unwrap_or(u32::MAX)),
+        };
+        let fits = |active: u32| (active < room).then(|| active + 1);
+        if self.active.fetch_update(Relaxed, Relaxed, fits).is_err() {
+            return Entry::Full;
+        }
+        let served = self.served.fetch_add(1, Relaxed) + 1;
+        if most_requests.is_some_and(|most| served >= most) {
+            self.spent.store(true, Relaxed);
+        }
+        Entry::In(sender)
+    }
+
+    /// Gives a stream back.
+    pub(super) fn leave(&self) {
+        self.active.fetch_sub(1, Relaxed);
+    }
+
+    /// Whether it has been without a stream for so long that nobody knows whether the peer is there.
+    pub(super) fn is_unsure(&self, ask: &Ask<'_>) -> bool {
+        let Some(after) = ask.ping_after.filter(|_| self.active.load(Relaxed) == 0) else { return false };
+        let (since, served_before) = &self.quiet;
+        served_before.load(Relaxed) == self.served.load(Relaxed)
+            && ask.now - Time(since.load(Relaxed)) >= after
+            && self.presence.is_some()
+    }
+
+    /// Asks the peer whether it is there. A connection whose peer does not answer takes no more streams.
+    pub(super) async fn look(&self, ask: &Ask<'_>) {
+        let Some(presence) = &self.presence else { return };
+        let known = || self.spent.load(Relaxed) || !self.is_unsure(ask);
+        match presence.answers(known).await {
+            true => self.quiet.0.store(ask.now.0, Relaxed),
+            false => self.spent.store(true, Relaxed),
+        }
+    }
+
+    /// Whether it may take streams by its age.
+    pub(super) fn young(&self, now: Time) -> bool {
+        self.old_at.is_none_or(|old_at| now < old_at)
+    }
+
+    /// Whether it has been without a stream for too long. Looked at from time to time, and by that much too late.
+    pub(super) fn aged(&self, now: Time) -> bool {
+        let (since, served_before) = &self.quiet;
+        let served = self.served.load(Relaxed);
+        if self.active.load(Relaxed) > 0 || served_before.swap(served, Relaxed) != served {
+            since.store(now.0, Relaxed);
+            return false;
+        }
+        self.keep.is_some_and(|keep| now - Time(since.load(Relaxed)) >= keep)
+    }
+}
+
+/// Whether a connection takes no more streams: it has ended, or its peer has said that it will.
+pub(super) fn closed(sender: &mut Sender) -> bool {
+    // A sender that has sent nothing yet waits for nothing.
+    matches!(sender.poll_ready(&mut Context::from_waker(Waker::noop())), Poll::Ready(Err(_)))
 }
 
 /// A stream's part in a connection: one request, and its answer. Dropping it before both are over resets the stream.

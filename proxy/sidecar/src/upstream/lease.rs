@@ -13,15 +13,15 @@ use leeboard_policy::endpoints::EndpointId;
 use leeboard_policy::time::{Span, Time};
 use leeboard_policy::verdict::Failure;
 
-use super::pool::Ask;
+use super::connection::{Connection, Wire};
+use super::request::{Arrived, Ask, NotAnswered};
 use super::room::Taken;
 use super::shared::SharedPool;
-use super::shelf::{Connection, Shelf, Wire};
+use super::shelf::Shelf;
 use super::socket::Metered;
 use super::upload::UpBody;
 use crate::clock::Clock;
 use crate::exchange::departure::Departure;
-use crate::fields::Fields;
 use crate::http1::hints::Hints;
 use crate::http1::read::Response;
 
@@ -52,22 +52,6 @@ pub(crate) struct Lease {
     taken: Option<Taken>,
     /// Whether the connection has served a request before.
     pub(crate) reused: bool,
-}
-
-/// The head of a response.
-#[derive(Debug)]
-pub(crate) struct Arrived {
-    pub(crate) status: u16,
-    pub(crate) fields: Fields,
-}
-
-/// Why a request was not answered.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct NotAnswered {
-    /// What went wrong.
-    pub(crate) failure: Failure,
-    /// Whether none of it was handed to the connection.
-    pub(crate) unsent: bool,
 }
 
 impl Lease {

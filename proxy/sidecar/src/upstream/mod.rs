@@ -1,12 +1,14 @@
 //! The way to endpoints: connections, pools and bodies.
 
-pub(crate) mod connect;
+mod connect;
+pub(crate) mod connection;
 pub(crate) mod copy;
 pub(crate) mod http1;
 pub(crate) mod http2;
 pub(crate) mod kept;
 pub(crate) mod lease;
 pub(crate) mod pool;
+pub(crate) mod request;
 pub(crate) mod room;
 pub(crate) mod shared;
 pub(crate) mod shelf;

@@ -11,10 +11,10 @@ use leeboard_policy::verdict::Failure;
 use rustc_hash::{FxHashMap, FxHashSet};
 use tokio::sync::oneshot;
 
-use super::connect::ConnectError;
-use super::lease::{Home, Lease};
-use super::pool::{Ask, make};
-use super::shelf::{Connection, Shelf};
+use super::connect::make;
+use super::connection::Connection;
+use super::request::{Ask, ConnectError};
+use super::shelf::Shelf;
 use crate::telemetry::worker::PoolCounters;
 
 /// The shared pools, by cluster.
@@ -50,36 +50,26 @@ enum Look {
     Wait,
 }
 
-impl Ask<'_> {
-    /// Whether the cluster has all the connections that it may have. Until then each worker makes its own.
-    fn full(&self) -> bool {
-        self.cluster.limits().connections.is_some_and(|most| self.cluster.counts.current(Limit::Connections) >= most)
-    }
-}
-
 impl SharedPool {
     /// A connection that is there already. Nobody passes those who wait.
-    pub(super) fn idle(self: Arc<Self>, ask: &Ask<'_>) -> Option<Lease> {
+    pub(super) fn idle(&self, ask: &Ask<'_>) -> Option<Connection> {
         let mut state = self.lock();
         if !state.line.is_empty() || state.called > 0 {
             return None;
         }
-        let connection = state.shelf.take(ask, ask.full(), false)?;
-        drop(state);
-        Some(Lease::new(connection, ask, Home::Cluster(self), true))
+        state.shelf.take(ask, ask.full(), false)
     }
 
-    /// A connection, the right to make one, or a wait in line for either.
+    /// A connection, the right to make one, or a wait in line for either; and whether it was there before.
     pub(super) async fn acquire(
         self: &Arc<Self>,
         ask: &Ask<'_>,
         counters: &dyn Fn() -> PoolCounters,
-    ) -> Result<Lease, ConnectError> {
-        let home = || Home::Cluster(self.clone());
+    ) -> Result<(Connection, bool), ConnectError> {
         let mut ticket: Option<Ticket> = None;
         loop {
             match self.look(ask, ticket.as_mut()) {
-                Look::Ready(connection) => return Ok(Lease::new(connection, ask, home(), true)),
+                Look::Ready(connection) => return Ok((connection, true)),
                 Look::Connect(place) => {
                     let reservation = Reservation(self);
                     let entered = ask.enter(|| self.lock().shelf.evict())?;
@@ -89,7 +79,7 @@ impl SharedPool {
                         self.lock().shelf.put_many(ask.endpoint.id(), &many);
                         self.call_all();
                     }
-                    return Ok(Lease::new(connection, ask, home(), false));
+                    return Ok((connection, false));
                 }
                 Look::Wait => match &mut ticket {
                     None => ticket = Some(self.queue(ask)?),

@@ -1,163 +1,19 @@
 //! Connections to endpoints that can take a request: HTTP/1 ones that are idle, HTTP/2 ones that have a stream free.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::task::{Context, Poll, Waker};
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use leeboard_policy::endpoints::EndpointId;
-use leeboard_policy::limits::Slot;
 use leeboard_policy::time::{Span, Time};
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::connect::SWEEP;
-use super::http1::One;
-use super::http2::{Presence, Sender, Share};
-use super::pool::{Ask, stream_of};
-use super::room::Entered;
-use super::socket::{Meter, Metered};
+use super::connection::{Connection, stream_of};
+use super::http2::{Entry, Many, Share, closed};
+use super::request::Ask;
 
-/// A connection in use, or one that waits for its next request.
-#[derive(Debug)]
-pub(crate) struct Connection {
-    pub(super) wire: Wire,
-    pub(super) meter: Arc<Meter>,
-    /// Requests that it has taken.
-    pub(super) served: u32,
-    /// When it was last used.
-    pub(super) idle_since: Time,
-    /// How long it may wait for its next request; `None` is for ever.
-    pub(super) keep: Option<Span>,
-    /// From when on it takes no further request; `None` is never.
-    pub(super) old_at: Option<Time>,
-    /// Whether its endpoint is in no list, so that it goes by age alone.
-    pub(super) passing: bool,
-    /// Whose runtime its socket belongs to.
-    pub(super) worker: usize,
-    /// What an HTTP/1 connection holds; the streams of an HTTP/2 one hold it together.
-    pub(super) _held: Option<Held>,
-}
-
-/// What a connection holds for as long as it is open.
-#[derive(Debug)]
-pub(crate) struct Held {
-    pub(super) _place: Option<Slot>,
-    pub(super) _entered: Entered,
-    pub(super) _counted: crate::telemetry::worker::OpenConnection,
-}
-
-/// What requests are sent on.
-#[derive(Debug)]
-pub(crate) enum Wire {
-    /// HTTP/1.
-    One(Box<One>),
-    /// A stream's part in an HTTP/2 connection.
-    Many(Box<Share>),
-    /// No request: what comes after a CONNECT. Empty once the tunnel has the socket.
-    Bare(Option<Metered>),
-}
-
-/// An HTTP/2 connection, shared by its streams.
-#[derive(Debug)]
-pub(crate) struct Many {
-    pub(super) sender: Sender,
-    pub(super) meter: Arc<Meter>,
-    pub(super) active: AtomicU32,
-    pub(super) served: AtomicU32,
-    /// The most streams at a time that the peer allows just now.
-    pub(super) allowed: Arc<AtomicUsize>,
-    /// The most streams at a time that the configuration allows.
-    pub(super) most: u32,
-    /// Set once it must take no more streams.
-    pub(super) spent: AtomicBool,
-    /// How long it may be without a stream; `None` is for ever.
-    pub(super) keep: Option<Span>,
-    /// From when on it takes no further stream; those it has come to their end. `None` is never.
-    pub(super) old_at: Option<Time>,
-    /// Since when it is known to have none, in nanoseconds of [`Time`], and how many it had served by then.
-    pub(super) quiet: (AtomicU64, AtomicU32),
-    /// Whether its endpoint is in no list, so that it goes by age alone.
-    pub(super) passing: bool,
-    /// By which it is asked for; `None` when that is done all the time.
-    pub(super) presence: Option<Presence>,
-    pub(super) _held: Held,
-}
-
-/// What comes of asking for a stream.
-enum Entry {
-    In(Sender),
-    Full,
-    Closed,
-}
-
-impl Many {
-    /// Takes a stream if there is room for one.
-    fn enter(&self, most_requests: Option<u32>) -> Entry {
-        let mut sender = self.sender.clone();
-        if self.spent.load(Relaxed) || closed(&mut sender) {
-            return Entry::Closed;
-        }
-        let room = match self.allowed.load(Relaxed) {
-            // A peer that allows none just now would allow none on another connection either: the stream waits on this one.
-            0 => self.most,
-            allowed => self.most.min(u32::try_from(allowed).unwrap_or(u32::MAX)),
-        };
-        let fits = |active: u32| (active < room).then(|| active + 1);
-        if self.active.fetch_update(Relaxed, Relaxed, fits).is_err() {
-            return Entry::Full;
-        }
-        let served = self.served.fetch_add(1, Relaxed) + 1;
-        if most_requests.is_some_and(|most| served >= most) {
-            self.spent.store(true, Relaxed);
-        }
-        Entry::In(sender)
-    }
-
-    /// Gives a stream back.
-    pub(super) fn leave(&self) {
-        self.active.fetch_sub(1, Relaxed);
-    }
-
-    /// Whether it has been without a stream for so long that nobody knows whether the peer is there.
-    fn is_unsure(&self, ask: &Ask<'_>) -> bool {
-        let Some(after) = ask.ping_after.filter(|_| self.active.load(Relaxed) == 0) else { return false };
-        let (since, served_before) = &self.quiet;
-        served_before.load(Relaxed) == self.served.load(Relaxed)
-            && ask.now - Time(since.load(Relaxed)) >= after
-            && self.presence.is_some()
-    }
-
-    /// Asks the peer whether it is there. A connection whose peer does not answer takes no more streams.
-    pub(super) async fn look(&self, ask: &Ask<'_>) {
-        let Some(presence) = &self.presence else { return };
-        let known = || self.spent.load(Relaxed) || !self.is_unsure(ask);
-        match presence.answers(known).await {
-            true => self.quiet.0.store(ask.now.0, Relaxed),
-            false => self.spent.store(true, Relaxed),
-        }
-    }
-
-    /// Whether it may take streams by its age.
-    fn young(&self, now: Time) -> bool {
-        self.old_at.is_none_or(|old_at| now < old_at)
-    }
-
-    /// Whether it has been without a stream for too long. Looked at from time to time, and by that much too late.
-    fn aged(&self, now: Time) -> bool {
-        let (since, served_before) = &self.quiet;
-        let served = self.served.load(Relaxed);
-        if self.active.load(Relaxed) > 0 || served_before.swap(served, Relaxed) != served {
-            since.store(now.0, Relaxed);
-            return false;
-        }
-        self.keep.is_some_and(|keep| now - Time(since.load(Relaxed)) >= keep)
-    }
-}
-
-/// Whether a connection takes no more streams: it has ended, or its peer has said that it will.
-fn closed(sender: &mut Sender) -> bool {
-    // A sender that has sent nothing yet waits for nothing.
-    matches!(sender.poll_ready(&mut Context::from_waker(Waker::noop())), Poll::Ready(Err(_)))
-}
+/// How often a pool looks for connections that nobody uses any more.
+pub(crate) const SWEEP: Duration = Duration::from_millis(500);
 
 /// Everything that a pool keeps, by endpoint.
 #[derive(Debug, Default)]
@@ -304,17 +160,5 @@ impl Shelf {
             });
             !open.is_empty()
         });
-    }
-}
-
-impl Connection {
-    /// Not too old, and nothing has come from the peer, nor its end, that the runtime has heard of.
-    fn fresh(&self, now: Time) -> bool {
-        let open = match &self.wire {
-            Wire::One(_) => !self.meter.stale(),
-            Wire::Many(_) | Wire::Bare(_) => false,
-        };
-        let young = self.old_at.is_none_or(|old_at| now < old_at);
-        open && young && self.keep.is_none_or(|keep| now - self.idle_since < keep)
     }
 }
