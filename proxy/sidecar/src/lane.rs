@@ -24,7 +24,6 @@ use crate::alarm::Alarms;
 use crate::backlog::Backlog;
 use crate::clock::Clock;
 use crate::drain::Traffic;
-use crate::exchange::berth::Berths;
 use crate::exchange::head::RequestHead;
 use crate::exchange::peer::Peers;
 use crate::exchange::peer_header;
@@ -70,8 +69,6 @@ pub(crate) struct Lane {
     pub(crate) queue: Queue,
     /// Timers to borrow.
     pub(crate) alarms: Alarms,
-    /// Where exchanges run.
-    pub(crate) berths: Berths,
     destinations: RefCell<FxHashMap<(usize, u64, usize), KnownDestination>>,
     /// What this workload's proxy tells the next one.
     introduction: Option<String>,
@@ -106,7 +103,6 @@ impl Lane {
             ),
             queue: Queue::default(),
             alarms: Alarms::default(),
-            berths: Berths::default(),
             nowhere: Rc::new(nowhere),
             shared,
         })
@@ -201,8 +197,9 @@ impl Lane {
         self.nowhere.clone()
     }
 
-    /// Tidies up for as long as the worker lives: connections, series, the log's buffer.
-    pub(crate) async fn tidy(self: Rc<Self>) {
+    /// Tidies up for as long as the worker lives: connections, series, the log's buffer. `forget` lets go of what exchanges have left
+    /// for others to come.
+    pub(crate) async fn tidy(self: Rc<Self>, forget: fn()) {
         let mut ticks = tokio::time::interval(SWEEP);
         let mut swept: Option<Arc<Live>> = None;
         let mut wanted = FxHashSet::default();
@@ -229,7 +226,7 @@ impl Lane {
             if turn.is_multiple_of(FORGET) {
                 self.backlog.tidy();
                 self.alarms.forget();
-                self.berths.forget();
+                forget();
                 fields::forget();
                 outbox::forget();
             }

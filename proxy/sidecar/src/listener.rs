@@ -5,6 +5,7 @@ mod frames;
 mod http1;
 mod http2;
 mod rim;
+mod socket;
 pub(crate) mod talk;
 
 use std::future::poll_fn;
@@ -21,9 +22,11 @@ use tokio::net::{TcpListener, TcpStream};
 
 use self::crowd::Place;
 use self::http1::Reading;
-use self::talk::{Downstream, Talk};
+use self::socket::Downstream;
+use self::talk::Talk;
 use crate::bell::Bell;
 use crate::drain::{Open, Side};
+use crate::exchange::berth;
 use crate::exchange::head::Caller;
 use crate::lane::Lane;
 use crate::outbox;
@@ -39,7 +42,7 @@ const LOGGED_EACH: Span = Span::from_secs(1);
 pub(crate) async fn serve(worker: Worker) {
     let lane = Lane::new(worker.shared, worker.traffic);
     tokio::task::spawn_local(outbox::deliver());
-    tokio::task::spawn_local(lane.clone().tidy());
+    tokio::task::spawn_local(lane.clone().tidy(berth::forget));
     tokio::task::spawn_local(heed(lane.clone()));
     let mut listening = Vec::new();
     let outbound =

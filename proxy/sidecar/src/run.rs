@@ -23,7 +23,7 @@ use crate::admin::{AdminState, Controls, DrainListeners, Drained, Listening, Sco
 
 use crate::clock::Clock;
 use crate::discovery::doubts::Doubts;
-use crate::discovery::{dns, files};
+use crate::discovery::{dns, files, on_demand, resolver};
 use crate::drain::application::Ports;
 use crate::drain::{Drain, Life, Manner, Pace, Side};
 use crate::env::hostname;
@@ -74,12 +74,12 @@ fn try_run(settings: Settings, log: &Log, level: LogLevel) -> Result<(), String>
     let reading = files.read().unwrap_or_default();
     let store = Store::open(reading, site(&settings), &opening(&settings), clock)?;
     let read = clock.now();
-    let resolver = dns::Resolver::new(settings.dns, settings.dns_max_ttl)?;
+    let resolver = resolver::Resolver::new(settings.dns, settings.dns_max_ttl)?;
     let sockets = Sockets::open(&settings)?;
     let (sink, format) = settings.log_of_requests(store.mesh());
     let telemetry = Telemetry::start(settings.worker.workload.clone(), &sink, format, Some(log.clone()))
         .map_err(|error| format!("error: access log: {error}"))?;
-    let (names, questions) = dns::Names::new(clock);
+    let (names, questions) = on_demand::Names::new(clock);
     let (doubts, doubted) = Doubts::new(clock, names.clone());
     let descriptors = host_limits::descriptors();
     let crowd = Crowd::new(settings.most_callers(descriptors), 1 + settings.inbound.len());
@@ -122,9 +122,9 @@ fn try_run(settings: Settings, log: &Log, level: LogLevel) -> Result<(), String>
 struct Discovery {
     files: files::Files,
     store: Store,
-    resolver: dns::Resolver,
-    names: dns::Names,
-    questions: mpsc::Receiver<dns::Question>,
+    resolver: resolver::Resolver,
+    names: on_demand::Names,
+    questions: mpsc::Receiver<on_demand::Question>,
     doubted: mpsc::Receiver<IpAddr>,
 }
 
@@ -155,7 +155,7 @@ async fn prepare(
     let (updates, updated) = mpsc::channel(UPDATES);
     let mut settled = store.settled();
     tokio::spawn(dns::keep_fresh(resolver.clone(), clock, store.wanted(), doubted, updates.clone()));
-    tokio::spawn(dns::answer(names, resolver, questions));
+    tokio::spawn(on_demand::answer(names, resolver, questions));
     tokio::spawn(files::watch(files, reload.clone(), updates));
     let audience = shared.clone();
     tokio::spawn(async move { store.run(updated, &*audience).await });

@@ -9,7 +9,6 @@ mod retired;
 mod told;
 mod warming;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -25,8 +24,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::background;
 use crate::clock::Clock;
-use crate::discovery::dns::Wanted;
-use crate::discovery::files::Reading;
+use crate::discovery::update::{Reading, Update, Wanted};
 pub(crate) use candidate::ConfigReport;
 use candidate::{Before, Candidate, InForce, breaks_its_object};
 use retired::Retired;
@@ -35,31 +33,6 @@ use warming::{Warming, either, wanted};
 
 /// The most updates that are taken together.
 const BATCH: usize = 1024;
-
-/// All that discovery can say.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) enum Update {
-    /// The files differ from what was read before.
-    Files(Reading),
-    /// Somebody asked for a reload, and the files are as they were.
-    Unchanged,
-    /// A name's addresses differ from what was said before, or name one again that was doubted; none when it has none.
-    Resolved {
-        /// The name, as the configuration writes it.
-        name: Arc<str>,
-        /// All of its addresses.
-        addresses: Vec<IpAddr>,
-        /// When they were asked for.
-        asked: Time,
-    },
-    /// A name was asked for the first time, and there was no answer.
-    Unresolved {
-        /// The name, as the configuration writes it.
-        name: Arc<str>,
-    },
-    /// Every name of the first configuration has been asked for.
-    Settled,
-}
 
 /// What hears of changes to endpoints and configuration: whoever counts and logs.
 pub(crate) trait Audience {

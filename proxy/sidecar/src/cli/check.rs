@@ -17,7 +17,8 @@ use super::colour::Colour;
 use super::files::FileArgs;
 use super::mend::{self, Mended, mended};
 use super::version::VERSION;
-use crate::discovery::files::{Files, Reading};
+use crate::discovery::files::Files;
+use crate::discovery::update::Reading;
 use crate::exit::{COULD_NOT, DONE, FINDINGS};
 
 /// The flags of `leeboard check`.

@@ -1,14 +1,18 @@
 //! DNS against a server that says what the test tells it to.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Mutex;
+use std::time::Duration;
 
 use hickory_resolver::proto::op::{Message, OpCode, ResponseCode};
 use hickory_resolver::proto::rr::rdata::{A, AAAA};
-use hickory_resolver::proto::rr::{RData, Record};
+use hickory_resolver::proto::rr::{RData, Record, RecordType};
 use tokio::net::UdpSocket;
 use tokio::task::JoinHandle;
 
 use super::*;
+use crate::discovery::on_demand::{MOST_REMEMBERED, Names, answer};
 
 /// What the server says to a question.
 #[derive(Clone, Debug)]

@@ -10,7 +10,7 @@ use leeboard_policy::endpoints::Endpoint;
 use leeboard_policy::live::LiveCluster;
 use tokio::sync::mpsc;
 
-use super::dns::Names;
+use super::on_demand::Names;
 use crate::clock::Clock;
 
 /// The most addresses that wait to be looked at. What does not find room is not doubted: nobody would ask for it again.

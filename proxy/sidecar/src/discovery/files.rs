@@ -21,8 +21,8 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::search::{Found, Most, Stamps, content};
+use super::update::{Reading, Update};
 use crate::background;
-use crate::store::Update;
 
 pub(crate) use super::search::is_route_test;
 
@@ -38,15 +38,6 @@ const ENTRIES_PER_POLL: usize = 5_000;
 const MOST_WATCHED: usize = 1_000;
 /// How many moments a file that has just been emptied is given to be filled again.
 const TORN_TURNS: usize = 8;
-
-/// All that was read, each file by its name, in order; and what could not be read.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(crate) struct Reading {
-    /// The files. One that cannot be read any more is here as it last was.
-    pub(crate) sources: Vec<Source>,
-    /// A complaint for each file or folder that could not be read.
-    pub(crate) complaints: Vec<Diagnostic>,
-}
 
 /// The files and folders of a configuration.
 #[derive(Debug)]

@@ -3,4 +3,7 @@
 pub(crate) mod dns;
 pub(crate) mod doubts;
 pub(crate) mod files;
+pub(crate) mod on_demand;
+pub(crate) mod resolver;
 pub(crate) mod search;
+pub(crate) mod update;

@@ -31,7 +31,8 @@ use crate::upstream::request::Ask;
 use crate::upstream::request::ConnectError;
 use crate::upstream::request::{Arrived, NotAnswered};
 use crate::upstream::room::Allowance;
-use crate::upstream::upload::{UpBody, Upload};
+use crate::upstream::up_body::UpBody;
+use crate::upstream::upload::Upload;
 
 /// A response whose head has come, and the connection that it came on.
 pub(crate) struct Answered {

@@ -18,18 +18,18 @@ use crate::lane::Lane;
 /// The most berths that wait for an exchange.
 const SPARE: usize = 128;
 
-/// A worker's berths that are free.
-#[derive(Default)]
-pub(crate) struct Berths(RefCell<Vec<Box<dyn Berth>>>);
+thread_local! {
+    /// A worker's berths that are free.
+    static FREE: RefCell<Vec<Box<dyn Berth>>> = RefCell::default();
+}
 
-impl Berths {
-    /// Lets go of half of those that a burst has left.
-    pub(crate) fn forget(&self) {
-        let mut free = self.0.borrow_mut();
+/// Lets go of half of those that a burst has left.
+pub(crate) fn forget() {
+    FREE.with_borrow_mut(|free| {
         let keep = free.len() / 2;
         free.truncate(keep);
         free.shrink_to(keep * 2);
-    }
+    });
 }
 
 /// Room for one exchange, whose type has no name.
@@ -75,17 +75,16 @@ where
 
 /// An exchange under way.
 pub(crate) struct Serving {
-    lane: Rc<Lane>,
     berth: Option<Box<dyn Berth>>,
 }
 
 impl Serving {
     /// Begins to serve a request.
     pub(crate) fn begin(lane: &Rc<Lane>, entrance: Entrance, caller: Caller, arrival: Arrival) -> Self {
-        let free = lane.berths.0.borrow_mut().pop();
+        let free = FREE.with_borrow_mut(Vec::pop);
         let mut berth = free.unwrap_or_else(|| room(serve));
         berth.begin(lane.clone(), entrance, caller, arrival);
-        Self { lane: lane.clone(), berth: Some(berth) }
+        Self { berth: Some(berth) }
     }
 }
 
@@ -105,9 +104,10 @@ impl Drop for Serving {
     fn drop(&mut self) {
         let Some(mut berth) = self.berth.take() else { return };
         berth.clear();
-        let mut free = self.lane.berths.0.borrow_mut();
-        if free.len() < SPARE {
-            free.push(berth);
-        }
+        FREE.with_borrow_mut(|free| {
+            if free.len() < SPARE {
+                free.push(berth);
+            }
+        });
     }
 }

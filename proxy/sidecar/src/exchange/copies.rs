@@ -22,7 +22,8 @@ use crate::telemetry::MirrorOutcome;
 use crate::telemetry::record::Reporter;
 use crate::upstream::copy::CopyReader;
 use crate::upstream::request::Ask;
-use crate::upstream::upload::{UpBody, Upload};
+use crate::upstream::up_body::UpBody;
+use crate::upstream::upload::Upload;
 
 /// How much of a body a mirror may lag behind by before it is given up.
 const LAG: usize = 1024 * 1024;

@@ -3,28 +3,7 @@
 use bytes::{Buf, Bytes, BytesMut};
 use http_body::Frame;
 
-use super::read::{self, Unread};
-
-/// How a body's end is told.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Length {
-    /// By its length.
-    Exactly(u64),
-    /// By a last chunk.
-    Chunked,
-    /// By the connection's end.
-    UntilClose,
-}
-
-impl Length {
-    /// The length, where it was said.
-    pub(crate) fn exact(self) -> Option<u64> {
-        match self {
-            Length::Exactly(length) => Some(length),
-            Length::Chunked | Length::UntilClose => None,
-        }
-    }
-}
+use super::read::{self, Length, Unread};
 
 /// Bytes that are no body.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -9,7 +9,8 @@ use bytes::{Bytes, BytesMut};
 use http_body::Frame;
 use tokio::net::TcpStream;
 
-use super::body::{Decoder, Length};
+use super::body::Decoder;
+use super::read::Length;
 use super::{READ, READ_MOST};
 use crate::net::readable::Readable;
 use crate::turn::Turn;

@@ -5,7 +5,6 @@ use http::{Method, Version};
 use leeboard_policy::verdict::BadRequest;
 use memchr::memrchr;
 
-use super::body::Length;
 use crate::fields::{Fields, Name, Names};
 use crate::target::Target;
 
@@ -104,6 +103,27 @@ impl Pieces {
             Err(Unread::Partial) if read.len() <= rules.bytes => Ok(None),
             Err(Unread::Partial) => Err(Unread::TooLarge),
             Err(refused) => Err(refused),
+        }
+    }
+}
+
+/// How a body's end is told.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Length {
+    /// By its length.
+    Exactly(u64),
+    /// By a last chunk.
+    Chunked,
+    /// By the connection's end.
+    UntilClose,
+}
+
+impl Length {
+    /// The length, where it was said.
+    pub(crate) fn exact(self) -> Option<u64> {
+        match self {
+            Length::Exactly(length) => Some(length),
+            Length::Chunked | Length::UntilClose => None,
         }
     }
 }

@@ -12,7 +12,8 @@ use bytes::BytesMut;
 use leeboard_policy::verdict::BadRequest;
 
 use self::messages::Luck;
-use super::body::{Decoder, Length};
+use super::body::Decoder;
+use super::read::Length;
 use super::read::{Pieces, Request, Response, Rules, Unread};
 use super::write;
 use crate::fields::{Fields, Names};

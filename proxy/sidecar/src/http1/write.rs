@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, StatusCode};
 
-use super::body::Length;
+use super::read::Length;
 use crate::fields::Name;
 pub(crate) use crate::fields::line as field;
 

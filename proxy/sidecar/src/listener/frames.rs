@@ -13,7 +13,7 @@ use std::task::{Context, Poll, ready};
 use leeboard_policy::time::{Span, Time};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::talk::Downstream;
+use super::socket::Downstream;
 use crate::clock::Clock;
 
 /// What every connection begins with, which is not a frame.

@@ -20,14 +20,15 @@ use self::rest::Rest;
 use self::writing::Writing;
 use super::Conversation;
 use super::rim::{Rim, rim};
-use super::talk::{Cue, Downstream};
+use super::socket::Downstream;
+use super::talk::Cue;
 use crate::exchange::arrival::{Arrival, expects_leave};
 use crate::exchange::download::DownBody;
 
 use crate::http1::READ;
-use crate::http1::body::Length;
 use crate::http1::hints::Hints;
 use crate::http1::incoming::{CallerBody, let_go, poll_read};
+use crate::http1::read::Length;
 use crate::http1::read::{self, Pieces, Unread};
 use crate::tunnel::Left;
 use crate::upgrade;

@@ -19,7 +19,7 @@ use leeboard_istio::{Loaded, load_in};
 use leeboard_policy::snapshot::Snapshot;
 use leeboard_policy::time::{Span, Time};
 
-use crate::discovery::files::Reading;
+use crate::discovery::update::Reading;
 
 /// What is wrong between objects, and right again when another object changes.
 const BETWEEN_OBJECTS: [Code; 4] =

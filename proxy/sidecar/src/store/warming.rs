@@ -9,7 +9,7 @@ use leeboard_policy::cluster::Discovery;
 use leeboard_policy::snapshot::Snapshot;
 use leeboard_policy::time::{Span, Time};
 
-use crate::discovery::dns::Wanted;
+use crate::discovery::update::Wanted;
 
 /// How long a configuration waits for an answer about a name. Until then the one before it serves.
 const LONGEST: Span = Span::from_secs(5);

@@ -8,8 +8,8 @@ use http::HeaderMap;
 use http_body::Frame;
 use tokio::sync::Notify;
 
+use super::inflow::UploadError;
 use super::kept::Blocks;
-use super::upload::UploadError;
 
 /// What a mirror has not read yet. It is bounded: a mirror that falls behind is given up, and never slows the primary.
 #[derive(Debug)]

@@ -10,10 +10,11 @@ use http_body::{Body, Frame};
 use leeboard_policy::verdict::Failure;
 
 use super::socket::Metered;
-use super::upload::UpBody;
+use super::up_body::UpBody;
 use crate::http1::READ;
-use crate::http1::body::{Decoder, Length};
+use crate::http1::body::Decoder;
 use crate::http1::incoming::{let_go, poll_read, poll_read_in_turn};
+use crate::http1::read::Length;
 use crate::http1::read::{Pieces, Response, Rules};
 use crate::http1::write;
 use crate::outbox::{self, Posted, Reader};

@@ -22,7 +22,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::request::{Arrived, Ask, Held, NotAnswered};
 use super::socket::{Meter, Metered};
-use super::upload::UpBody;
+use super::up_body::UpBody;
 use crate::backlog::Backlog;
 use crate::clock::duration;
 use crate::fields::Fields;

@@ -19,7 +19,7 @@ use super::room::Taken;
 use super::shared::SharedPool;
 use super::shelf::Shelf;
 use super::socket::Metered;
-use super::upload::UpBody;
+use super::up_body::UpBody;
 use crate::clock::Clock;
 use crate::exchange::departure::Departure;
 use crate::http1::hints::Hints;

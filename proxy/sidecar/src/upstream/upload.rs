@@ -1,84 +1,17 @@
 //! A request's body on its way up: streamed, kept for replay while it is short, copied to mirrors, one frame at a time.
 
-use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use http::HeaderMap;
-use http_body::{Body, Frame, SizeHint};
+use http_body::Frame;
 use leeboard_policy::step::Replay;
 
 use super::copy::{CopyQueue, CopyReader};
+use super::inflow::{Inflow, UploadError};
 use super::kept::{Blocks, Claim, Memory};
-use crate::exchange::arrival::Inflow;
-use crate::http2::outgoing::Source;
-
-/// What a request to an endpoint carries.
-#[derive(Debug, Default)]
-pub(crate) enum UpBody {
-    /// Nothing.
-    #[default]
-    Empty,
-    /// The caller's body, from its beginning.
-    Upload(Reader),
-    /// A copy of the caller's body.
-    Copy(CopyReader),
-}
-
-/// Why an upload cannot go on.
-#[derive(Debug)]
-pub(crate) enum UploadError {
-    /// The caller broke off.
-    Caller(crate::exchange::arrival::CallerBroke),
-    /// Another attempt has taken over, or a mirror could not keep pace.
-    Abandoned,
-}
-
-impl std::fmt::Display for UploadError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            UploadError::Caller(error) => write!(f, "the caller broke off: {error}"),
-            UploadError::Abandoned => f.write_str("this copy of the body was abandoned"),
-        }
-    }
-}
-
-impl std::error::Error for UploadError {}
-
-impl Source for UpBody {}
-
-impl Body for UpBody {
-    type Data = Bytes;
-    type Error = UploadError;
-
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
-        match self.get_mut() {
-            UpBody::Empty => Poll::Ready(None),
-            UpBody::Upload(reader) => reader.poll_frame(cx),
-            UpBody::Copy(reader) => reader.poll_frame(cx),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match self {
-            UpBody::Empty => true,
-            // A reader that has just handed the end on knows it; of any other it makes no difference.
-            UpBody::Upload(reader) => reader.upload.handed_on(),
-            UpBody::Copy(_) => false,
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        let length = match self {
-            UpBody::Empty => Some(0),
-            UpBody::Upload(reader) => reader.upload.0.length,
-            UpBody::Copy(reader) => reader.length(),
-        };
-        length.map_or_else(SizeHint::default, SizeHint::with_exact)
-    }
-}
 
 /// The caller's body, shared by its attempts.
 ///
@@ -291,7 +224,18 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
+    /// The length that the caller announced.
+    pub(super) fn length(&self) -> Option<u64> {
+        self.upload.0.length
+    }
+
+    /// Whether it has handed on all there is.
+    pub(super) fn is_over(&self) -> bool {
+        self.upload.handed_on()
+    }
+
+    /// The next frame.
+    pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
         let shared = self.upload.0.clone();
         let mut state = shared.lock();
         if state.turn != self.turn {

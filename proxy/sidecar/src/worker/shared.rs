@@ -9,8 +9,8 @@ use leeboard_policy::outlier::{OutlierEvent, OutlierKind};
 
 use super::settings::Settings;
 use crate::clock::Clock;
-use crate::discovery::dns;
 use crate::discovery::doubts::Doubts;
+use crate::discovery::on_demand::Names;
 use crate::drain::{Drain, Traffic};
 use crate::listener::crowd::Crowd;
 use crate::run::here::Here;
@@ -32,7 +32,7 @@ pub(crate) struct Shared {
     /// How the process leaves.
     pub(crate) drain: Drain,
     /// The addresses of names that no configuration knows.
-    pub(crate) names: dns::Names,
+    pub(crate) names: Names,
     /// Where it is said that an endpoint could not be connected to.
     pub(crate) doubts: Doubts,
     /// The connections of clusters with `maxConnections`.
