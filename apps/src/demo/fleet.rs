@@ -169,9 +169,17 @@ impl Fleet {
         buried
     }
 
-    /// Starts again what was buried, without waiting for it.
-    pub(crate) fn revive(&mut self) -> Result<(), String> {
-        (0..self.pairs.len()).try_for_each(|at| self.start_pair(at))
+    /// Starts again what was buried, without waiting for it; gives the names of the replicas.
+    pub(crate) fn revive(&mut self) -> Result<Vec<&'static str>, String> {
+        let mut revived = Vec::new();
+        for at in 0..self.pairs.len() {
+            let pair = &self.pairs[at];
+            if pair.app.is_none() || pair.leeboard.is_none() {
+                revived.push(pair.replica.name);
+                self.start_pair(at)?;
+            }
+        }
+        Ok(revived)
     }
 
     /// Kills a replica and its Leeboard without a warning, as when a machine is lost.
@@ -266,22 +274,37 @@ impl Fleet {
         Ok(metrics)
     }
 
-    /// The metrics of all Leeboards that answer, together.
-    pub(crate) async fn all_metrics(&self) -> Metrics {
-        let mut all = Metrics::default();
+    /// The metrics of each Leeboard that answers, with the name of its replica.
+    pub(crate) async fn each_metrics(&self) -> Vec<(&'static str, Metrics)> {
+        let mut each = Vec::new();
         for pair in &self.pairs {
-            let url = format!("http://{}/stats/prometheus", local(pair.ports.metrics));
-            if let Ok(answer) = Ask::get(url).once().await {
-                all.read(&String::from_utf8_lossy(answer.body()));
+            if let Ok(metrics) = self.metrics(pair.replica.name).await {
+                each.push((pair.replica.name, metrics));
             }
         }
-        all
+        each
+    }
+
+    /// What a replica's Leeboard says of the endpoint at this port of 127.0.0.1, in its `/clusters?format=json`.
+    pub(crate) async fn endpoint(&self, name: &str, port: u16) -> Result<Value, String> {
+        let url = format!("http://{}/clusters?format=json", local(self.ports(name).admin));
+        let answer = Ask::get(url).once().await?;
+        let page: Value = serde_json::from_slice(answer.body()).map_err(|error| format!("{name}: {error}"))?;
+        let clusters = page["cluster_statuses"].as_array().into_iter().flatten();
+        let mut hosts = clusters.flat_map(|cluster| cluster["host_statuses"].as_array().into_iter().flatten());
+        let found = hosts.find(|host| host["address"]["socket_address"]["port_value"] == port);
+        found.cloned().ok_or_else(|| format!("{name}: /clusters knows no endpoint at port {port}"))
     }
 
     /// The name of the replica behind an endpoint's address, or the address itself.
     pub(crate) fn name_of(&self, endpoint: &str) -> String {
         let found = self.pairs.iter().find(|pair| local(pair.ports.inbound).to_string() == endpoint);
         found.map_or_else(|| endpoint.to_owned(), |pair| pair.replica.name.to_owned())
+    }
+
+    /// The folder with the programs.
+    pub(crate) fn binaries(&self) -> &Path {
+        &self.places.binaries
     }
 
     /// The folder with the logs.

@@ -4,14 +4,18 @@
 //! figures, and an exit code.
 
 mod check;
+mod circuit;
 mod configuration;
 mod fleet;
+mod layout;
 mod live;
 mod metrics;
 mod process;
 mod screen;
+mod terminal;
 mod topology;
 mod traffic;
+mod watch;
 
 use std::hash::{BuildHasher, RandomState};
 use std::io::Write;
@@ -20,9 +24,11 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Parser;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::LocalSet;
 
 use crate::fleet::{Fleet, Places};
+use crate::layout::count;
 use crate::topology::{Ports, REPLICAS};
 
 /// Runs the services of apps/ on this machine, each with its own Leeboard, steered by config/.
@@ -92,10 +98,10 @@ fn build(binaries: &Path, project: &Path) -> Result<(), String> {
         Some(profile) => profile,
     };
     let target = binaries.parent().ok_or("the demo's folder has no parent")?;
-    say(&format!("building leeboard and leeboard-apps (profile {profile}) …"));
+    say(&format!("building leeboard and leeboard-apps (profile {profile}; the first time this takes minutes):"));
     let began = Instant::now();
     let status = std::process::Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .args(["build", "--quiet", "--profile", profile, "--package", "leeboard", "--package", "leeboard-apps"])
+        .args(["build", "--profile", profile, "--package", "leeboard", "--package", "leeboard-apps"])
         .args(["--bin", "leeboard", "--bin", "leeboard-apps", "--target-dir"])
         .arg(target)
         .current_dir(project)
@@ -104,7 +110,11 @@ fn build(binaries: &Path, project: &Path) -> Result<(), String> {
     if !status.success() {
         return Err(format!("the build failed ({status})"));
     }
-    say(&format!("built in {:.0} s", began.elapsed().as_secs_f64()));
+    say(&format!(
+        "built in {:.0} s; starting {}",
+        began.elapsed().as_secs_f64(),
+        count(REPLICAS.len() as u32, "replica", "replicas")
+    ));
     Ok(())
 }
 
@@ -115,7 +125,8 @@ fn run(arguments: &Arguments, places: Places) -> Result<bool, String> {
     let work = places.work.clone();
     let outcome = runtime.block_on(LocalSet::new().run_until(perform(arguments, places)));
     match outcome {
-        Ok(true) => drop(std::fs::remove_dir_all(&work)),
+        Ok(true) if arguments.check => drop(std::fs::remove_dir_all(&work)),
+        Ok(true) => tidy(&work),
         // A folder is removed only when it is empty: then nothing was started.
         _ if std::fs::remove_dir(&work).is_ok() => {}
         _ => say(&format!("the logs are in {}", work.display())),
@@ -123,9 +134,29 @@ fn run(arguments: &Arguments, places: Places) -> Result<bool, String> {
     outcome
 }
 
+/// Removes databases, access logs and the apps' logs; what the demo and the Leeboards told is kept.
+fn tidy(work: &Path) {
+    for file in std::fs::read_dir(work).into_iter().flatten().flatten() {
+        let name = file.file_name();
+        let kept = name.to_str().is_some_and(|name| name == live::LOG || name.ends_with(".leeboard.log"));
+        if !kept {
+            drop(std::fs::remove_file(file.path()));
+        }
+    }
+    say(&format!("the log is {}", work.join(live::LOG).display()));
+}
+
 /// Starts the fleet, does what was asked, and stops the fleet, whatever happened in between.
 async fn perform(arguments: &Arguments, mut places: Places) -> Result<bool, String> {
-    let stop = leeboard_apps::serve::told_to_stop().map_err(|error| error.to_string())?;
+    let told = leeboard_apps::serve::told_to_stop().map_err(|error| error.to_string())?;
+    // The terminal is gone: the log is not.
+    let mut hang_up = signal(SignalKind::hangup()).map_err(|error| error.to_string())?;
+    let stop = async {
+        tokio::select! {
+            () = told => {}
+            _ = hang_up.recv() => {}
+        }
+    };
     let ports = if arguments.check {
         let ports = Ports::free(REPLICAS.len(), RandomState::new().hash_one(std::process::id()))?;
         let copy = places.work.join("config");
@@ -149,7 +180,8 @@ async fn perform(arguments: &Arguments, mut places: Places) -> Result<bool, Stri
         () = stop => if arguments.check { Err("interrupted".to_owned()) } else { Ok(true) },
     };
     let (ended, killed) = fleet.stop().await;
-    say(&format!("\nstopped: {ended} processes have ended, {} had to be killed{}", killed.len(), list(&killed)));
+    let ended = count(u32::try_from(ended).unwrap_or(u32::MAX), "process has", "processes have");
+    say(&format!("\nstopped: {ended} ended, {} had to be killed{}", killed.len(), list(&killed)));
     Ok(outcome? && (killed.is_empty() || !arguments.check))
 }
 

@@ -25,6 +25,16 @@ impl Metrics {
         self.samples.extend(exposition.lines().filter_map(sample));
     }
 
+    /// Adds the samples of another scrape.
+    pub(crate) fn add(&mut self, other: &Metrics) {
+        self.samples.extend_from_slice(&other.samples);
+    }
+
+    /// The value of each sample of a metric.
+    pub(crate) fn values(&self, name: &str) -> impl Iterator<Item = f64> {
+        self.samples.iter().filter(move |sample| sample.name == name).map(|sample| sample.value)
+    }
+
     /// The sum of the samples of a metric whose labels have the given values.
     pub(crate) fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         self.matching(name, labels).map(|sample| sample.value).sum()

@@ -13,6 +13,7 @@ use serde_json::json;
 
 use crate::configuration::{Edit, Routes};
 use crate::fleet::Fleet;
+use crate::layout::count;
 use crate::say;
 use crate::topology::REPLICAS;
 use crate::traffic::Tally;
@@ -43,7 +44,7 @@ impl Scenario {
     fn title(self) -> &'static str {
         match self {
             Scenario::Canary => "canary: the share follows an edit of routes.yaml",
-            Scenario::Ejection => "ejection: a replica that fails is left alone and comes back",
+            Scenario::Ejection => "ejection: a circuit goes from closed to open, half-open and closed again",
             Scenario::Retries => "retries: a flaky service looks well, and nothing is written twice",
             Scenario::Mirror => "mirror: gets its share and slows nobody",
             Scenario::Fault => "fault: appears and disappears with an edit",
@@ -68,7 +69,7 @@ pub(crate) async fn run(fleet: &mut Fleet, only: Option<&str>) -> Result<bool, S
     let routes = Routes::in_folder(fleet.config());
     let began = Instant::now();
     let chosen = Scenario::ALL.into_iter().filter(|scenario| only.is_none_or(|only| scenario.title().contains(only)));
-    let (mut played, mut failed) = (0, 0);
+    let (mut played, mut failed) = (0_u32, 0_u32);
     for scenario in chosen {
         calm(fleet, &routes).await?;
         let (title, started) = (scenario.title(), Instant::now());
@@ -86,7 +87,8 @@ pub(crate) async fn run(fleet: &mut Fleet, only: Option<&str>) -> Result<bool, S
             say(&format!("       {line}"));
         }
     }
-    say(&format!("\n{} of {played} scenarios went well, in {:.0} s", played - failed, began.elapsed().as_secs_f64()));
+    let scenarios = count(played, "scenario", "scenarios");
+    say(&format!("\n{} of {scenarios} went well, in {:.0} s", played - failed, began.elapsed().as_secs_f64()));
     Ok(played > 0 && failed == 0)
 }
 
@@ -104,7 +106,7 @@ async fn calm(fleet: &mut Fleet, routes: &Routes) -> Result<(), String> {
     let patience = Duration::from_secs(20);
     let fleet = &*fleet;
     until(patience, "no replica is ejected", async || {
-        Ok(fleet.all_metrics().await.values_of("endpoint", "leeboard_endpoint_ejected", &[]).is_empty())
+        Ok(fleet.each_metrics().await.iter().all(|(_, one)| one.sum("leeboard_endpoint_ejected", &[]) == 0.0))
     })
     .await?;
     let users = fleet.gateway("/api/v1/users/1");
