@@ -218,6 +218,8 @@ pub enum BadRequest {
     Malformed,
     /// More header bytes or fields than allowed.
     HeadTooLarge,
+    /// The head did not come to its end in the time that is allowed.
+    HeadTimeout,
     /// Too much is held for its caller, who does not read.
     Overload,
     /// It has been through so many proxies of this kind that it goes in a circle.
@@ -415,11 +417,14 @@ fn bad_request(bad: BadRequest) -> Answer {
         BadRequest::Upgrade => (403, "upgrade_failed", "upgrade-not-enabled"),
         BadRequest::Malformed => (400, "http1.codec_error", "malformed"),
         BadRequest::HeadTooLarge => (431, "http1.headers_too_large", "header-too-large"),
+        BadRequest::HeadTimeout => (408, "request_header_timeout", "header-timeout"),
         BadRequest::Overload => (503, "overload", "overload"),
         BadRequest::Loop => (508, "loop_detected", "loop"),
     };
     let (flags, body) = match bad {
         BadRequest::Upgrade | BadRequest::Loop | BadRequest::Asterisk => (Flags::NONE, ""),
+        // Envoy: timeouts of the connection set no flag.
+        BadRequest::HeadTimeout => (Flags::NONE, "request header timeout"),
         BadRequest::Overload => (Flags::OVERLOADED, "leeboard overloaded"),
         _ => (Flags::DOWNSTREAM_PROTOCOL, ""),
     };

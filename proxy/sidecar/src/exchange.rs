@@ -52,10 +52,16 @@ async fn serve(lane: Rc<Lane>, entrance: Entrance, caller: Caller, mut arrival: 
     let began = lane.clock.now();
     let (incoming, hints, allowance) = (arrival.body.take(), arrival.hints.take(), arrival.allowance.take());
     let mut ledger = Ledger::open(lane.clone(), caller, reporter(entrance), arrival.version, began);
-    let mut head = match RequestHead::admit(arrival) {
+    let mut head = match RequestHead::admit(&mut arrival) {
         Ok(head) if upgrade::may_enter(&head.method, entrance) => head,
-        Ok(_) => return refuse(ledger, BadRequest::Upgrade),
-        Err(bad) => return refuse(ledger, bad),
+        Ok(head) => {
+            ledger.note(&head, 0);
+            return refuse(ledger, BadRequest::Upgrade);
+        }
+        Err(bad) => {
+            ledger.note_refused(&arrival);
+            return refuse(ledger, bad);
+        }
     };
     let dice = lane.dice();
     head.announce(dice, entrance);
@@ -101,11 +107,12 @@ async fn serve(lane: Rc<Lane>, entrance: Entrance, caller: Caller, mut arrival: 
 }
 
 /// The account of a request that its caller has taken back before anybody has looked at it.
-pub(crate) fn taken_back(lane: Rc<Lane>, entrance: Entrance, caller: Caller, arrival: Arrival) -> Box<Ledger> {
+pub(crate) fn taken_back(lane: Rc<Lane>, entrance: Entrance, caller: Caller, mut arrival: Arrival) -> Box<Ledger> {
     let began = lane.clock.now();
     let mut ledger = Ledger::open(lane, caller, reporter(entrance), arrival.version, began);
-    if let Ok(head) = RequestHead::admit(arrival) {
-        ledger.note(&head, 0);
+    match RequestHead::admit(&mut arrival) {
+        Ok(head) => ledger.note(&head, 0),
+        Err(_) => ledger.note_refused(&arrival),
     }
     ledger
 }
@@ -153,6 +160,7 @@ fn answer(reply: &Reply, head: &RequestHead, mut ledger: Box<Ledger>) -> Answer 
     let caller = ledger.caller;
     let (mut response, words) = own(reply, ledger.exchange(), head, &caller);
     ledger.status = response.status;
+    ledger.blocked = reply.verdict == Verdict::UnknownHost;
     ledger.grpc_status = reply.grpc_status;
     ledger.details = Some(match (reply.verdict, &ledger.transport_failure) {
         (Verdict::Failed(failure), Some(words)) => failure.details(false, Some(&**words)).into(),
@@ -176,7 +184,11 @@ fn refuse(mut ledger: Box<Ledger>, bad: BadRequest) -> Answer {
 }
 
 /// Nobody reads this answer: the caller has left, or has broken off in the middle of its request. Envoy logs status 0 and `DC`.
+/// Whoever has sent what is no body is there still. Envoy: 400 and `DPE`, where a stream cannot be reset by itself.
 fn gone(ledger: Box<Ledger>) -> Answer {
+    if ledger.is_malformed() && !ledger.is_stream() {
+        return refuse(ledger, BadRequest::Malformed);
+    }
     let mut fields = Fields::default();
     fields.put(Name::Connection, b"close");
     Answer { status: 400, fields, body: DownBody::Own(None, Some(ledger)) }

@@ -61,7 +61,7 @@ impl Inquiry {
             return Err("a header has more than one line".to_owned());
         }
         let entrance = Entrance::Outbound { port: None };
-        let mut head = RequestHead::admit(Arrival::of_head(read, None, None)).map_err(bad)?;
+        let mut head = RequestHead::admit(&mut Arrival::of_head(read, None, None)).map_err(bad)?;
         if !upgrade::may_enter(&head.method, entrance) {
             return Err("the proxy opens no such tunnel".to_owned());
         }

@@ -9,7 +9,7 @@ use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use arc_swap::cache::Cache;
-use leeboard_policy::cluster::{Cluster, Discovery, Workload};
+use leeboard_policy::cluster::{Cluster, Discovery, Service, Workload};
 use leeboard_policy::dice::Dice;
 use leeboard_policy::endpoints::EndpointId;
 use leeboard_policy::exchange::Exchange;
@@ -75,6 +75,7 @@ pub(crate) struct Lane {
     /// Who calls.
     pub(crate) peers: Peers,
     nowhere: Rc<Destination>,
+    black_hole: Rc<Destination>,
 }
 
 impl Lane {
@@ -104,6 +105,7 @@ impl Lane {
             queue: Queue::default(),
             alarms: Alarms::default(),
             nowhere: Rc::new(nowhere),
+            black_hole: Rc::new(black_hole()),
             shared,
         })
     }
@@ -197,6 +199,11 @@ impl Lane {
         self.nowhere.clone()
     }
 
+    /// The destination of what asked for a host that may not be asked for.
+    pub(crate) fn black_hole(&self) -> Rc<Destination> {
+        self.black_hole.clone()
+    }
+
     /// Tidies up for as long as the worker lives: connections, series, the log's buffer. `forget` lets go of what exchanges have left
     /// for others to come.
     pub(crate) async fn tidy(self: Rc<Self>, forget: fn()) {
@@ -232,6 +239,14 @@ impl Lane {
             }
         }
     }
+}
+
+/// Istio: where requests go whose host is not known, under REGISTRY_ONLY. It is one for all hosts, for callers make them up.
+fn black_hole() -> Destination {
+    let name: Arc<str> = "BlackHoleCluster".into();
+    let (host, unknown) = (name.clone(), "unknown".into());
+    let service = Service { host, name: name.clone(), namespace: unknown, port: 0, subset: "".into(), external: true };
+    Destination { cluster: Some(name), service: Some(service), caller: None, workload: None, endpoint: None }
 }
 
 /// Whether there may be a Leeboard beside the endpoints of a cluster, so that it is told things and believed.

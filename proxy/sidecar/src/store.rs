@@ -5,6 +5,7 @@
 //! force when they have been asked for.
 
 mod candidate;
+mod changes;
 mod retired;
 mod told;
 mod warming;
@@ -27,6 +28,7 @@ use crate::clock::Clock;
 use crate::discovery::update::{Reading, Update, Wanted};
 pub(crate) use candidate::ConfigReport;
 use candidate::{Before, Candidate, InForce, breaks_its_object};
+use changes::changes;
 use retired::Retired;
 use told::{count, tell, tell_left_out, tell_loaded};
 use warming::{Warming, either, wanted};
@@ -117,7 +119,10 @@ impl Store {
         let sources = &first.in_force.reading.sources;
         let mut broken = first.diagnostics.iter().filter(|diagnostic| breaks_its_object(diagnostic)).peekable();
         if broken.peek().is_some() {
-            if opening.strict || first.objects == 0 || broken.any(|diagnostic| opening.needs(diagnostic)) {
+            if opening.strict
+                || first.in_force.objects.count() == 0
+                || broken.any(|diagnostic| opening.needs(diagnostic))
+            {
                 return Err(render(&first.diagnostics, sources, false));
             }
             tell_left_out(&first);
@@ -259,6 +264,9 @@ impl Store {
                 let in_force = self.report.load();
                 let before = self.coming.as_ref().map_or(&**in_force, |coming| &coming.report);
                 tell(&before.diagnostics, &next.diagnostics, &next.in_force.reading.sources);
+                if let Some(changes) = changes(&self.in_force.objects, &next.in_force.objects) {
+                    tracing::info!("configuration read again: {changes}");
+                }
                 let report = next.report(read);
                 self.due = next.in_force.due();
                 self.in_force = next.in_force;

@@ -71,8 +71,8 @@ pub(crate) enum Target {
     Authority(String),
     /// The proxy itself, and no path.
     Asterisk,
-    /// Nothing that can be asked for.
-    Nothing,
+    /// Nothing that can be asked for, as it was written.
+    Nothing(Box<str>),
 }
 
 impl Target {
@@ -84,27 +84,47 @@ impl Target {
             "*" => (method == Method::OPTIONS).then_some(Target::Asterisk),
             _ => url(text),
         };
-        read.unwrap_or(Target::Nothing)
+        read.unwrap_or_else(|| Target::Nothing(text.into()))
     }
 
     /// The target of a stream's head.
     pub(crate) fn of_stream(method: &Method, uri: &Uri) -> Self {
+        let nothing = || Target::Nothing(uri.to_string().into());
         let authority = uri.authority().map(|authority| authority.as_str().to_owned());
         if method == Method::CONNECT {
-            return authority.map_or(Target::Nothing, Target::Authority);
+            return authority.map_or_else(nothing, Target::Authority);
         }
-        let Some(path) = uri.path_and_query() else { return Target::Nothing };
+        let Some(path) = uri.path_and_query() else { return nothing() };
         if path.as_str() == "*" {
-            return if method == Method::OPTIONS { Target::Asterisk } else { Target::Nothing };
+            return if method == Method::OPTIONS { Target::Asterisk } else { nothing() };
         }
         let scheme = uri.scheme_str().map(known);
         match (scheme, Path::whole(path.clone(), path.as_str().len())) {
-            (Some(None), _) | (_, None) => Target::Nothing,
+            (Some(None), _) | (_, None) => nothing(),
             (scheme, Some(path)) => {
                 let scheme = scheme.flatten();
                 let secure = if scheme == Some("https") { Secure::Scheme } else { Secure::No };
                 Target::Url { scheme, secure, authority, path }
             }
+        }
+    }
+
+    /// What of it is a path, as it came, for the log.
+    pub(crate) fn path(&self) -> &str {
+        match self {
+            Target::Path(path) | Target::Url { path, .. } => path.as_str(),
+            Target::Nothing(text) => text,
+            Target::Asterisk => "*",
+            Target::Authority(_) => "",
+        }
+    }
+
+    /// The host that it names itself.
+    pub(crate) fn authority(&self) -> Option<&str> {
+        match self {
+            Target::Url { authority, .. } => authority.as_deref(),
+            Target::Authority(authority) => Some(authority),
+            Target::Path(_) | Target::Asterisk | Target::Nothing(_) => None,
         }
     }
 }
@@ -176,7 +196,7 @@ mod tests {
                 }
                 Target::Authority(authority) => format!("to {authority}"),
                 Target::Asterisk => "*".to_owned(),
-                Target::Nothing => "-".to_owned(),
+                Target::Nothing(_) => "-".to_owned(),
             }
         };
         for (method, text, expected) in [

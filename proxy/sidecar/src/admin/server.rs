@@ -97,10 +97,16 @@ async fn accept(listener: tokio::net::TcpListener, pages: Pages) {
             Err(error) if error.raw_os_error() == Some(EMFILE) && reserve.spend() => {}
             Err(error) => {
                 tracing::warn!(%error, "an admin socket could not accept");
-                let _ = tokio::time::timeout(PAUSE, std::future::pending::<()>()).await;
+                pause().await;
             }
         }
     }
+}
+
+/// There is no event to wait for: the kernel does not say when it could accept again.
+#[expect(clippy::disallowed_methods, reason = "nothing tells when a socket can accept again")]
+async fn pause() {
+    tokio::time::sleep(PAUSE).await;
 }
 
 /// Descriptors that are kept for when there are no others, so that a process that has none left is still known to live.

@@ -63,20 +63,22 @@ impl Arrival {
 
     /// How long the head is, about as HTTP/1 would write it.
     pub(crate) fn head_bytes(&self) -> usize {
-        let target = match &self.target {
-            Target::Path(path) => path.as_str().len(),
-            Target::Url { authority, path, .. } => path.as_str().len() + authority.as_ref().map_or(0, String::len),
-            Target::Authority(authority) => authority.len(),
-            Target::Asterisk | Target::Nothing => 1,
-        };
-        self.fields.size() + target
+        self.fields.size() + self.target.path().len() + self.target.authority().map_or(0, str::len)
     }
 
-    /// Something that is no request.
-    pub(crate) fn unreadable(bad: BadRequest) -> Self {
+    /// Something that is no request, or not yet. What of it can be made out is for the log.
+    pub(crate) fn unreadable(bad: BadRequest, seen: &[u8]) -> Self {
+        let line = seen.split(|byte| matches!(byte, b'\r' | b'\n')).next().unwrap_or_default();
+        let line = &line[..line.len().min(MOST_SEEN)];
+        let mut words = line.splitn(3, |byte| *byte == b' ');
+        let method = words.next().and_then(|word| Method::from_bytes(word).ok());
+        let (method, target) = match (method, words.next()) {
+            (Some(method), target) => (method, target.unwrap_or_default()),
+            (None, _) => (unknown_method(), line),
+        };
         Self {
-            method: Method::GET,
-            target: Target::Nothing,
+            method,
+            target: Target::Nothing(String::from_utf8_lossy(target).into()),
             version: Version::HTTP_11,
             fields: Fields::default(),
             bad: Some(bad),
@@ -86,6 +88,14 @@ impl Arrival {
             expects: false,
         }
     }
+}
+
+/// How much is noted of the first line of what is no request.
+const MOST_SEEN: usize = 1_024;
+
+/// The method of what has none: what logs write for nothing.
+fn unknown_method() -> Method {
+    Method::from_bytes(b"-").expect("a dash is a token")
 }
 
 /// Whether a caller waits to be told to send its body. RFC 9110 §10.1.1.

@@ -93,32 +93,34 @@ const MOST_NAMED: usize = 10;
 
 impl RequestHead {
     /// Takes the head of what has arrived, or says why it cannot be served.
-    pub(crate) fn admit(arrival: Arrival) -> Result<Self, BadRequest> {
+    /// What is refused stays as it came.
+    pub(crate) fn admit(arrival: &mut Arrival) -> Result<Self, BadRequest> {
         if let Some(bad) = arrival.bad {
             return Err(bad);
         }
         match arrival.target {
             Target::Asterisk => return Err(BadRequest::Asterisk),
-            Target::Nothing => return Err(BadRequest::InvalidTarget),
+            Target::Nothing(_) => return Err(BadRequest::InvalidTarget),
             Target::Path(_) | Target::Url { .. } | Target::Authority(_) => {}
         }
-        let authority = check(&arrival)?;
+        let authority = check(arrival)?;
         let upgrade = upgrade::wanted_upgrade(&arrival.method, arrival.version, &arrival.fields);
-        let Arrival { method, target, mut fields, version, expects, .. } = arrival;
-        let (scheme, secure, path) = match target {
-            Target::Path(path) => (None, Secure::No, plain(path)?),
-            Target::Url { scheme, secure, path, .. } => (scheme, secure, plain(path)?),
-            Target::Authority(_) | Target::Asterisk | Target::Nothing => (None, Secure::No, Path::root()),
-        };
-        let scheme = scheme.or_else(|| forwarded_scheme(&fields)).unwrap_or("http");
-        let (with_peer, peer) = match fields.text(Name::Peer).map(peer_header::told) {
-            Some((hops, peer)) => (hops, Some(peer.to_owned())),
-            None => (0, None),
-        };
-        let hops = fields.text(Name::Hops).and_then(|hops| hops.parse().ok()).unwrap_or(0).max(with_peer);
+        let Arrival { method, target, fields, version, expects, .. } = arrival;
+        let (version, expects) = (*version, *expects);
+        let peer = fields.text(Name::Peer).map(peer_header::told);
+        let told = fields.text(Name::Hops).and_then(|hops| hops.parse().ok()).unwrap_or(0);
+        let hops = peer.map_or(0, |(hops, _)| hops).max(told);
         if hops >= MOST_HOPS {
             return Err(BadRequest::Loop);
         }
+        let (scheme, secure, path) = match target {
+            Target::Path(path) => (None, Secure::No, plain(path)?),
+            Target::Url { scheme, secure, path, .. } => (*scheme, *secure, plain(path)?),
+            Target::Authority(_) | Target::Asterisk | Target::Nothing(_) => (None, Secure::No, Path::root()),
+        };
+        let peer = peer.map(|(_, peer)| peer.to_owned());
+        let (method, mut fields) = (std::mem::take(method), std::mem::take(fields));
+        let scheme = scheme.or_else(|| forwarded_scheme(&fields)).unwrap_or("http");
         let host_name = match fields.iter().find(|(known, ..)| *known == Name::Host) {
             Some((_, b"Host", _)) => "Host",
             _ => "host",
@@ -202,9 +204,9 @@ fn check_connection(fields: &Fields) -> Result<(), BadRequest> {
 }
 
 /// The path and query, in normal form.
-fn plain(path: Path) -> Result<Path, BadRequest> {
+fn plain(path: &mut Path) -> Result<Path, BadRequest> {
     match normalise(path.as_str()).map_err(|_| BadRequest::InvalidTarget)? {
-        Cow::Borrowed(_) => Ok(path),
+        Cow::Borrowed(_) => Ok(std::mem::replace(path, Path::root())),
         Cow::Owned(plain) => Path::read(&plain).ok_or(BadRequest::InvalidTarget),
     }
 }
@@ -407,7 +409,7 @@ mod tests {
             ("/", &[("host", "a"), ("upgrade", "h2c")], None),
         ];
         for (target, headers, expected) in table {
-            let refused = RequestHead::admit(arrival(target, headers)).err();
+            let refused = RequestHead::admit(&mut arrival(target, headers)).err();
             assert_eq!(refused, *expected, "{target} {headers:?}");
         }
     }
@@ -430,7 +432,7 @@ mod tests {
             ("/a\"b`<>?<\"", &[("host", "a")], "a", "/a\"b`<>?<\"", "http"),
         ];
         for (target, headers, authority, path, scheme) in table {
-            let head = RequestHead::admit(arrival(target, headers)).expect("a good request");
+            let head = RequestHead::admit(&mut arrival(target, headers)).expect("a good request");
             let found = (head.authority.as_str(), head.path.as_str(), head.scheme);
             assert_eq!(found, (*authority, *path, *scheme), "{target} {headers:?}");
         }
@@ -440,7 +442,7 @@ mod tests {
     fn what_a_proxy_says_it_changed_is_believed_of_the_callers_proxy_only() {
         for (entrance, kept) in [(Entrance::Outbound { port: None }, false), (Entrance::Inbound(0), true)] {
             let sent = [("host", "a"), ("x-envoy-original-path", "/b"), ("x-envoy-original-host", "b")];
-            let mut head = RequestHead::admit(arrival("/", &sent)).expect("a good request");
+            let mut head = RequestHead::admit(&mut arrival("/", &sent)).expect("a good request");
             head.announce(Dice(1), entrance);
             assert_eq!((head.fields.has(Name::OriginalPath), head.fields.has(Name::OriginalHost)), (kept, kept));
         }
@@ -460,7 +462,7 @@ mod tests {
             ("x-kept", "1"),
             ("authorization", "b"),
         ];
-        let head = RequestHead::admit(arrival("/", &sent)).expect("a good request");
+        let head = RequestHead::admit(&mut arrival("/", &sent)).expect("a good request");
         let mut names: Vec<_> = head.fields.iter().map(|(_, name, _)| String::from_utf8_lossy(name)).collect();
         names.sort_unstable();
         // Whether an expectation goes on is for each attempt to say.
@@ -470,7 +472,7 @@ mod tests {
 
     #[test]
     fn request_ids_are_version_4() {
-        let mut head = RequestHead::admit(arrival("/", &[("host", "a")])).expect("a good request");
+        let mut head = RequestHead::admit(&mut arrival("/", &[("host", "a")])).expect("a good request");
         head.announce(Dice(1), Entrance::Outbound { port: None });
         let id = head.fields.text(Name::RequestId).expect("ASCII");
         assert_eq!((id.len(), &id[14..15]), (36, "4"));

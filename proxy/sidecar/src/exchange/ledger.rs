@@ -11,8 +11,9 @@ use leeboard_policy::cluster::Workload;
 use leeboard_policy::exchange::Exchange;
 use leeboard_policy::step::{End, Faults, Replay, Step};
 use leeboard_policy::time::{Span, Time};
-use leeboard_policy::verdict::{Flags, Stall};
+use leeboard_policy::verdict::{BadRequest, Flags, Stall, Verdict};
 
+use super::arrival::Arrival;
 use super::head::{Caller, RequestHead};
 use crate::alarm::Alarm;
 use crate::drain::Side;
@@ -59,6 +60,8 @@ pub(crate) struct Ledger {
     pub(crate) sent: bool,
     pub(crate) reporter: Reporter,
     pub(crate) status: u16,
+    /// Whether it asked for a host that is not known, and may not be asked for.
+    pub(crate) blocked: bool,
     pub(crate) details: Option<Cow<'static, str>>,
     pub(crate) flags: Flags,
     pub(crate) grpc_status: Option<u16>,
@@ -105,6 +108,7 @@ impl Ledger {
             sent: false,
             reporter,
             status: 0,
+            blocked: false,
             details: None,
             flags: Flags::NONE,
             grpc_status: None,
@@ -146,6 +150,39 @@ impl Ledger {
                 rule: None,
             }));
         }
+    }
+
+    /// Notes what can be made out of a request that is refused.
+    pub(crate) fn note_refused(&mut self, arrival: &Arrival) {
+        self.request_head_bytes = arrival.head_bytes() as u64;
+        if self.lane.logs {
+            let text = |name| arrival.fields.get(name).map(|value| String::from_utf8_lossy(value).into_owned());
+            self.head = Some(Box::new(LoggedHead {
+                method: arrival.method.clone(),
+                path: arrival.target.path().to_owned(),
+                authority: arrival
+                    .target
+                    .authority()
+                    .map(str::to_owned)
+                    .or_else(|| text(Name::Host))
+                    .unwrap_or_default(),
+                user_agent: text(Name::UserAgent),
+                forwarded_for: text(Name::ForwardedFor),
+                request_id: text(Name::RequestId),
+                route: None,
+                rule: None,
+            }));
+        }
+    }
+
+    /// Whether the request is a stream of HTTP/2, which ends by itself.
+    pub(crate) fn is_stream(&self) -> bool {
+        self.version >= http::Version::HTTP_2
+    }
+
+    /// Whether what the caller has sent as a body is none.
+    pub(crate) fn is_malformed(&self) -> bool {
+        self.upload.as_ref().is_some_and(Upload::malformed)
     }
 
     /// Notes what the caller's proxy says of it, if it is one to be believed. Only the application's side is called by others.
@@ -331,9 +368,15 @@ impl Ledger {
             (head.route, head.rule) = (Some(route.name.clone()), Some(route.origin.clone()));
         }
         let destination = match exchange {
+            Some(_) if self.blocked => self.lane.black_hole(),
             Some(exchange) => self.lane.destination(exchange, self.peer.as_ref()),
             None => self.lane.nowhere(),
         };
+        let malformed = self.is_malformed();
+        if malformed {
+            self.flags = self.flags.with(Flags::DOWNSTREAM_PROTOCOL);
+            self.details = Verdict::Bad(BadRequest::Malformed).answer(false).details.into();
+        }
         let details = match self.details.take() {
             Some(details) => details,
             None => gone.and_then(End::details).unwrap_or("via_upstream".into()),
@@ -346,8 +389,8 @@ impl Ledger {
             status: self.status,
             grpc_status: self.grpc_status.map(counted_grpc_status),
             grpc: exchange.is_some_and(Exchange::is_grpc),
-            flags: if self.flags.has(Flags::OVERLOADED) {
-                // It is the proxy that has left.
+            flags: if malformed || self.flags.has(Flags::OVERLOADED) {
+                // The caller is there still, or it is the proxy that has left.
                 self.flags.with(decided).without(Flags::DOWNSTREAM_TERMINATED)
             } else {
                 self.flags.with(decided).with(caller_gone)

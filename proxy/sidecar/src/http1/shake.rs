@@ -128,7 +128,7 @@ fn target_of(target: &Target) -> Result<&str, End> {
         Target::Path(Path::Text(_)) | Target::Url { path: Path::Text(_), .. } => Err(End::Refused),
         Target::Path(path) => Ok(path.as_str()),
         Target::Authority(authority) if http::Uri::try_from(authority).is_err() => Err(End::Refused),
-        Target::Nothing => Err(End::Refused),
+        Target::Nothing(_) => Err(End::Refused),
         Target::Authority(authority) => Ok(authority),
         Target::Url { .. } | Target::Asterisk => Ok(""),
     }

@@ -210,15 +210,9 @@ impl Conversation {
                     }
                 }
                 Err(Instead::End) => break true,
-                Err(Instead::Late) => {
-                    self.lane.telemetry.bad_request("header-timeout");
-                    writing.out.extend_from_slice(TIMED_OUT);
-                    // The caller may be gone; there is nobody else to tell.
-                    let _ = writing.flush().await;
-                    break false;
-                }
-                Err(Instead::Bad(bad)) => {
-                    let Ok(answer) = rim.call(Arrival::unreadable(bad)).await;
+                Err(instead @ (Instead::Bad(_) | Instead::Late)) => {
+                    let bad = if let Instead::Bad(bad) = instead { bad } else { BadRequest::HeadTimeout };
+                    let Ok(answer) = rim.call(Arrival::unreadable(bad, &reading.read)).await;
                     let asked = Asked { to_head: false, old: false, keeps: false };
                     let _ = writing.answer(answer, asked, self).await;
                     break false;
@@ -321,7 +315,3 @@ enum Next {
     /// What is no HTTP is over too.
     Tunnel,
 }
-
-/// Envoy: a request whose head takes too long is answered with 408, and the connection is closed.
-const TIMED_OUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-type: text/plain\r\n\
-    content-length: 22\r\nserver: leeboard\r\nx-leeboard-reason: header-timeout\r\n\r\nrequest header timeout";

@@ -19,6 +19,7 @@ use leeboard_istio::{Loaded, load_in};
 use leeboard_policy::snapshot::Snapshot;
 use leeboard_policy::time::{Span, Time};
 
+use super::changes::Objects;
 use crate::discovery::update::Reading;
 
 /// What is wrong between objects, and right again when another object changes.
@@ -33,6 +34,8 @@ pub(crate) struct InForce {
     pub(super) reading: Reading,
     /// Where the proxy stands, with the version of what came of it.
     site: Site,
+    /// The objects themselves.
+    pub(super) objects: Objects,
     /// What is broken in these texts in such a way that only compiling found it.
     aside: BTreeSet<Arc<str>>,
     /// What earlier texts said of objects that are broken in these.
@@ -137,8 +140,6 @@ pub(super) struct Candidate {
     pub(super) diagnostics: Vec<Diagnostic>,
     kept: Vec<ObjectId>,
     pub(super) left_out: BTreeSet<ObjectId>,
-    /// How many objects are in force.
-    pub(super) objects: usize,
 }
 
 impl Candidate {
@@ -187,8 +188,7 @@ impl Candidate {
         awaited.retain(|reference, _| !dangled.contains(reference));
         complaints.append(&mut all.diagnostics);
         in_force.site = site;
-        let mut objects = usize::from(resources.mesh.is_some());
-        resources.each(|_| objects += 1);
+        in_force.objects = Objects::of(&resources);
         Self {
             in_force: Arc::new(in_force),
             mesh: resources.mesh,
@@ -196,7 +196,6 @@ impl Candidate {
             diagnostics: complaints,
             kept: loaded.kept,
             left_out,
-            objects,
         }
     }
 

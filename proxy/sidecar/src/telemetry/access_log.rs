@@ -99,7 +99,7 @@ fn text(out: &mut Vec<u8>, record: &Record, head: &LoggedHead) {
     let destination = &record.destination;
     let fields = [
         ("[", Field::Time(record.started)),
-        ("] \"", Field::Word(head.method.as_str())),
+        ("] \"", method(head)),
         (" ", Field::Text(&head.path)),
         (" ", Field::Word(protocol(record.protocol))),
         ("\" ", Field::Number(record.status.into())),
@@ -140,7 +140,7 @@ fn json(out: &mut Vec<u8>, record: &Record, head: &LoggedHead) {
     let fields = [
         ("{\"start_time\":", Field::Time(record.started)),
         (",\"route_name\":", Field::Text(head.route.as_deref().unwrap_or_default())),
-        (",\"method\":", Field::Word(head.method.as_str())),
+        (",\"method\":", method(head)),
         (",\"path\":", Field::Text(&head.path)),
         (",\"protocol\":", Field::Word(protocol(record.protocol))),
         (",\"response_code\":", Field::Number(record.status.into())),
@@ -203,6 +203,14 @@ fn escaped(out: &mut Vec<u8>, text: &str) {
             }
             _ => out.extend_from_slice(letter.encode_utf8(&mut [0; 4]).as_bytes()),
         }
+    }
+}
+
+/// A dash is the method of what has none.
+fn method(head: &LoggedHead) -> Field<'_> {
+    match head.method.as_str() {
+        "-" => Field::Absent,
+        method => Field::Word(method),
     }
 }
 

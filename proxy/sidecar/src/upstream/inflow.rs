@@ -36,6 +36,15 @@ impl CallerBroke {
             CallerBroke::Wire(_) => false,
         }
     }
+
+    /// Whether the caller has sent what is no body, and did not leave.
+    pub(crate) fn is_malformed(&self) -> bool {
+        match self {
+            CallerBroke::Stream(Cut::Failed(error)) => error.is_library(),
+            CallerBroke::Stream(_) => false,
+            CallerBroke::Wire(error) => *error == BrokenOff::Malformed,
+        }
+    }
 }
 
 impl std::fmt::Display for CallerBroke {

@@ -31,6 +31,8 @@ struct Shared {
     failed: AtomicBool,
     /// Whether the caller broke off by resetting its stream.
     reset: AtomicBool,
+    /// Whether it broke off since what the caller has sent is no body.
+    malformed: AtomicBool,
     /// Whether the caller is waited for to send more.
     awaited: AtomicBool,
     /// Whether the present attempt's reader has handed all of it on.
@@ -98,6 +100,7 @@ impl Upload {
             complete: AtomicBool::new(false),
             failed: AtomicBool::new(false),
             reset: AtomicBool::new(false),
+            malformed: AtomicBool::new(false),
             awaited: AtomicBool::new(false),
             handed_on: AtomicBool::new(false),
         }))
@@ -148,6 +151,11 @@ impl Upload {
     /// Whether it broke off by resetting its stream.
     pub(crate) fn reset(&self) -> bool {
         self.0.reset.load(Relaxed)
+    }
+
+    /// Whether it broke off since what the caller has sent is no body.
+    pub(crate) fn malformed(&self) -> bool {
+        self.0.malformed.load(Relaxed)
     }
 
     /// Whether the caller is waited for to send more.
@@ -269,6 +277,7 @@ impl Reader {
             Some(Err(error)) => {
                 shared.failed.store(true, Relaxed);
                 shared.reset.store(error.is_reset(), Relaxed);
+                shared.malformed.store(error.is_malformed(), Relaxed);
                 state.copies.iter().for_each(|copy| copy.abandon());
                 state.wake();
                 Poll::Ready(Some(Err(UploadError::Caller(error))))

@@ -90,6 +90,11 @@ impl Wire {
         Self::new(socket.connect(address).await.expect("the listener is there"))
     }
 
+    /// Its own address.
+    pub(crate) fn local(&self) -> SocketAddr {
+        self.stream.local_addr().expect("it is connected")
+    }
+
     /// Writes bytes.
     pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
         self.stream.write_all(bytes.as_ref()).await

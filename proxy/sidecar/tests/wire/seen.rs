@@ -1,7 +1,8 @@
-//! What callers can make of the metrics: no more than what is known of them.
+//! What callers can make of the metrics and the access log: all that they do is seen, and no more than what is known of them.
 
 use crate::endpoint::{Endpoint, say};
 use crate::message::{Wire, get};
+use crate::patience::soon;
 use crate::program::Leeboard;
 
 /// One in front of an application, which is at 127.0.0.1.
@@ -67,4 +68,111 @@ async fn addresses_that_a_caller_makes_up_are_one_series() {
     let labels = ["cluster=\"PassthroughCluster\"", "endpoint=\"unknown\""];
     assert_eq!(leeboard.metric("leeboard_upstream_connections_opened_total", &labels).await, Some(2.0));
     assert_eq!(leeboard.metric("leeboard_upstream_connections_opened_total", &[]).await, Some(2.0));
+}
+
+#[tokio::test]
+async fn what_is_refused_before_an_exchange_leaves_a_line() {
+    let leeboard = Leeboard::with("", &["--header-timeout", "100ms", "--max-header-bytes", "8192"]).await;
+    let long = format!("GET /long HTTP/1.1\r\nHost: a.test\r\nX: {}\r\n\r\n", "x".repeat(9_000));
+    let chunks = "POST /chunks HTTP/1.1\r\nHost: a.test\r\n";
+    let (both, coded) = ("Content-Length: 1\r\nTransfer-Encoding: chunked", "Transfer-Encoding: gzip, chunked");
+    #[rustfmt::skip]
+    let table: &[(&str, u16, &str, &str, &str, &str, &str)] = &[
+        // what is sent, status, flags, details, method, path, authority
+        ("GET /bad HTTP/1.1\r\nHost : a.test\r\n\r\n", 400, "DPE", "http1.codec_error", "GET", "/bad", ""),
+        ("\u{1}\u{2}hello\r\n\r\n", 400, "DPE", "http1.codec_error", "", "\u{1}\u{2}hello", ""),
+        ("GET /late HTTP/1.1\r\nX: ", 408, "-", "request_header_timeout", "GET", "/late", ""),
+        ("GET /la", 408, "-", "request_header_timeout", "GET", "/la", ""),
+        (&long, 431, "DPE", "http1.headers_too_large", "GET", "/long", ""),
+        (&format!("{chunks}{coded}\r\n\r\n"), 501, "DPE", "http1.invalid_transfer_encoding", "POST", "/chunks", "a.test"),
+        (&format!("{chunks}{both}\r\n\r\n"), 400, "DPE", "http1.content_length_and_chunked_not_allowed", "POST", "/chunks", "a.test"),
+        ("GET no-path HTTP/1.1\r\nHost: a.test\r\n\r\n", 400, "DPE", "path_normalization_failed", "GET", "no-path", "a.test"),
+        ("GET /none HTTP/1.1\r\nX: 1\r\n\r\n", 400, "DPE", "missing_host_header", "GET", "/none", ""),
+        ("GET /a%00b HTTP/1.1\r\nHost: a.test\r\n\r\n", 400, "DPE", "path_normalization_failed", "GET", "/a%00b", "a.test"),
+        ("GET /up HTTP/1.1\r\nHost: a.test\r\nX-Leeboard-Hops: 16\r\n\r\n", 508, "-", "loop_detected", "GET", "/up", "a.test"),
+    ];
+    for (index, (sent, status, flags, details, method, path, authority)) in table.iter().enumerate() {
+        let mut wire = leeboard.dial().await;
+        let caller = wire.local().to_string();
+        // Not all of what is too long need be taken.
+        let _ = wire.send(sent).await;
+        assert_eq!(soon("a refusal", wire.response()).await.map(|answer| answer.status()), Some(*status), "{sent:?}");
+        drop(wire);
+        let record = leeboard.all_records(index + 1).await.remove(index);
+        let text = |key: &str| record[key].as_str().unwrap_or_default().to_owned();
+        assert_eq!(
+            (record["response_code"].as_u64(), text("response_flags"), text("response_code_details")),
+            (Some(u64::from(*status)), (*flags).to_owned(), (*details).to_owned()),
+            "{sent:?}"
+        );
+        assert_eq!(
+            (text("method"), text("path"), text("authority")),
+            ((*method).into(), (*path).into(), (*authority).into())
+        );
+        assert_eq!(text("downstream_remote_address"), caller, "{sent:?}");
+    }
+    for (code, flags, count) in [("400", "DPE", 6.0), ("408", "-", 2.0), ("431", "DPE", 1.0), ("501", "DPE", 1.0)] {
+        let labels = [format!("response_code=\"{code}\""), format!("response_flags=\"{flags}\"")];
+        let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
+        leeboard.metric_becomes("istio_requests_total", &labels, count).await;
+    }
+}
+
+#[tokio::test]
+async fn a_malformed_body_is_its_callers_mistake_and_no_parting() {
+    let endpoint = Endpoint::start(|_| say(200, "app")).await;
+    let leeboard = Leeboard::start("").await;
+    let mut wire = leeboard.dial().await;
+    let head = format!("POST /chunks HTTP/1.1\r\nHost: {}\r\nTransfer-Encoding: chunked\r\n\r\n", endpoint.address);
+    wire.send(head + "3\r\nabc\r\nnonsense\r\n").await.unwrap();
+    let answer = soon("a refusal", wire.response()).await.unwrap();
+    assert_eq!((answer.status(), answer.header("x-leeboard-reason")), (400, Some("malformed")));
+    let record = leeboard.record("/chunks").await;
+    assert_eq!(record["response_code"], 400);
+    assert_eq!(record["response_flags"], "DPE");
+    assert_eq!(record["response_code_details"], "http1.codec_error");
+    leeboard.metric_becomes("istio_requests_total", &["response_code=\"400\"", "response_flags=\"DPE\""], 1.0).await;
+    assert_eq!(leeboard.metric("istio_requests_total", &["response_flags=\"DC\""]).await, None);
+}
+
+#[tokio::test]
+async fn hosts_that_are_blocked_or_passed_through_are_one_destination_each() {
+    let endpoint = Endpoint::start(|_| say(200, "app")).await;
+    let blocking = Leeboard::with("", &["--outbound-traffic-policy", "registry-only"]).await;
+    let passing = Leeboard::start("").await;
+    for number in 0..20 {
+        let blocked = format!("GET /{number} HTTP/1.1\r\nHost: made-up-{number}.test\r\n\r\n");
+        assert_eq!(blocking.ask(blocked).await.status(), 502);
+    }
+    let passed = format!("GET /passed HTTP/1.1\r\nHost: {}\r\n\r\n", endpoint.address);
+    assert_eq!(passing.ask(passed).await.status(), 200);
+    for (leeboard, path, host, cluster, route, count) in [
+        (&blocking, "/19", "made-up-19.test".to_owned(), "BlackHoleCluster", "", 20.0),
+        (&passing, "/passed", endpoint.address.to_string(), "PassthroughCluster", "allow_any", 1.0),
+    ] {
+        let record = leeboard.record(path).await;
+        let found = ["authority", "upstream_cluster", "route_name"].map(|key| record[key].as_str().unwrap_or_default());
+        assert_eq!(found, [host.as_str(), cluster, route]);
+        let service = format!("destination_service=\"{cluster}\"");
+        let labels = [service, format!("destination_service_name=\"{cluster}\"")];
+        let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
+        leeboard.metric_becomes("istio_requests_total", &labels, count).await;
+        let page = leeboard.page("/stats/prometheus").await;
+        assert_eq!(page.lines().filter(|line| line.starts_with("istio_requests_total{")).count(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_reload_says_what_it_changed() {
+    let service = |name: &str, port: u16| {
+        format!(
+            "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {{name: {name}, namespace: demo}}\n\
+             spec: {{hosts: [{name}.test], resolution: STATIC, ports: [{{number: {port}, name: http, protocol: HTTP}}]}}\n---\n"
+        )
+    };
+    let mut leeboard = Leeboard::start(&(service("a", 80) + &service("b", 80))).await;
+    leeboard.edit(&(service("c", 80) + &service("b", 81)));
+    leeboard.logged("1 added: ServiceEntry demo/c (").await;
+    leeboard.logged("; 1 changed: ServiceEntry demo/b (").await;
+    leeboard.logged("; 1 removed: ServiceEntry demo/a (").await;
 }
