@@ -46,9 +46,11 @@ pub(crate) fn join(parts: &[String], between: &str, end: &str, width: usize, ind
     let mut lines = vec![String::new()];
     for (at, part) in parts.iter().map(|part| printable(part)).enumerate() {
         let line = lines.last_mut().expect("there is a line from the start");
+        // Where a line ends for good, nothing stands at its end.
+        let end_columns = if at + 1 == parts.len() { 0 } else { columns(end) };
         if at == 0 {
             line.push_str(&part);
-        } else if columns(line) + columns(between) + columns(&part) + columns(end) <= width {
+        } else if columns(line) + columns(between) + columns(&part) + end_columns <= width {
             line.push_str(between);
             line.push_str(&part);
         } else {

@@ -136,6 +136,10 @@ fn indented(
 /// As many of the lines as there is room for.
 fn take(room: &mut usize, mut lines: Vec<String>) -> Vec<String> {
     lines.truncate(*room);
+    // Half a command is worse than none.
+    while lines.last().is_some_and(|line| line.ends_with(" \\")) {
+        lines.pop();
+    }
     *room -= lines.len();
     lines
 }
@@ -342,6 +346,10 @@ leeboard_mirrors_total{cluster="c",outcome="answered"} 4
             for expected in expected {
                 assert!(text.contains(expected), "{expected} is not in {width}x{height}:\n{text}");
             }
+            assert!(
+                !text.contains("\\\n\n") && !text.contains("\\\n120 calls"),
+                "half a command is in {width}x{height}:\n{text}"
+            );
         }
         let text = view.introduction();
         for (replica, ports, ..) in &view.rows {
