@@ -8,11 +8,21 @@ use super::head::RequestHead;
 use crate::fields::{Name, Names};
 use crate::hops::without_hops;
 use crate::http1::write;
-use crate::upstream::http1::Manner;
 
 /// A head for which HTTP/2 has no room.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Unsendable;
+
+/// What a request's length is to be told by, and its response's.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Framing {
+    /// The head says itself how long the body is.
+    pub(crate) names_length: bool,
+    /// Where there is no body, that is said too.
+    pub(crate) names_no_body: bool,
+    /// The response has no body whatever its head says.
+    pub(crate) to_head: bool,
+}
 
 /// One attempt's request.
 #[derive(Clone, Copy, Debug)]
@@ -42,8 +52,8 @@ impl Departure<'_> {
     }
 
     /// How lengths are told over HTTP/1.
-    pub(crate) fn manner(&self) -> Manner {
-        Manner {
+    pub(crate) fn framing(&self) -> Framing {
+        Framing {
             names_length: self.says_length(),
             names_no_body: self.names_no_body(),
             to_head: self.head.method == Method::HEAD,

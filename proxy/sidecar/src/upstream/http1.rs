@@ -11,6 +11,7 @@ use leeboard_policy::verdict::Failure;
 
 use super::socket::Metered;
 use super::up_body::UpBody;
+use crate::exchange::departure::Framing;
 use crate::http1::READ;
 use crate::http1::body::Decoder;
 use crate::http1::incoming::{let_go, poll_read, poll_read_in_turn};
@@ -45,17 +46,6 @@ pub(crate) struct One {
     /// How many heads have come before that of the response.
     interim: u8,
     keeps: bool,
-}
-
-/// What a request's length is to be told by, and its response's.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Manner {
-    /// The head says itself how long the body is.
-    pub(crate) names_length: bool,
-    /// Where there is no body, that is said too.
-    pub(crate) names_no_body: bool,
-    /// The response has no body whatever its head says.
-    pub(crate) to_head: bool,
 }
 
 /// The most heads that may come before that of the response.
@@ -100,7 +90,7 @@ impl One {
     }
 
     /// Begins a request. `head` writes its head, all but what says how long its body is.
-    pub(crate) fn begin(&mut self, body: UpBody, manner: Manner, head: impl FnOnce(&mut Vec<u8>)) {
+    pub(crate) fn begin(&mut self, body: UpBody, framing: Framing, head: impl FnOnce(&mut Vec<u8>)) {
         if self.out.capacity() == 0 {
             self.out = outbox::buffer();
         }
@@ -108,7 +98,7 @@ impl One {
         self.written = 0;
         head(&mut self.out);
         let length = match (body.is_end_stream(), body.size_hint().exact()) {
-            (true, _) => manner.names_no_body.then_some(Length::Exactly(0)),
+            (true, _) => framing.names_no_body.then_some(Length::Exactly(0)),
             (false, Some(length)) => Some(Length::Exactly(length)),
             (false, None) => Some(Length::Chunked),
         };
@@ -118,11 +108,11 @@ impl One {
             Some(Length::Chunked | Length::UntilClose) => Sending::Chunks,
         };
         if let Some(length) = length {
-            write::length(&mut self.out, length, manner.names_length);
+            write::length(&mut self.out, length, framing.names_length);
         }
         self.out.extend_from_slice(b"\r\n");
         self.body = body;
-        self.to_head = manner.to_head;
+        self.to_head = framing.to_head;
         self.pieces = Pieces::default();
         self.interim = 0;
         self.keeps = false;

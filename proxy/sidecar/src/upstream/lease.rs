@@ -91,7 +91,7 @@ impl Lease {
         };
         match &mut connection.wire {
             Wire::One(one) => {
-                one.begin(body, request.manner(), |out| request.write(out));
+                one.begin(body, request.framing(), |out| request.write(out));
                 let mut posted = one.post();
                 let mut interim = |response: Response| interim(response.status, response.fields);
                 let answered = poll_fn(|cx| one.poll_head(cx, &mut interim)).await;
