@@ -16,6 +16,7 @@ pub mod dice;
 pub mod endpoints;
 pub mod exchange;
 pub mod expression;
+pub mod fairness;
 mod fault;
 pub mod headers;
 mod index;

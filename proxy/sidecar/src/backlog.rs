@@ -105,6 +105,11 @@ impl CallerBacklog {
         held > of.each / 4 * 3 || (all > of.most / 4 * 3 && held > all / of.callers.borrow().len().max(1))
     }
 
+    /// How many answers have had to wait for this caller and are not over.
+    pub(crate) fn unread(&self) -> u32 {
+        self.stalled.borrow().len() as u32
+    }
+
     fn is_tight(&self) -> bool {
         self.held.get() > self.of.each / 2 || self.of.is_tight()
     }

@@ -4,6 +4,8 @@ use std::cell::Cell;
 use std::pin::pin;
 use std::task::{Context, Poll};
 
+use leeboard_policy::fairness::share;
+
 /// Has others go first, those included whose sockets have not been looked at yet.
 pub(crate) fn give_way(cx: &mut Context<'_>) -> Poll<()> {
     // The runtime wakes the task again when it has looked at all sockets.
@@ -58,8 +60,7 @@ impl Queue {
 impl Queuing<'_> {
     /// Has others go first when it has done its share of so much since they had their turn.
     pub(crate) fn poll(&mut self, all: usize, cx: &mut Context<'_>) -> Poll<()> {
-        let share = (all / self.queue.0.get().max(1)).max(1);
-        let turn = self.turn.poll(share, cx);
+        let turn = self.turn.poll(share(all, self.queue.0.get()), cx);
         if turn.is_pending() && !std::mem::replace(&mut self.queues, true) {
             self.queue.0.set(self.queue.0.get() + 1);
         }

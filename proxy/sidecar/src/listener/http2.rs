@@ -119,11 +119,12 @@ impl Conversation {
     async fn streams(&self, mut connection: Box<Streams>, watch: &Watch, room: &Cell<usize>) -> Result<(), h2::Error> {
         let mut rim = rim(self.lane.clone(), self.entrance, self.caller);
         let (over, premature) = Default::default();
+        let backlog = self.lane.backlog.of_caller();
         let caller = Caller {
             lane: self.lane.clone(),
             talk: self.talk.clone(),
-            backlog: self.lane.backlog.of_caller(),
-            allowance: Allowance::new(self.lane.shared.most_for_caller),
+            allowance: Allowance::new(self.lane.shared.most_for_caller, backlog.clone()),
+            backlog,
             over,
             premature,
         };

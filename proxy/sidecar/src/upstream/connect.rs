@@ -143,6 +143,7 @@ pub(super) async fn make(
                 sender: sender.clone(),
                 meter,
                 active: AtomicU32::new(1),
+                unread: AtomicU32::new(0),
                 served: AtomicU32::new(1),
                 allowed,
                 most: ask.settings.max_streams.unwrap_or(MAX_STREAMS),

@@ -14,6 +14,7 @@ use h2::{Ping, PingPong, Reason};
 use http::Request;
 use http_body::{Body, Frame};
 use leeboard_policy::cluster::Connection as Settings;
+use leeboard_policy::fairness::Streams;
 use leeboard_policy::time::{Span, Time};
 use leeboard_policy::verdict::Failure;
 use tokio::sync::Mutex;
@@ -172,6 +173,8 @@ pub(crate) struct Many {
     pub(super) sender: Sender,
     pub(super) meter: Arc<Meter>,
     pub(super) active: AtomicU32,
+    /// Of how many of these the answer has come and is not read.
+    pub(super) unread: AtomicU32,
     pub(super) served: AtomicU32,
     /// The most streams at a time that the peer allows just now.
     pub(super) allowed: Arc<AtomicUsize>,
@@ -206,12 +209,8 @@ impl Many {
         if self.spent.load(Relaxed) || closed(&mut sender) {
             return Entry::Closed;
         }
-        let room = match self.allowed.load(Relaxed) {
-            // A peer that allows none just now would allow none on another connection either: the stream waits on this one.
-            0 => self.most,
-            allowed => self.most.min(u32::try_from(allowed).unwrap_or(u32::MAX)),
-        };
-        let fits = |active: u32| (active < room).then(|| active + 1);
+        let most = self.most_streams();
+        let fits = |active: u32| (active < most).then(|| active + 1);
         if self.active.fetch_update(Relaxed, Relaxed, fits).is_err() {
             return Entry::Full;
         }
@@ -220,6 +219,27 @@ impl Many {
             self.spent.store(true, Relaxed);
         }
         Entry::In(sender)
+    }
+
+    /// The most streams at a time.
+    fn most_streams(&self) -> u32 {
+        match self.allowed.load(Relaxed) {
+            // A peer that allows none just now would allow none on another connection either: the stream waits on this one.
+            0 => self.most,
+            allowed => self.most.min(u32::try_from(allowed).unwrap_or(u32::MAX)),
+        }
+    }
+
+    /// Its streams, for who wants one more; `sure` tells that the peer must be known to be there.
+    pub(super) fn streams(&self, ask: &Ask<'_>, sure: bool) -> Streams {
+        let active = self.active.load(Relaxed);
+        let room = active < self.most_streams() && self.young(ask.now) && !(sure && self.is_unsure(ask));
+        Streams { active, unread: self.unread.load(Relaxed), room }
+    }
+
+    /// Whether it takes no more streams.
+    pub(super) fn is_over(&self) -> bool {
+        self.spent.load(Relaxed) || closed(&mut self.sender.clone())
     }
 
     /// Gives a stream back.
@@ -278,6 +298,8 @@ pub(crate) struct Share {
     pump: Option<Pump>,
     response: Option<ResponseFuture>,
     down: Option<Incoming>,
+    /// Whether its answer has come and is not read.
+    unread: bool,
 }
 
 /// A body that goes up by itself: whoever waits for the caller to read its answer must not keep the endpoint waiting.
@@ -301,6 +323,7 @@ impl Drop for Pump {
 
 impl Drop for Share {
     fn drop(&mut self) {
+        self.note_unread(false);
         self.many.leave();
     }
 }
@@ -308,7 +331,7 @@ impl Drop for Share {
 impl Share {
     /// A part whose place among the streams has been taken.
     pub(super) fn new(many: Arc<Many>, sender: Sender) -> Self {
-        Self { many, sender, up: None, pump: None, response: None, down: None }
+        Self { many, sender, up: None, pump: None, response: None, down: None, unread: false }
     }
 
     /// The connection.
@@ -359,6 +382,9 @@ impl Share {
     pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
         let Some(down) = &mut self.down else { return Poll::Ready(None) };
         let frame = ready!(down.poll_frame(cx));
+        if self.unread && self.gathered() == 0 {
+            self.note_unread(false);
+        }
         Poll::Ready(frame.map(|frame| {
             frame.map_err(|cut| match cut {
                 Cut::Gone => Failure::RemoteReset,
@@ -371,6 +397,15 @@ impl Share {
     pub(super) fn gather(&mut self, cx: &mut Context<'_>) {
         if let Some(down) = &mut self.down {
             down.gather(cx);
+            self.note_unread(self.gathered() > 0);
+        }
+    }
+
+    fn note_unread(&mut self, unread: bool) {
+        match (std::mem::replace(&mut self.unread, unread), unread) {
+            (false, true) => drop(self.many.unread.fetch_add(1, Relaxed)),
+            (true, false) => drop(self.many.unread.fetch_sub(1, Relaxed)),
+            _ => {}
         }
     }
 

@@ -15,7 +15,6 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use tokio::sync::Notify;
 
 use super::connect::make;
-use super::connection::stream_of;
 use super::lease::{Home, Lease};
 use super::request::{Ask, ConnectError};
 use super::shared::{SharedPool, SharedPools};
@@ -116,9 +115,9 @@ impl Pool {
         let home = || Home::Worker(self.shelf.clone());
         loop {
             if !ask.fresh
-                && let Some(share) = self.shelf.borrow_mut().take_stream(ask, true)
+                && let Some(connection) = self.shelf.borrow_mut().take(ask, true, true)
             {
-                return Ok(Lease::new(stream_of(share, ask.now), ask, home(), true));
+                return Ok(Lease::new(connection, ask, home(), true));
             }
             let unsure = if ask.fresh { None } else { self.shelf.borrow().unsure(ask) };
             if let Some(many) = unsure {
@@ -131,7 +130,15 @@ impl Pool {
                 _ => break,
             }
         }
-        let entered = ask.enter(|| self.shelf.borrow_mut().evict())?;
+        let entered = match ask.enter(|| self.shelf.borrow_mut().evict()) {
+            Ok(entered) => entered,
+            // The last place was taken by another worker, and a stream that is not the best is better than none.
+            Err(full) if ask.fresh => return Err(full),
+            Err(full) => {
+                let connection = self.shelf.borrow_mut().take(ask, true, true);
+                return connection.map(|connection| Lease::new(connection, ask, home(), true)).ok_or(full);
+            }
+        };
         let _joining = Joining::begin(self, endpoint);
         let (connection, many) = make(ask, (entered, None), counters).await?;
         if let Some(many) = many {

@@ -6,6 +6,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
+use crate::backlog::CallerBacklog;
+
 /// The connections of all workers.
 #[derive(Debug)]
 pub(crate) struct Room {
@@ -17,6 +19,11 @@ impl Room {
     /// Nothing is open yet.
     pub(crate) fn new(most: usize) -> Arc<Self> {
         Arc::new(Self { open: AtomicUsize::new(0), most })
+    }
+
+    /// Whether there is a place for one more.
+    pub(super) fn has_place(&self) -> bool {
+        self.open.load(Relaxed) < self.most
     }
 
     /// A place for one more, if there is any.
@@ -37,17 +44,23 @@ impl Drop for Entered {
     }
 }
 
-/// The connections that are in use for one connection of a caller.
+/// The connections that are in use for one connection of a caller, and what is held for it.
 #[derive(Debug)]
 pub(crate) struct Allowance {
     used: Cell<usize>,
     most: usize,
+    backlog: Rc<CallerBacklog>,
 }
 
 impl Allowance {
     /// Nothing is in use yet.
-    pub(crate) fn new(most: usize) -> Rc<Self> {
-        Rc::new(Self { used: Cell::new(0), most })
+    pub(crate) fn new(most: usize, backlog: Rc<CallerBacklog>) -> Rc<Self> {
+        Rc::new(Self { used: Cell::new(0), most, backlog })
+    }
+
+    /// How many answers the caller leaves unread.
+    pub(super) fn unread(&self) -> u32 {
+        self.backlog.unread()
     }
 
     /// One more, if there is any left.
@@ -73,6 +86,7 @@ impl Drop for Taken {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backlog::Backlog;
 
     #[test]
     fn what_is_given_back_can_be_taken_again() {
@@ -81,7 +95,7 @@ mod tests {
         assert!(places.iter().all(Option::is_some) && room.enter().is_none());
         drop(places);
         assert!(room.enter().is_some());
-        let allowance = Allowance::new(1);
+        let allowance = Allowance::new(1, Backlog::new(1, 1).of_caller());
         let taken = allowance.take();
         assert!(taken.is_some() && allowance.take().is_none());
         drop(taken);

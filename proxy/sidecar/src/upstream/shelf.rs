@@ -5,11 +5,12 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use leeboard_policy::endpoints::EndpointId;
+use leeboard_policy::fairness::{Choice, choose};
 use leeboard_policy::time::{Span, Time};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::connection::{Connection, stream_of};
-use super::http2::{Entry, Many, Share, closed};
+use super::http2::{Entry, Many, Share};
 use super::request::Ask;
 
 /// How often a pool looks for connections that nobody uses any more.
@@ -42,7 +43,7 @@ impl Shelf {
     /// be there.
     pub(super) fn take(&mut self, ask: &Ask<'_>, any: bool, sure: bool) -> Option<Connection> {
         if ask.http2 {
-            let share = self.take_stream(ask, sure);
+            let share = self.take_stream(ask, sure, !ask.full() && ask.room.has_place());
             return share.map(|share| stream_of(share, ask.now));
         }
         self.take_one(ask, any)
@@ -67,31 +68,26 @@ impl Shelf {
 
     /// A connection that has to be asked for before it is used.
     pub(super) fn unsure(&self, ask: &Ask<'_>) -> Option<Arc<Many>> {
-        self.many.get(&ask.endpoint.id())?.iter().find(|many| many.is_unsure(ask)).cloned()
+        self.many.get(&ask.endpoint.id())?.iter().find(|many| many.is_unsure(ask) && !many.is_over()).cloned()
     }
 
-    /// A stream of an HTTP/2 connection that has room; `sure` tells that its peer must be known to be there.
-    pub(super) fn take_stream(&mut self, ask: &Ask<'_>, sure: bool) -> Option<Share> {
-        let mut share = None;
-        self.many.get_mut(&ask.endpoint.id())?.retain(|many| {
-            if share.is_some() {
-                return true;
+    /// A stream of an HTTP/2 connection; `sure` tells that its peer must be known to be there. `None` as well when a new connection
+    /// is better and `may_connect`.
+    pub(super) fn take_stream(&mut self, ask: &Ask<'_>, sure: bool, may_connect: bool) -> Option<Share> {
+        let open = self.many.get_mut(&ask.endpoint.id())?;
+        let unread = ask.allowance.map_or(0, |allowance| allowance.unread());
+        loop {
+            let at = match choose(open.iter().map(|many| many.streams(ask, sure)), unread) {
+                Choice::Open(at) => at,
+                Choice::Better(at) if !may_connect => at,
+                Choice::Better(_) | Choice::Connect => return None,
+            };
+            match open[at].enter(ask.settings.max_requests) {
+                Entry::In(sender) => return Some(Share::new(open[at].clone(), sender)),
+                Entry::Full => return None,
+                Entry::Closed => drop(open.remove(at)),
             }
-            if !many.young(ask.now) {
-                return false;
-            }
-            if sure && many.is_unsure(ask) {
-                // One that is closed is not asked for.
-                return !many.spent.load(Relaxed) && !closed(&mut many.sender.clone());
-            }
-            match many.enter(ask.settings.max_requests) {
-                Entry::In(sender) => share = Some(Share::new(many.clone(), sender)),
-                Entry::Full => {}
-                Entry::Closed => return false,
-            }
-            true
-        });
-        share
+        }
     }
 
     /// Keeps an HTTP/1 connection for the next request. One to an endpoint that is set aside has no next request.
@@ -156,7 +152,7 @@ impl Shelf {
         self.many.retain(|endpoint, open| {
             open.retain(|many| {
                 let listed = wanted.contains(endpoint) || many.passing;
-                listed && !closed(&mut many.sender.clone()) && many.young(now) && !many.aged(now)
+                listed && !many.is_over() && many.young(now) && !many.aged(now)
             });
             !open.is_empty()
         });

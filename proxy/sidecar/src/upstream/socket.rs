@@ -17,7 +17,7 @@ use crate::net::readable::{Readable, read_what_is_there};
 use crate::turn::Turn;
 
 /// How much of what has come for many streams is read before others have their turn.
-const AT_ONCE: usize = 64 * 1024;
+const AT_ONCE: usize = 256 * 1024;
 
 /// A connected socket.
 #[derive(Debug)]

@@ -88,7 +88,7 @@ async fn a_few_who_do_not_read_stop_nobody_else() {
     let leeboard = before(&server, &[], "timeout: 60s").await;
     let greedy = slow(&leeboard, 0).await;
     let mut unread = Vec::new();
-    for _ in 0..40 {
+    for _ in 0..15 {
         unread.push(begin(&greedy, "/large/1000000").await);
     }
     let polite = http2::call(leeboard.port("outbound")).await;
@@ -100,6 +100,32 @@ async fn a_few_who_do_not_read_stop_nobody_else() {
     wire.send(get("/large/1000000", "")).await.unwrap();
     assert_eq!(soon("an answer", wire.response()).await.unwrap().body.len(), 1_000_000);
     assert_eq!(server.connections(), 1, "they were all on one connection");
+    drop(unread);
+    leeboard.at_rest(CLUSTER).await;
+}
+
+#[tokio::test]
+async fn who_reads_gets_a_connection_without_the_many_that_nobody_reads() {
+    let (server, _) = shop().await;
+    let leeboard = before(&server, &["--workers", "1"], "timeout: 60s").await;
+    let greedy = slow(&leeboard, 0).await;
+    let mut unread = Vec::new();
+    for _ in 0..20 {
+        unread.push(begin(&greedy, "/large/1000000").await);
+    }
+    assert_eq!(server.connections(), 1);
+    let polite = http2::call(leeboard.port("outbound")).await;
+    until("one more connection", || async {
+        // What has come is known to be unread when the greedy caller's connection has been looked at.
+        let whole = ask(&polite, request("GET", "/large/1000000", &[]), None).await.unwrap();
+        whole.body.len() == 1_000_000 && server.connections() == 2
+    })
+    .await;
+    for _ in 0..20 {
+        ask(&polite, request("GET", "/", &[]), None).await.unwrap();
+        unread.push(begin(&greedy, "/large/1000000").await);
+    }
+    assert_eq!(server.connections(), 2, "who does not read stays where much is unread");
     drop(unread);
     leeboard.at_rest(CLUSTER).await;
 }
