@@ -17,7 +17,7 @@ use crate::expressions;
 use crate::homes;
 use crate::names;
 use crate::source::Spot;
-use crate::support::{self, Block, Status};
+use crate::support::{self, Block, Status, same};
 use crate::yaml::{Key, Mark, Node, Value};
 
 pub(crate) use field::Field;
@@ -174,11 +174,6 @@ impl Cx {
 /// Whether a value is as good as none, whatever its field.
 fn is_nothing(node: &Node) -> bool {
     node.is_null() || matches!(&node.value, Value::Seq(items) if items.is_empty())
-}
-
-/// Whether two names are one. Nearly all that differ do so in length or in the first letter.
-pub(crate) fn same(a: &str, b: &str) -> bool {
-    a.len() == b.len() && a.as_bytes().first() == b.as_bytes().first() && a == b
 }
 
 /// A block whose fields are being read.

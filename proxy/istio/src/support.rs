@@ -52,12 +52,17 @@ pub enum Status {
 impl Block {
     /// The row of a field, by either spelling.
     pub fn row(&self, key: &str) -> Option<&'static Row> {
-        let direct = self.rows.iter().find(|row| crate::fields::same(row.field, key));
+        let direct = self.rows.iter().find(|row| same(row.field, key));
         direct.or_else(|| {
             let camel = key.contains('_').then(|| lower_camel(key))?;
             self.rows.iter().find(|row| row.field == camel)
         })
     }
+}
+
+/// Whether two names are one. Nearly all that differ do so in length or in the first letter.
+pub(crate) fn same(a: &str, b: &str) -> bool {
+    a.len() == b.len() && a.as_bytes().first() == b.as_bytes().first() && a == b
 }
 
 /// A field of Istio's original spelling in the usual one.

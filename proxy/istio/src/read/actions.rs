@@ -5,7 +5,7 @@ use std::sync::Arc;
 use leeboard_policy::expression::Expression;
 use leeboard_policy::retry::{RetryOn, TOKENS};
 
-use super::http_route::destination;
+use super::destination::destination;
 use super::percent;
 use crate::codes;
 use crate::diagnostic::Severity;

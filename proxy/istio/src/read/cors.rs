@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use leeboard_policy::time::Span;
 
-use super::http_match::{Form, pattern_of};
+use super::string_match::{Form, pattern_of};
 use crate::codes;
 use crate::fields::{Field, Fields};
 use crate::names;

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::destination::destination;
 use super::gateway::{check_bind, no_target_port, port_number, protocol};
-use super::http_route::destination;
 use super::{Object, selector, server_tls, traffic_policy};
 use crate::codes;
 use crate::diagnostic::{Diagnostic, Severity};

@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::http_route::{check_weights, destination};
-use super::virtual_service::gateways;
+use super::destination::{check_weights, destination};
+use super::scope::gateways;
 use crate::codes;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::fields::{Cx, Field, Fields};

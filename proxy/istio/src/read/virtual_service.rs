@@ -4,23 +4,15 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::overlaps::Overlaps;
+use super::scope::{Scope, gateways};
 use super::{Object, export_to, http_route, stream_route, unreachable};
 use crate::codes;
 use crate::diagnostic::Diagnostic;
-use crate::fields::{Cx, Field, Fields};
+use crate::fields::{Cx, Fields};
 use crate::names;
 use crate::resources::VirtualService;
 use crate::source::Located;
 use crate::support::VIRTUAL_SERVICE;
-
-/// What the entries of `http` must know of their object.
-#[derive(Clone, Copy)]
-pub(super) struct Scope {
-    /// It applies to gateways and to nothing else.
-    pub(super) gateway_only: bool,
-    /// It has no hosts: others delegate to it.
-    pub(super) delegate: bool,
-}
 
 pub(super) fn read(object: Object<'_>) -> Option<VirtualService> {
     let spec = object.spec(&VIRTUAL_SERVICE)?;
@@ -44,33 +36,6 @@ pub(super) fn read(object: Object<'_>) -> Option<VirtualService> {
     spec.at_least_one(&["http", "tls", "tcp"]);
     let export_to = export_to(spec.get("exportTo"), object.meta.namespace(), false);
     Some(VirtualService { hosts, gateways, http, tls, tcp, export_to, meta: object.meta })
-}
-
-/// Names of gateways, `mesh` among them.
-pub(super) fn gateways(field: Field<'_>) -> Vec<Located<Arc<str>>> {
-    let names = field.texts();
-    for name in &names {
-        let cx = field.cx;
-        let wrong = |message: String| Diagnostic::error(codes::BAD_NAME, &cx.resource, &name.spot, message);
-        match name.split_once('/') {
-            Some((namespace, gateway)) => {
-                let outcome = if namespace == "." { Ok(()) } else { names::dns_label(namespace) };
-                if let Err(message) = outcome.and_then(|()| names::dns_label(gateway)) {
-                    cx.push(wrong(message));
-                }
-            }
-            None if name.contains('.') && names::fqdn(name).is_ok() => {
-                let message = "a gateway is named `namespace/name`; a host name is the old way";
-                cx.push(Diagnostic::warning(codes::DEPRECATED, &cx.resource, &name.spot, message));
-            }
-            None => {
-                if let Err(message) = names::dns_label(name) {
-                    cx.push(wrong(message));
-                }
-            }
-        }
-    }
-    names
 }
 
 fn check_hosts(cx: &Cx, hosts: &[Located<Arc<str>>], scope: Scope, has_tls: bool) {
