@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::{Checking, list};
 use crate::codes;
 use crate::compile::names::complete;
-use crate::compile::{age, selects};
+use crate::compile::objects::{age, selects};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::read::overlap;
 use crate::resources::{Gateway, Meta, Sidecar, VirtualService};

@@ -15,9 +15,9 @@ mod sidecars;
 mod weights;
 
 use super::Checking;
-use crate::compile::catalog::{Backends, Service};
 use crate::compile::names::{complete, is_wildcard};
-use crate::compile::view::View;
+use crate::compile::report::view::View;
+use crate::compile::services::service::{Backends, Service};
 use crate::places::{Path, way};
 use crate::resources::destination_rule::{PolicyBlocks, Subset, TrafficPolicy};
 use crate::resources::virtual_service::HttpRoute;

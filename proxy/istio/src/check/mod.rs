@@ -16,10 +16,9 @@ use std::sync::Arc;
 use leeboard_policy::cluster::Workload;
 
 use crate::codes::{self, Code};
-use crate::compile::Site;
-use crate::compile::kubernetes;
-use crate::compile::mesh::placed;
-use crate::compile::view::{View, views};
+use crate::compile::report::view::{View, views};
+use crate::compile::services::kubernetes;
+use crate::compile::site::{Site, placed};
 use crate::diagnostic::{self, Diagnostic, Severity};
 use crate::fields::MOST_OF_A_KIND;
 use crate::load::load_guessing;

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::Site;
-use super::names::complete;
+use crate::compile::names::complete;
+use crate::compile::site::Site;
 use crate::resources::virtual_service::{Delegate, Headers, HttpAction, HttpMatch, HttpRoute, StringMatch};
 use crate::resources::{Labels, Meta, Resources, VirtualService};
 

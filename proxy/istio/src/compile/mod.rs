@@ -1,94 +1,41 @@
 //! Resources → snapshot: what one proxy, beside one workload, does with each request.
 //!
-//! `catalog` gathers the services that the workload sees, `clusters` makes a destination of each port and subset with the
-//! policy that `policy` finds for it, `hosts` decides which VirtualService owns which host, `routes` translates its rules.
+//! Each folder uses only those above it in this list: `services` gathers what the workload sees; `clusters` makes one of each port
+//! and subset, with its policy; `routes` translates rules; `listeners` decides which VirtualService owns which host, and
+//! compiles the application's ports and gateways; `report` tells about the same configuration what a snapshot does not keep.
 
-pub(crate) mod actions;
-pub(crate) mod catalog;
-mod clusters;
-mod cors;
+pub(crate) mod clusters;
 pub(crate) mod delegates;
-pub(crate) mod effective;
-mod entries;
-mod gateways;
-pub(crate) mod headers;
-mod hosts;
-mod inbound;
-pub(crate) mod kubernetes;
-mod locality;
-pub(crate) mod matches;
-pub(crate) mod mesh;
+mod listeners;
 pub(crate) mod names;
-mod owners;
-pub(crate) mod policy;
+pub(crate) mod objects;
 pub(crate) mod protocol;
-mod provenance;
-mod references;
-mod retries;
-mod routes;
-mod shared;
-mod sidecar;
-pub(crate) mod traffic;
-mod transport;
-mod unclaimed;
-pub(crate) mod view;
+pub(crate) mod report;
+pub(crate) mod routes;
+pub(crate) mod services;
+pub(crate) mod site;
 pub(crate) mod visibility;
-mod workloads;
-mod written;
 
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
-use std::sync::Arc;
 
-use leeboard_policy::cluster::Workload;
 use leeboard_policy::snapshot::{Draft, Snapshot};
 
-pub use gateways::{Chain, Edge, EdgeListener, Served, Stream, gateways};
-pub use provenance::{Provenance, Settings, provenance};
-pub use references::{Dangling, Lack, Reference, Referent};
-pub use unclaimed::{definition, unclaimed};
-pub use written::{Lacking, Unused, WrittenRule, places, rules_as_written, unused};
-
+use self::clusters::policy;
+use self::listeners::{hosts, inbound, unknown_hosts};
+use self::report::references;
+use self::services::{catalog, egress};
 use crate::diagnostic::Diagnostic;
-use crate::resources::sidecar::OutboundTrafficPolicy;
-use crate::resources::{Labels, MeshConfig, Meta, Resources};
+use crate::resources::Resources;
 
-/// Where a proxy stands: what the configuration itself does not say.
-#[derive(Clone, Debug)]
-pub struct Site {
-    /// The workload beside it. Its namespace decides what it sees, its labels which rules are for it.
-    pub workload: Workload,
-    /// The application's ports: where the proxy listens, and where the application does.
-    pub inbound: Vec<(SocketAddr, SocketAddr)>,
-    /// The end of every cluster service's name; default `cluster.local`.
-    pub cluster_domain: Arc<str>,
-    /// The namespace whose objects are for the whole mesh; default `istio-system`.
-    pub root_namespace: Arc<str>,
-    /// What is done with unknown hosts unless a Sidecar says otherwise; `None` leaves it to the mesh, whose default is
-    /// [`OutboundTrafficPolicy::AllowAny`].
-    pub unknown: Option<OutboundTrafficPolicy>,
-    /// Settings of the mesh, unless the configuration has its own; default: Istio's.
-    pub mesh: Arc<MeshConfig>,
-    /// What the snapshot calls itself in `/config_dump` and metrics.
-    pub version: Arc<str>,
-}
-
-impl Default for Site {
-    fn default() -> Self {
-        Self {
-            workload: Workload { namespace: "default".into(), ..Workload::default() },
-            inbound: Vec::new(),
-            cluster_domain: "cluster.local".into(),
-            root_namespace: "istio-system".into(),
-            unknown: None,
-            mesh: Arc::default(),
-            version: "".into(),
-        }
-    }
-}
+pub use listeners::gateways::{Chain, Edge, EdgeListener, Served, Stream, gateways};
+pub use report::provenance::{Provenance, Settings, provenance};
+pub use report::references::{Dangling, Lack, Reference, Referent};
+pub use report::unclaimed::{definition, unclaimed};
+pub use report::written::{Lacking, Unused, WrittenRule, places, rules_as_written, unused};
+pub use site::Site;
 
 /// Compiles what a proxy at `site` needs of `resources`.
 ///
@@ -112,17 +59,17 @@ pub struct Compiled {
 
 /// As [`compile`], and says what is missing.
 pub fn compiled(resources: &Resources, site: &Site) -> Compiled {
-    let site = &mesh::placed(resources, site);
+    let site = &site::placed(resources, site);
     let mut diagnostics = Vec::new();
-    let sidecar = sidecar::chosen(resources, site);
-    let egress = sidecar::Egress::of(sidecar, site);
+    let sidecar = egress::chosen(resources, site);
+    let egress = egress::Egress::of(sidecar, site);
     let catalog = catalog::gather(resources, site, &egress, &mut diagnostics);
     let policies = policy::gather(resources, site);
     let mut clusters = clusters::compile(&catalog, &policies, site);
     let dangling = references::check(resources, &catalog, &policies, site, &mut diagnostics);
     let hosts = hosts::compile(resources, &catalog, &clusters, site, &egress, &mut diagnostics);
     let inbound = inbound::compile(&catalog, &policies, &mut clusters, site, sidecar);
-    let unknown = sidecar::unknown_hosts(sidecar, &mut clusters, site, &mut diagnostics);
+    let unknown = unknown_hosts::compile(sidecar, &mut clusters, site, &mut diagnostics);
     let draft = Draft {
         version: site.version.clone(),
         workload: site.workload.clone(),
@@ -138,8 +85,8 @@ pub fn compiled(resources: &Resources, site: &Site) -> Compiled {
 
 /// Everything that routes lead to, and what of it is missing.
 pub(crate) fn references(resources: &Resources, site: &Site) -> BTreeMap<Reference, Option<Lack>> {
-    let site = &mesh::placed(resources, site);
-    let egress = sidecar::Egress::of(sidecar::chosen(resources, site), site);
+    let site = &site::placed(resources, site);
+    let egress = egress::Egress::of(egress::chosen(resources, site), site);
     let catalog = catalog::gather(resources, site, &egress, &mut Vec::new());
     let policies = policy::gather(resources, site);
     let mut found = BTreeMap::new();
@@ -148,16 +95,4 @@ pub(crate) fn references(resources: &Resources, site: &Site) -> BTreeMap<Referen
         *lack = lack.or(seen.lack.map(|(lack, _)| lack));
     });
     found
-}
-
-/// Whether labels carry everything that a selector asks for.
-pub(crate) fn selects(selector: &Labels, labels: &Labels) -> bool {
-    selector.iter().all(|(key, value)| labels.get(key) == Some(value))
-}
-
-/// Sorts objects oldest first. Istio: by creation time, then name, then namespace; those without a time, as files usually
-/// are, come first and in the order they are written in.
-pub(crate) fn age(meta: &Meta) -> (Option<Arc<str>>, u32, Arc<str>, Arc<str>) {
-    let order = if meta.created.stamp.is_none() { meta.created.order } else { 0 };
-    (meta.created.stamp.clone(), order, meta.name().clone(), meta.namespace().clone())
 }

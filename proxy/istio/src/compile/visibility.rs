@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::resources::{DestinationRule, MeshConfig, ServiceEntry, VirtualService};
+
 /// How a namespace comes to see an object. The order is the one in which Istio tries VirtualServices.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Reach {
@@ -30,6 +32,38 @@ pub(crate) fn reach<S: AsRef<str>>(export_to: &[S], owner: &str, client: &str) -
 /// The entries of the annotation by which a Kubernetes Service says who sees it.
 pub(crate) fn annotated(value: Option<&Arc<str>>) -> Vec<&str> {
     value.map_or_else(Vec::new, |list| list.split(',').map(str::trim).filter(|entry| !entry.is_empty()).collect())
+}
+
+impl MeshConfig {
+    /// How the workload's namespace comes to see a VirtualService.
+    pub(crate) fn reach_of_routes(&self, document: &VirtualService, client: &str) -> Option<Reach> {
+        let written = or(&document.export_to, &self.virtual_service_export_to);
+        reach(written, document.meta.namespace(), client)
+    }
+
+    /// Whether a namespace sees a DestinationRule. Istio: one with a selector is of its own namespace only, whatever it says.
+    pub(crate) fn shows_rule(&self, document: &DestinationRule, client: &str) -> bool {
+        if document.workload_selector.is_some() {
+            return **document.meta.namespace() == *client;
+        }
+        let written = or(&document.export_to, &self.destination_rule_export_to);
+        reach(written, document.meta.namespace(), client).is_some()
+    }
+
+    /// Whether a namespace sees a ServiceEntry.
+    pub(crate) fn shows_entry(&self, document: &ServiceEntry, client: &str) -> bool {
+        self.reach_of_entry(document, client).is_some()
+    }
+
+    /// How a namespace comes to see a ServiceEntry.
+    pub(crate) fn reach_of_entry(&self, document: &ServiceEntry, client: &str) -> Option<Reach> {
+        reach(or(&document.export_to, &self.service_export_to), document.meta.namespace(), client)
+    }
+}
+
+/// What is written, or else the default.
+pub(crate) fn or<'e>(written: &'e [Arc<str>], default: &'e [Arc<str>]) -> &'e [Arc<str>] {
+    if written.is_empty() { default } else { written }
 }
 
 #[cfg(test)]

@@ -6,7 +6,10 @@ use std::sync::Arc;
 
 use super::Held;
 use crate::compile::names::{complete, within};
-use crate::compile::{Lack, Reference, Referent, Site, kubernetes, references, selects};
+use crate::compile::objects::selects;
+use crate::compile::services::kubernetes;
+use crate::compile::site::Site;
+use crate::compile::{Lack, Reference, Referent, references};
 use crate::resources::{Kind, Labels, Meta, ObjectId, Resources, VirtualService};
 use crate::source::Located;
 

@@ -1,7 +1,9 @@
 //! Which objects stay in force, for how long, and what is said of it.
 
 use super::*;
-use crate::compile::{Compiled, Site, compiled};
+use crate::compile::Compiled;
+use crate::compile::compiled;
+use crate::compile::site::Site;
 use crate::load;
 use crate::source::Source;
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::super::Checking;
 use super::{MOST_COMPARED, someone};
 use crate::codes;
-use crate::compile::age;
+use crate::compile::objects::age;
 use crate::compile::protocol::PortProtocol;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::places::way;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::super::Checking;
 use super::Scope;
 use crate::codes;
-use crate::compile::catalog::{Backends, Service};
+use crate::compile::services::service::{Backends, Service};
 use crate::resources::destination_rule::{Algorithm, OutlierDetection};
 
 /// Envoy: what `maxEjectionPercent` is when it is absent or 0.

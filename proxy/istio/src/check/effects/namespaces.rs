@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::super::Checking;
 use crate::codes;
-use crate::compile::selects;
+use crate::compile::objects::selects;
 use crate::diagnostic::Diagnostic;
 use crate::places::{Path, way};
 use crate::resources::{Labels, Meta};

@@ -6,8 +6,8 @@ use super::super::Checking;
 use super::super::shadowed::cover::{covers, everything, takes};
 use super::Entry;
 use crate::codes;
-use crate::compile::actions::{substitution, without_blanks};
-use crate::compile::headers::is_host;
+use crate::compile::routes::actions::{substitution, without_blanks};
+use crate::compile::routes::headers::is_host;
 use crate::diagnostic::Diagnostic;
 use crate::places::Path;
 use crate::resources::virtual_service::{

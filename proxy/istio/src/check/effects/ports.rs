@@ -3,7 +3,7 @@
 use super::super::references::ports::defined;
 use super::super::{Checking, list};
 use crate::codes;
-use crate::compile::catalog::Service;
+use crate::compile::services::service::Service;
 use crate::places::{Path, way};
 use crate::resources::DestinationRule;
 use crate::resources::destination_rule::{PolicyBlocks, TrafficPolicy};

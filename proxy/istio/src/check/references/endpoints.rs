@@ -8,16 +8,15 @@ use leeboard_policy::cluster::{TOPOLOGY, Workload};
 use super::super::{Checking, list};
 use super::destinations;
 use super::labels::Misspelt;
-use crate::codes;
-use crate::compile::catalog::{Backends, Service};
 use crate::compile::names::{complete, is_wildcard};
-use crate::compile::selects;
+use crate::compile::objects::selects;
+use crate::compile::services::service::{Backends, Service};
 use crate::diagnostic::{Diagnostic, Severity};
-use crate::names;
 use crate::places::{Path, way};
 use crate::resources::destination_rule::Subset;
 use crate::resources::service_entry::Resolution;
 use crate::resources::{DestinationRule, Labels, Meta};
+use crate::{codes, names};
 
 pub(super) fn check(cx: &Checking<'_>, misspelt: &Misspelt) {
     for rule in &cx.resources.destination_rules {

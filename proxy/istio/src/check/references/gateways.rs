@@ -5,16 +5,15 @@ use std::sync::Arc;
 
 use super::super::{Checking, list};
 use super::destinations;
-use crate::codes;
 use crate::compile::names::complete;
-use crate::compile::selects;
+use crate::compile::objects::selects;
 use crate::diagnostic::Diagnostic;
-use crate::names;
 use crate::places::way;
 use crate::read::overlap;
 use crate::resources::service_entry::{ServicePort, TargetPort};
 use crate::resources::{Gateway, Labels, Service, VirtualService};
 use crate::source::Located;
+use crate::{codes, names};
 
 pub(super) fn check(cx: &Checking<'_>) {
     cx.resources.gateways.iter().for_each(|gateway| ports(cx, gateway));

@@ -8,13 +8,12 @@ use std::sync::Arc;
 
 use super::super::Checking;
 use super::destinations;
-use crate::codes;
 use crate::compile::names::{cluster_parts, complete, is_wildcard, within};
-use crate::compile::view::View;
+use crate::compile::report::view::View;
 use crate::diagnostic::Diagnostic;
-use crate::names;
 use crate::resources::{DestinationRule, Meta, Service, ServiceEntry};
 use crate::source::{Located, Spot};
+use crate::{codes, names};
 
 /// How many unknown hosts are compared with the known ones, for that takes a while.
 const MOST_SUGGESTIONS: usize = 200;

@@ -6,15 +6,14 @@ use std::sync::Arc;
 use super::super::{Checking, list};
 use super::destinations;
 use super::hosts::Lost;
-use crate::codes;
+use crate::compile::clusters::policy::Rule;
 use crate::compile::names::{cluster_parts, complete};
-use crate::compile::policy::Rule;
-use crate::compile::view::View;
+use crate::compile::report::view::View;
 use crate::diagnostic::Diagnostic;
-use crate::names;
 use crate::places::way;
 use crate::resources::{DestinationRule, VirtualService};
 use crate::source::Located;
+use crate::{codes, names};
 
 /// A subset that is named, and the rule in which it is looked for.
 struct Named<'r, 'v> {

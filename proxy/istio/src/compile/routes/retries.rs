@@ -2,6 +2,7 @@
 
 use leeboard_policy::retry::{RetryOn, RetryPolicy};
 
+use crate::resources::MeshConfig;
 use crate::resources::virtual_service::Retries;
 
 /// What a route's `retries` mean; `hashes` says that its only destination is chosen by a consistent hash.
@@ -45,6 +46,25 @@ fn conditions<'t>(tokens: impl Iterator<Item = &'t str>) -> (RetryOn, Vec<u16>) 
         }
     }
     (on, codes)
+}
+
+impl MeshConfig {
+    /// What is tried again on a route: what it says itself, else what the mesh says.
+    pub(crate) fn retries<'r>(&'r self, written: Option<&'r Retries>) -> Option<&'r Retries> {
+        written.or(self.retries.as_ref())
+    }
+
+    /// What is tried again on the way to the application. Istio: of the mesh's policy attempts, conditions and back-off count.
+    pub(crate) fn inbound_retries(&self) -> Option<RetryPolicy> {
+        let default = RetryPolicy::istio_inbound();
+        let Some(written) = &self.inbound_retries else { return Some(default) };
+        let wanted = policy(Some(written), false)?;
+        let (on, status_codes) = match written.retry_on {
+            Some(_) => (wanted.on, wanted.status_codes),
+            None => (default.on, default.status_codes),
+        };
+        Some(RetryPolicy { attempts: wanted.attempts, backoff: wanted.backoff, on, status_codes, ..default })
+    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use leeboard_policy::headers::{Changes, HeaderOps, Template, frames};
 
-use super::routes::Report;
+use super::context::Report;
 use crate::codes;
 use crate::resources::virtual_service::HeaderOperations;
 

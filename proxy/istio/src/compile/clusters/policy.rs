@@ -4,9 +4,10 @@ use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::names::{by_specificity, complete, is_wildcard, within};
-use super::visibility::reach;
-use super::{Site, age, selects};
+use crate::compile::names::{by_specificity, complete, is_wildcard, within};
+use crate::compile::objects::{age, selects};
+use crate::compile::site::Site;
+use crate::compile::visibility::reach;
 use crate::resources::destination_rule::{Subset, TrafficPolicy};
 use crate::resources::{DestinationRule, Labels, Resources};
 

@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::catalog::{Catalog, Service};
-use super::delegates::{Delegates, Rules};
-use super::names::{complete, is_wildcard, within};
-use super::sidecar::Egress;
-use super::{Site, age};
+use crate::compile::delegates::{Delegates, Rules};
+use crate::compile::names::{complete, is_wildcard, within};
+use crate::compile::objects::age;
+use crate::compile::services::catalog::Catalog;
+use crate::compile::services::egress::Egress;
+use crate::compile::services::service::Service;
+use crate::compile::site::Site;
 use crate::resources::{Resources, VirtualService};
 
 /// Istio: on this port a host of a VirtualService is routed even if no service of the port bears it.

@@ -6,14 +6,14 @@ use std::sync::Arc;
 
 use leeboard_policy::cluster::{Address, DnsSpec, EndpointSpec, Workload};
 
-use super::Site;
-use super::catalog::{Backends, Document, Port, Service};
 use super::kubernetes::address_domain;
-use super::names::cluster_parts;
-use super::protocol::PortProtocol;
+use super::service::{Backends, Document, Port, Service};
 use super::workloads::{Workloads, inline};
 use crate::annotations::distribution;
 use crate::codes;
+use crate::compile::names::cluster_parts;
+use crate::compile::protocol::PortProtocol;
+use crate::compile::site::Site;
 use crate::diagnostic::Diagnostic;
 use crate::resources::ServiceEntry;
 use crate::resources::service_entry::{Resolution, ServicePort, TargetPort, WorkloadAddress};

@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use leeboard_policy::cluster::{Address, DnsSpec, EndpointSpec, Workload};
 
-use super::Site;
-use super::catalog::{Backends, Port, Service};
-use super::protocol::PortProtocol;
-use super::visibility::{Reach, annotated, reach};
+use super::service::{Backends, Port, Service};
 use super::workloads::Workloads;
+use crate::compile::protocol::PortProtocol;
+use crate::compile::site::Site;
+use crate::compile::visibility::{Reach, annotated, reach};
 use crate::resources::kubernetes::{EndpointAddress, EndpointPort, TrafficDistribution};
 use crate::resources::service_entry::{ServicePort, TargetPort, WorkloadAddress};
 use crate::resources::{EndpointSlice, Endpoints, MeshConfig, Resources, Service as Document};

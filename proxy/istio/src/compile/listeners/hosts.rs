@@ -10,16 +10,18 @@ use leeboard_policy::routes::Routes;
 use leeboard_policy::snapshot::VirtualHost;
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::catalog::{Catalog, Port, Service};
-use super::clusters::{Clusters, member_host};
-use super::kubernetes::address_domain;
-use super::matches::Place;
-use super::names::domains;
 use super::owners::{Claim, claims};
-use super::routes::{Complaints, Scope, default_route, translate};
-use super::sidecar::Egress;
-use super::{Site, names};
 use crate::codes;
+use crate::compile::clusters::{Clusters, member_host};
+use crate::compile::names::{self, domains};
+use crate::compile::routes::context::{Complaints, Scope};
+use crate::compile::routes::matches::Place;
+use crate::compile::routes::{default_route, translate};
+use crate::compile::services::catalog::Catalog;
+use crate::compile::services::egress::Egress;
+use crate::compile::services::kubernetes::address_domain;
+use crate::compile::services::service::{Port, Service};
+use crate::compile::site::Site;
 use crate::diagnostic::Diagnostic;
 use crate::resources::{Resources, VirtualService};
 

@@ -8,10 +8,11 @@ use leeboard_policy::cluster::Workload;
 use leeboard_policy::origin::Origin;
 use leeboard_policy::snapshot::VirtualHost;
 
-use super::delegates::{Delegates, Rules};
-use super::matches::{self, Place, Unfit, is_catch_all};
-use super::names::{complete, is_wildcard, within};
-use super::{Site, mesh, routes};
+use crate::compile::delegates::{Delegates, Rules};
+use crate::compile::names::{complete, is_wildcard, within};
+use crate::compile::routes;
+use crate::compile::routes::matches::{self, Place, Unfit, is_catch_all};
+use crate::compile::site::{Site, placed};
 use crate::resources::virtual_service::{HttpAction, HttpMatch, HttpRoute};
 use crate::resources::{Meta, Resources, VirtualService};
 use crate::source::{Source, Spot};
@@ -116,7 +117,7 @@ fn key_in(block: &Node, part: &str) -> Option<(u32, u32)> {
 /// The rules of the VirtualService that a virtual host is made from, in order and as far as any can be reached, those that
 /// are not for this proxy among them. None when the host is a service's own, or of other `resources` than these.
 pub fn rules_as_written(resources: &Resources, site: &Site, host: &VirtualHost) -> Vec<WrittenRule> {
-    let site = &mesh::placed(resources, site);
+    let site = &placed(resources, site);
     let made_of = |document: &&Arc<VirtualService>| document.meta.resource == host.origin.resource;
     let Some(document) = resources.virtual_services.iter().find(made_of) else { return Vec::new() };
     let rules = Delegates::gather(resources, site).rules(document);
@@ -185,7 +186,7 @@ fn lacking(unfit: Unfit<'_>, port: u16, workload: &Workload) -> Lacking {
 
 /// The VirtualServices that name a virtual host and have no say in it, and why.
 pub fn unused(resources: &Resources, site: &Site, host: &VirtualHost) -> Vec<Unused> {
-    let site = &mesh::placed(resources, site);
+    let site = &placed(resources, site);
     let name = host.name.rsplit_once(':').map_or(&*host.name, |(name, _)| name);
     let delegates = Delegates::gather(resources, site);
     let found = resources.virtual_services.iter().filter_map(|document| {

@@ -1,26 +1,15 @@
-//! The Sidecar that is for the workload: what it sees of the mesh, where unknown hosts are sent, and how much the
-//! application is given.
+//! What a Sidecar lets its workload see of the mesh.
 
 use std::collections::{BTreeSet, HashMap};
-use std::net::SocketAddr;
 use std::sync::Arc;
 
-use leeboard_policy::route::Target;
-use leeboard_policy::snapshot::UnknownHosts;
-
-use super::clusters::{self, Clusters};
-use super::delegates::Delegates;
-use super::names::{complete, overlap, within};
-use super::{Site, age, selects};
-use crate::codes;
-use crate::diagnostic::Diagnostic;
-use crate::resources::destination_rule::ConnectionPool;
-use crate::resources::sidecar::{EgressListener, OutboundTrafficPolicy};
+use crate::compile::delegates::Delegates;
+use crate::compile::names::{complete, overlap, within};
+use crate::compile::objects::{age, selects};
+use crate::compile::site::Site;
+use crate::resources::sidecar::EgressListener;
 use crate::resources::virtual_service::{Destination, HttpAction};
 use crate::resources::{Resources, Sidecar, VirtualService};
-
-/// Istio: what is done with unknown hosts when nobody says so.
-const ALLOW_ANY: OutboundTrafficPolicy = OutboundTrafficPolicy::AllowAny;
 
 /// Istio: a Sidecar that selects the workload, else the namespace's own, else the root namespace's; the oldest of several.
 pub(crate) fn chosen<'r>(resources: &'r Resources, site: &Site) -> Option<&'r Sidecar> {
@@ -35,42 +24,6 @@ pub(crate) fn chosen<'r>(resources: &'r Resources, site: &Site) -> Option<&'r Si
     };
     let ranked = resources.sidecars.iter().filter_map(|sidecar| Some((rank(sidecar)?, age(&sidecar.meta), &**sidecar)));
     ranked.min_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1))).map(|(_, _, sidecar)| sidecar)
-}
-
-/// What is done with requests to unknown hosts.
-pub(crate) fn unknown_hosts(
-    sidecar: Option<&Sidecar>,
-    clusters: &mut Clusters,
-    site: &Site,
-    diagnostics: &mut Vec<Diagnostic>,
-) -> UnknownHosts {
-    match sidecar.and_then(|sidecar| sidecar.outbound_traffic_policy).or(site.unknown).unwrap_or(ALLOW_ANY) {
-        OutboundTrafficPolicy::RegistryOnly => return UnknownHosts::Block,
-        OutboundTrafficPolicy::AllowAny => {}
-    }
-    let Some((sidecar, proxy)) = sidecar.and_then(|sidecar| Some((sidecar, sidecar.egress_proxy.as_ref()?))) else {
-        return UnknownHosts::Allow(clusters.add(clusters::passthrough(site)));
-    };
-    let port = proxy.port.as_ref().map_or(0, |port| port.value);
-    let subset = proxy.subset.as_ref().map_or("", |subset| &subset.value);
-    match clusters.target(&proxy.host.to_ascii_lowercase(), port, subset) {
-        Target::Cluster(id) => UnknownHosts::Allow(id),
-        Target::Unknown(name) => {
-            let message = format!("no cluster {name} is there to send unknown hosts to, so they are refused");
-            let meta = &sidecar.meta;
-            diagnostics.push(Diagnostic::error(codes::UNKNOWN_HOST, &meta.resource, &proxy.host.spot, message));
-            UnknownHosts::Block
-        }
-    }
-}
-
-/// How much the application may be given at a port. Istio: the port's own pool, else the Sidecar's, before any
-/// DestinationRule's.
-pub(crate) fn inbound_pool(sidecar: Option<&Sidecar>, listen: SocketAddr, app: SocketAddr) -> Option<&ConnectionPool> {
-    let sidecar = sidecar?;
-    let of = |number: u16| sidecar.ingress.iter().find(|ingress| ingress.port.number.value == number);
-    let own = of(listen.port()).or_else(|| of(app.port())).and_then(|ingress| ingress.connection_pool.as_deref());
-    own.or(sidecar.inbound_connection_pool.as_deref())
 }
 
 /// Ports of a service.

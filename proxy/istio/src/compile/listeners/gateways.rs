@@ -10,15 +10,17 @@ use leeboard_policy::origin::Origin;
 use leeboard_policy::route::{Action, Match, Redirect, Route, Target};
 use leeboard_policy::snapshot::VirtualHost;
 
-use super::catalog::Catalog;
-use super::clusters::Clusters;
-use super::delegates::Delegates;
-use super::matches::{Place, full_gateway, is_catch_all};
-use super::names::{complete, overlap, within};
 use super::owners::in_order;
-use super::routes::{Complaints, Report, Scope, translate};
-use super::sidecar::Egress;
-use super::{Site, age, catalog, clusters, mesh, policy, selects};
+use crate::compile::clusters::{self, Clusters, policy};
+use crate::compile::delegates::Delegates;
+use crate::compile::names::{complete, overlap, within};
+use crate::compile::objects::{age, selects};
+use crate::compile::routes::context::{Complaints, Report, Scope};
+use crate::compile::routes::matches::{Place, full_gateway, is_catch_all};
+use crate::compile::routes::translate;
+use crate::compile::services::catalog::{self, Catalog};
+use crate::compile::services::egress::Egress;
+use crate::compile::site::{Site, placed};
 use crate::diagnostic::Diagnostic;
 use crate::resources::gateway::{Server, ServerTls, ServerTlsMode};
 use crate::resources::virtual_service::{StreamMatch, StreamRoute};
@@ -83,7 +85,7 @@ pub struct Stream {
 
 /// Compiles what a gateway at `site` serves: all Gateways that select the workload, of any namespace, the oldest first.
 pub fn gateways(resources: &Resources, site: &Site) -> (Edge, Vec<Diagnostic>) {
-    let site = &mesh::placed(resources, site);
+    let site = &placed(resources, site);
     let mut diagnostics = Vec::new();
     // Istio: a gateway sees every service that is visible; no Sidecar is for it.
     let catalog = catalog::gather(resources, site, &Egress::of(None, site), &mut diagnostics);

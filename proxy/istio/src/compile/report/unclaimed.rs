@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use super::names::{cluster_parts, complete, domains, is_wildcard, within};
-use super::protocol::PortProtocol;
 use super::written::Unused;
-use super::{Site, kubernetes, mesh};
+use crate::compile::names::{cluster_parts, complete, domains, is_wildcard, within};
+use crate::compile::protocol::PortProtocol;
+use crate::compile::services::kubernetes;
+use crate::compile::site::{Site, placed};
 use crate::names;
 use crate::resources::service_entry::ServicePort;
 use crate::resources::{Meta, Resources, VirtualService};
@@ -14,7 +15,7 @@ use crate::source::Located;
 /// The objects that bear a name which no virtual host claims at a port, and why each of them does not; without any, one of
 /// nearly that name. A name is in lower case and without port.
 pub fn unclaimed(resources: &Resources, site: &Site, name: &str, port: u16) -> Vec<Unused> {
-    let site = &mesh::placed(resources, site);
+    let site = &placed(resources, site);
     let asked = Asked { resources, site, name, port };
     let mut found = asked.defined();
     found.extend(asked.routes(found.is_empty()));
@@ -26,7 +27,7 @@ pub fn unclaimed(resources: &Resources, site: &Site, name: &str, port: u16) -> V
 
 /// A ServiceEntry to write, for a name for which a VirtualService has rules and which no object defines.
 pub fn definition(resources: &Resources, site: &Site, name: &str, port: u16) -> Option<String> {
-    let site = &mesh::placed(resources, site);
+    let site = &placed(resources, site);
     let asked = Asked { resources, site, name, port };
     if !asked.defined().is_empty() {
         return None;

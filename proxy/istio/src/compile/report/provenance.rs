@@ -3,8 +3,9 @@
 use leeboard_policy::cluster::Cluster;
 use leeboard_policy::origin::Origin;
 
-use super::effective::Effective;
-use super::{Site, mesh, policy};
+use crate::compile::clusters::effective::Effective;
+use crate::compile::clusters::policy;
+use crate::compile::site::{Site, placed};
 use crate::places::{Path, Places, way};
 use crate::resources::destination_rule::{PolicyBlocks, TrafficPolicy};
 use crate::resources::{DestinationRule, Labels, Meta, Resources};
@@ -40,7 +41,7 @@ struct Level<'p> {
 
 /// The settings of a cluster that was compiled, at `site`, from `resources` that were read from `sources`.
 pub fn provenance(resources: &Resources, sources: &[Source], site: &Site, cluster: &Cluster) -> Settings {
-    let site = &mesh::placed(resources, site);
+    let site = &placed(resources, site);
     let policies = policy::gather(resources, site);
     let service = &cluster.service;
     let Some(rule) = policies.outbound(&service.host, &service.namespace) else { return Settings::default() };

@@ -8,7 +8,7 @@ use leeboard_policy::cluster::{
 use leeboard_policy::dice::Share;
 use leeboard_policy::time::Span;
 
-use super::protocol::PortProtocol;
+use crate::compile::protocol::PortProtocol;
 use crate::resources::destination_rule::{
     self, Algorithm, ConnectionPool, H2Upgrade, HashTable, LoadBalancer, OutlierDetection,
 };

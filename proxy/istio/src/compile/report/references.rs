@@ -4,12 +4,13 @@ use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
-use super::Site;
-use super::catalog::{Catalog, Service};
-use super::delegates::Delegates;
-use super::names::{cluster_parts, complete, is_wildcard};
-use super::policy::{Policies, Rule};
 use crate::codes;
+use crate::compile::clusters::policy::{Policies, Rule};
+use crate::compile::delegates::Delegates;
+use crate::compile::names::{cluster_parts, complete, is_wildcard};
+use crate::compile::services::catalog::Catalog;
+use crate::compile::services::service::Service;
+use crate::compile::site::Site;
 use crate::diagnostic::Diagnostic;
 use crate::resources::virtual_service::{Delegate, Destination, HttpAction};
 use crate::resources::{Labels, Meta, ObjectId, Resources, VirtualService};

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use leeboard_policy::transport::{Identity, ProxyHeader, Tls, Transport, Trust, Tunnel};
 
-use super::catalog::Service;
 use super::effective::Effective;
+use crate::compile::services::service::Service;
 use crate::resources::destination_rule::{ClientTls, ProxyProtocol, TlsMode};
 
 /// What the policy in force says of a port and subset; `None` when it is plain TCP.

@@ -3,12 +3,12 @@
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
-use super::Site;
-use super::catalog::{self, Catalog};
-use super::kubernetes;
-use super::policy::{self, Policies};
-use super::sidecar::Egress;
-use super::visibility::Reach;
+use crate::compile::clusters::policy::{self, Policies};
+use crate::compile::services::catalog::{self, Catalog};
+use crate::compile::services::egress::Egress;
+use crate::compile::services::kubernetes;
+use crate::compile::site::Site;
+use crate::compile::visibility::Reach;
 use crate::diagnostic::Diagnostic;
 use crate::resources::{Resources, Service, ServiceEntry};
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use leeboard_policy::pattern::{HeaderMatch, PathMatch, Pattern, QueryMatch};
 use leeboard_policy::route::Match;
 
-use super::Site;
+use crate::compile::site::Site;
 use crate::resources::virtual_service::{HttpMatch, StringMatch};
 
 /// Which gateways a proxy is.

@@ -10,7 +10,7 @@ use leeboard_policy::route::{
     Substitution,
 };
 
-use super::routes::{Report, Scope};
+use super::context::{Report, Scope};
 use super::{headers, retries};
 use crate::annotations::{faults_in_attempts, split_key};
 use crate::codes;

@@ -1,4 +1,15 @@
-//! Clusters: one per service port, and one per subset of it.
+//! Clusters: one per service port, and one per subset of it, each with the policy that holds for it.
+//!
+//! `policy` finds the DestinationRule, `effective` its blocks in force, `mesh` the defaults; `traffic`, `locality` and `transport`
+//! translate the blocks.
+
+pub(crate) mod effective;
+pub(crate) mod locality;
+pub(crate) mod mesh;
+pub(crate) mod policy;
+pub(crate) mod shared;
+pub(crate) mod traffic;
+pub(crate) mod transport;
 
 use std::cell::RefCell;
 use std::fmt::Write;
@@ -10,13 +21,14 @@ use leeboard_policy::route::Target;
 use leeboard_policy::time::Span;
 use rustc_hash::FxHashMap;
 
-use super::catalog::{Catalog, Port, Service};
-use super::effective::Effective;
-use super::locality::Surroundings;
-use super::policy::{Policies, Rule};
-use super::protocol::PortProtocol;
-use super::shared::Shared;
-use super::{Site, traffic, transport};
+use self::effective::Effective;
+use self::locality::Surroundings;
+use self::policy::{Policies, Rule};
+use self::shared::Shared;
+use crate::compile::protocol::PortProtocol;
+use crate::compile::services::catalog::Catalog;
+use crate::compile::services::service::{Port, Service};
+use crate::compile::site::Site;
 use crate::resources::MeshConfig;
 use crate::resources::destination_rule::Subset;
 

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use leeboard_policy::cluster::{ByPlace, Levels, Nearness, Place, TOPOLOGY, Zones};
 
-use super::Site;
-use super::catalog::{Backends, Catalog};
-use super::inbound::is_ours;
-use super::kubernetes::HOSTNAME;
+use crate::compile::services::catalog::Catalog;
+use crate::compile::services::kubernetes::HOSTNAME;
+use crate::compile::services::service::{Backends, Port};
+use crate::compile::services::workloads::is_ours;
+use crate::compile::site::Site;
 use crate::resources::destination_rule::{Failover, LoadBalancer, LocalityLb, ZoneAwareLb};
 use crate::resources::kubernetes::TrafficDistribution;
 use crate::source::Located;
@@ -28,7 +29,7 @@ impl Surroundings {
     pub(crate) fn of(catalog: &Catalog, site: &Site) -> Self {
         let mut count: BTreeMap<Arc<str>, u32> = BTreeMap::new();
         let ports = catalog.services().iter().filter_map(|service| service.ports.first());
-        let ours = |port: &&super::catalog::Port| port.backends.any(|_, workload| is_ours(workload, site));
+        let ours = |port: &&Port| port.backends.any(|_, workload| is_ours(workload, site));
         if let Some(Backends::Written(specs)) = ports.into_iter().find(ours).map(|port| &port.backends) {
             for spec in specs.iter().filter(|spec| is_ours(&spec.workload, site)) {
                 *count.entry(spec.workload.locality.clone()).or_default() += 1;

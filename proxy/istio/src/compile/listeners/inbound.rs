@@ -4,19 +4,22 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use leeboard_policy::cluster::{
-    Address, Balancer, Cluster, Discovery, EndpointSpec, Nearness, Protocol, Service as Named, Workload,
+    Address, Balancer, Cluster, Discovery, EndpointSpec, Nearness, Protocol, Service as Named,
 };
 use leeboard_policy::origin::Origin;
 use leeboard_policy::route::{Action, Forward, Match, Route, Target};
 use leeboard_policy::snapshot::Inbound;
 
-use super::catalog::{Backends, Catalog, Port, Service};
-use super::clusters::{Clusters, named};
-use super::effective::Effective;
-use super::policy::Policies;
-use super::protocol::PortProtocol;
-use super::routes::only;
-use super::{Site, selects, sidecar, traffic};
+use crate::compile::clusters::effective::Effective;
+use crate::compile::clusters::policy::Policies;
+use crate::compile::clusters::{Clusters, named, traffic};
+use crate::compile::objects::selects;
+use crate::compile::protocol::PortProtocol;
+use crate::compile::routes::only;
+use crate::compile::services::catalog::Catalog;
+use crate::compile::services::service::{Backends, Port, Service};
+use crate::compile::services::workloads::is_ours;
+use crate::compile::site::Site;
 use crate::resources::Sidecar;
 use crate::resources::destination_rule::ConnectionPool;
 
@@ -28,9 +31,18 @@ pub(crate) fn compile(
     site: &Site,
     sidecar: Option<&Sidecar>,
 ) -> Vec<Inbound> {
-    let pool = |listen, app| sidecar::inbound_pool(sidecar, listen, app);
+    let pool = |listen, app| connection_pool(sidecar, listen, app);
     let each = site.inbound.iter();
     each.map(|&(listen, app)| one((listen, app), pool(listen, app), catalog, policies, clusters, site)).collect()
+}
+
+/// How much the application may be given at a port. Istio: the port's own pool, else the Sidecar's, before any
+/// DestinationRule's.
+fn connection_pool(sidecar: Option<&Sidecar>, listen: SocketAddr, app: SocketAddr) -> Option<&ConnectionPool> {
+    let sidecar = sidecar?;
+    let of = |number: u16| sidecar.ingress.iter().find(|ingress| ingress.port.number.value == number);
+    let own = of(listen.port()).or_else(|| of(app.port())).and_then(|ingress| ingress.connection_pool.as_deref());
+    own.or(sidecar.inbound_connection_pool.as_deref())
 }
 
 fn one(
@@ -117,12 +129,6 @@ fn served<'c>(
         .or_else(|| ours(app.port()))
         .or_else(|| selecting(listen.port()))
         .or_else(|| selecting(app.port()))
-}
-
-/// Whether an endpoint is of this workload, as far as labels tell: what it carries the workload carries too.
-pub(crate) fn is_ours(workload: &Workload, site: &Site) -> bool {
-    let ours = &site.workload;
-    workload.namespace == ours.namespace && !workload.labels.is_empty() && selects(&workload.labels, &ours.labels)
 }
 
 /// A port that no service is known to have: it goes by the workload's name.

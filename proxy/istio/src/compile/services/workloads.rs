@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use leeboard_policy::cluster::Workload;
 
-use super::selects;
+use crate::compile::objects::selects;
+use crate::compile::site::Site;
 use crate::resources::service_entry::WorkloadSpec;
 use crate::resources::{Labels, Pod, Resources, WorkloadEntry};
 
@@ -130,4 +131,10 @@ fn locality(written: &Arc<str>, labels: &Labels) -> Arc<str> {
         return if label.contains('/') { label.clone() } else { label.replace('.', "/").into() };
     }
     written.clone()
+}
+
+/// Whether an endpoint is of this workload, as far as labels tell: what it carries the workload carries too.
+pub(crate) fn is_ours(workload: &Workload, site: &Site) -> bool {
+    let ours = &site.workload;
+    workload.namespace == ours.namespace && !workload.labels.is_empty() && selects(&workload.labels, &ours.labels)
 }
