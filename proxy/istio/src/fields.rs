@@ -14,9 +14,9 @@ use rustc_hash::FxHashSet;
 use crate::codes::{self, Code};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::expressions;
-use crate::homes;
 use crate::names;
 use crate::source::Spot;
+use crate::suggestions;
 use crate::support::{self, Block, Status, same};
 use crate::yaml::{Key, Mark, Node, Value};
 
@@ -269,14 +269,14 @@ impl<'a> Fields<'a> {
         let written = beside.rows(self.block);
         let free = |row: &&support::Row| !written.contains(row.field);
         let near = names::nearest(&key.text, self.block.rows.iter().filter(free).map(|row| row.field));
-        let near = near.filter(|_| !homes::is_known(&key.text, self.block));
+        let near = near.filter(|_| !suggestions::is_known(&key.text, self.block));
         if self.block.open && near.is_none() {
             return None;
         }
         let message = format!("unknown field `{}` in `{}`", key.text, self.block.path);
         let mut diagnostic = self.cx.at(severity, codes::UNKNOWN_FIELD, key.mark, message);
         let meant = || near.map(|near| format!("did you mean `{near}`?"));
-        diagnostic.help = meant().or_else(|| homes::advice(&key.text, node, beside.entries, self.block));
+        diagnostic.help = meant().or_else(|| suggestions::advice(&key.text, node, beside.entries, self.block));
         self.cx.push(diagnostic);
         near
     }

@@ -6,7 +6,7 @@ use std::thread;
 
 use crate::codes;
 use crate::diagnostic::{self, Diagnostic, Severity};
-use crate::read::{Bystander, Reading};
+use crate::read::{Reading, UnreadObject};
 use crate::resources::{Kind, Meta, ObjectId, Resources};
 use crate::source::{Source, Spot};
 use crate::templates;
@@ -25,7 +25,7 @@ pub struct Loaded {
     /// Rejected objects, as far as they are legible: what refers to them is not to blame. Only [`load_guessing`] has them.
     pub(crate) set_aside: Resources,
     /// Objects of kinds that are not read. Only [`load_guessing`] has them.
-    pub(crate) bystanders: Vec<Bystander>,
+    pub(crate) unread_objects: Vec<UnreadObject>,
     /// Files in which some document could not be parsed.
     broken: Vec<Arc<str>>,
 }
@@ -62,7 +62,7 @@ fn finish(reading: Reading<'_>, sources: &[Source]) -> Loaded {
         rejected: reading.rejected,
         kept: Vec::new(),
         set_aside: reading.set_aside,
-        bystanders: reading.bystanders,
+        unread_objects: reading.unread_objects,
         broken: reading.broken,
     };
     templates::sum_up(sources, &mut loaded.diagnostics);

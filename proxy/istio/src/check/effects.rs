@@ -18,7 +18,7 @@ use super::Checking;
 use crate::compile::names::{complete, is_wildcard};
 use crate::compile::report::view::View;
 use crate::compile::services::service::{Backends, Service};
-use crate::places::{Path, way};
+use crate::locations::{Path, way};
 use crate::resources::destination_rule::{PolicyBlocks, Subset, TrafficPolicy};
 use crate::resources::virtual_service::HttpRoute;
 use crate::resources::{DestinationRule, Labels, VirtualService};

@@ -22,9 +22,9 @@ use crate::compile::site::{Site, placed};
 use crate::diagnostic::{self, Diagnostic, Severity};
 use crate::fields::MOST_OF_A_KIND;
 use crate::load::load_guessing;
+use crate::locations::{Locations, Path};
 use crate::names;
-use crate::places::{Path, Places};
-use crate::read::Bystander;
+use crate::read::UnreadObject;
 use crate::resources::{DestinationRule, Labels, Meta, ObjectId, Resources, Service, ServiceEntry, VirtualService};
 use crate::source::{Source, Spot};
 
@@ -52,11 +52,11 @@ pub fn check(sources: &[Source], site: &Site) -> Checked {
     let cx = Checking {
         broken: half.map(|d| d.resource.clone()).collect(),
         resources: &resources,
-        bystanders: &loaded.bystanders,
+        unread_objects: &loaded.unread_objects,
         views: views.into_iter().map(|view| (&*view.site.workload.namespace, view)).collect(),
         site,
         rejected: rejected(&loaded.rejected, &resources, &loaded.diagnostics),
-        places: Places::of(sources),
+        places: Locations::of(sources),
         found: RefCell::default(),
         counts: RefCell::default(),
         told: RefCell::default(),
@@ -79,7 +79,7 @@ pub fn check(sources: &[Source], site: &Site) -> Checked {
     let more = cx.more();
     let found = cx.found.into_inner().into_iter().chain(more);
     diagnostics.extend(found.filter(|diagnostic| !templates.contains(&diagnostic.primary.file)));
-    suppress::apply(&resources, &loaded.bystanders, &mut diagnostics);
+    suppress::apply(&resources, &loaded.unread_objects, &mut diagnostics);
     diagnostic::sort(&mut diagnostics, sources);
     Checked { diagnostics, objects: resources.len() }
 }
@@ -166,14 +166,14 @@ pub(crate) struct Checking<'r> {
     /// Every object, those with errors included as far as they are legible.
     pub(crate) resources: &'r Resources,
     /// Objects of kinds that are not read.
-    pub(crate) bystanders: &'r [Bystander],
+    pub(crate) unread_objects: &'r [UnreadObject],
     views: BTreeMap<&'r str, View<'r>>,
     /// Where the mesh's settings are.
     site: &'r Site,
     rejected: BTreeMap<String, Rejected<'r>>,
     /// Objects of which only the beginning could be read.
     broken: BTreeSet<Arc<str>>,
-    places: Places<'r>,
+    places: Locations<'r>,
     found: RefCell<Vec<Diagnostic>>,
     /// How much there was to say of each object, by kind.
     counts: RefCell<HashMap<(Arc<str>, Severity, Code), usize>>,
@@ -195,7 +195,7 @@ impl<'r> Checking<'r> {
     /// The labels of a namespace's pods, those among them that a Deployment or its like makes.
     pub(crate) fn pods<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = &'r Labels> + 'a {
         let pods = self.resources.pods.iter().filter(move |pod| **pod.meta.namespace() == *namespace);
-        let made = self.bystanders.iter().filter(move |object| *object.namespace == *namespace);
+        let made = self.unread_objects.iter().filter(move |object| *object.namespace == *namespace);
         pods.map(|pod| &pod.meta.labels).chain(made.filter_map(|object| object.pods.as_ref()))
     }
 

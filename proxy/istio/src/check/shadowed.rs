@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::Checking;
 use crate::codes;
-use crate::places::way;
+use crate::locations::way;
 use crate::resources::VirtualService;
 use crate::resources::virtual_service::{HttpAction, HttpMatch, HttpRoute, StringMatch};
 use cover::{covers, is_all, same};

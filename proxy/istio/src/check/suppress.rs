@@ -3,21 +3,21 @@
 use std::collections::BTreeMap;
 
 use crate::diagnostic::{Diagnostic, Severity};
-use crate::read::Bystander;
+use crate::read::UnreadObject;
 use crate::resources::{Meta, Resources};
 
 /// Istio: codes between commas, or `*`.
 const ANNOTATION: &str = "galley.istio.io/analyze-suppress";
 
 /// Leaves out what objects ask to leave out: codes of Istio's or ours, or everything. What sets an object aside is always told.
-pub(super) fn apply(resources: &Resources, bystanders: &[Bystander], diagnostics: &mut Vec<Diagnostic>) {
+pub(super) fn apply(resources: &Resources, unread_objects: &[UnreadObject], diagnostics: &mut Vec<Diagnostic>) {
     let mut asked: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     resources.each(|meta: &Meta| {
         if let Some(list) = meta.annotations.get(ANNOTATION) {
             asked.insert(&meta.resource, list.split(',').map(str::trim).collect());
         }
     });
-    for object in bystanders {
+    for object in unread_objects {
         if let Some(list) = &object.suppressed {
             asked.insert(&object.resource, list.split(',').map(str::trim).collect());
         }

@@ -1,7 +1,7 @@
 //! Trees → objects: one reader per kind, each of which says all that is wrong with its object.
 
 mod actions;
-mod bystanders;
+
 mod client_tls;
 mod cors;
 mod destination;
@@ -28,6 +28,7 @@ mod string_match;
 mod tests;
 mod traffic_policy;
 mod unreachable;
+mod unread;
 mod virtual_service;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -44,7 +45,7 @@ use crate::resources::{Kind, Meta, ObjectId, Resources};
 use crate::source::{Located, Source, Spot};
 use crate::yaml::{self, Document, Node, Value};
 
-pub(crate) use bystanders::{Bystander, PassedOver};
+pub(crate) use unread::{PassedOver, UnreadObject};
 pub(crate) use virtual_service::overlap;
 
 /// What is to be read of a file, and into what.
@@ -64,7 +65,7 @@ pub(crate) struct Reading<'n> {
     guessing: bool,
     pub(crate) set_aside: Resources,
     /// Objects that are not read; only those who guess hold others against them.
-    pub(crate) bystanders: Vec<Bystander>,
+    pub(crate) unread_objects: Vec<UnreadObject>,
     pub(crate) passed_over: PassedOver,
     /// How much text was searched for the kinds of broken documents.
     searched: usize,
@@ -85,7 +86,7 @@ impl<'n> Reading<'n> {
             expressions: (0, false),
             guessing,
             set_aside: Resources::default(),
-            bystanders: Vec::new(),
+            unread_objects: Vec::new(),
             passed_over: PassedOver::default(),
             searched: 0,
             seen: BTreeMap::new(),
@@ -129,7 +130,7 @@ impl<'n> Reading<'n> {
         self.rejected.extend(behind.rejected);
         self.broken.extend(behind.broken);
         self.set_aside.append(&behind.set_aside);
-        self.bystanders.extend(behind.bystanders);
+        self.unread_objects.extend(behind.unread_objects);
         self.passed_over = self.passed_over.and(behind.passed_over);
         Some(self)
     }
@@ -194,19 +195,19 @@ impl<'n> Reading<'n> {
         }
         match kind {
             Ok(kind) => self.object(file, node, kind, &[]),
-            Err(diagnostic) if diagnostic.code == codes::PASSED_OVER => self.bystander(file, node, *diagnostic),
+            Err(diagnostic) if diagnostic.code == codes::PASSED_OVER => self.unread_object(file, node, *diagnostic),
             Err(diagnostic) => self.diagnostics.push(*diagnostic),
         }
     }
 
     /// Passes over an object, which may be worth a word.
-    fn bystander(&mut self, file: &Arc<str>, node: &Node, told: Diagnostic) {
+    fn unread_object(&mut self, file: &Arc<str>, node: &Node, told: Diagnostic) {
         let word = |key: &str| node.get(key).and_then(Node::raw).unwrap_or("");
         let named = |key: &str| node.get("metadata").and_then(|metadata| metadata.get(key)?.raw());
         let (kind, group) = (word("kind"), word("apiVersion").split_once('/').map_or("", |(group, _)| group));
         let namespace = named("namespace").filter(|namespace| !namespace.is_empty()).unwrap_or(self.namespace);
         let resource: Arc<str> = format!("{kind} {namespace}/{}", named("name").unwrap_or("")).into();
-        match bystanders::undone(node, group, kind) {
+        match unread::undone(node, group, kind) {
             Some((code, message)) => {
                 self.diagnostics.push(Diagnostic::warning(code, &resource, &told.primary, message));
             }
@@ -214,7 +215,7 @@ impl<'n> Reading<'n> {
         }
         if self.guessing {
             let cx = Cx::new(file, resource.clone(), false);
-            self.bystanders.push(bystanders::of(node, resource, namespace, |mark| cx.spot(mark)));
+            self.unread_objects.push(unread::of(node, resource, namespace, |mark| cx.spot(mark)));
         }
     }
 

@@ -10,7 +10,7 @@ use crate::compile::names::{complete, is_wildcard, within};
 use crate::compile::objects::age;
 use crate::compile::services::service::Service;
 use crate::diagnostic::Diagnostic;
-use crate::places::way;
+use crate::locations::way;
 use crate::resources::DestinationRule;
 use crate::source::Spot;
 

@@ -9,7 +9,7 @@ use crate::codes;
 use crate::compile::objects::age;
 use crate::compile::protocol::PortProtocol;
 use crate::diagnostic::{Diagnostic, Severity};
-use crate::places::way;
+use crate::locations::way;
 use crate::resources::service_entry::ServicePort;
 use crate::resources::{Service, ServiceEntry};
 use crate::source::Located;

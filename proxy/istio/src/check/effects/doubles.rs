@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::super::Checking;
 use crate::codes;
-use crate::places::{Path, way};
+use crate::locations::{Path, way};
 use crate::resources::Meta;
 use crate::resources::service_entry::WorkloadAddress;
 use crate::resources::virtual_service::{HeaderOperations, StringMatch};

@@ -9,8 +9,8 @@ use super::super::Checking;
 use super::Entry;
 use crate::codes;
 use crate::diagnostic::Diagnostic;
+use crate::locations::{Path, way};
 use crate::names;
-use crate::places::{Path, way};
 use crate::resources::Meta;
 use crate::resources::virtual_service::{HeaderOperations, HttpAction};
 

@@ -7,8 +7,8 @@ use super::super::shadowed::cover::takes;
 use super::super::{Checking, list};
 use crate::codes;
 use crate::diagnostic::Diagnostic;
+use crate::locations::{Path, way};
 use crate::names;
-use crate::places::{Path, way};
 use crate::resources::virtual_service::{HttpMatch, StringMatch};
 use crate::resources::{Meta, VirtualService};
 

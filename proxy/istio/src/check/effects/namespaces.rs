@@ -7,7 +7,7 @@ use super::super::Checking;
 use crate::codes;
 use crate::compile::objects::selects;
 use crate::diagnostic::Diagnostic;
-use crate::places::{Path, way};
+use crate::locations::{Path, way};
 use crate::resources::{Labels, Meta};
 
 pub(super) fn check(cx: &Checking<'_>) {
@@ -64,7 +64,7 @@ pub(super) fn check(cx: &Checking<'_>) {
     for service in &cx.resources.services {
         labels(cx, &service.meta, &way!["spec", "selector"], &service.selector, &callers);
     }
-    for object in cx.bystanders.iter().filter(|object| !object.selector.is_empty()) {
+    for object in cx.unread_objects.iter().filter(|object| !object.selector.is_empty()) {
         let wanted: Labels = object.selector.iter().map(|(key, value, _)| (key.clone(), value.clone())).collect();
         if is_fitting(cx, &object.namespace, &wanted) {
             continue;
@@ -101,7 +101,7 @@ fn callers<'r>(cx: &Checking<'r>) -> BTreeSet<&'r Labels> {
     let entries = resources.workload_entries.iter().map(|entry| &entry.spec.labels);
     let written =
         resources.service_entries.iter().flat_map(|entry| entry.endpoints.iter().map(|endpoint| &endpoint.labels));
-    let made = cx.bystanders.iter().filter_map(|object| object.pods.as_ref());
+    let made = cx.unread_objects.iter().filter_map(|object| object.pods.as_ref());
     pods.chain(entries).chain(written).chain(made).filter(|labels| !labels.is_empty()).collect()
 }
 

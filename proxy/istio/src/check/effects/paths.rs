@@ -9,7 +9,7 @@ use crate::codes;
 use crate::compile::routes::actions::{substitution, without_blanks};
 use crate::compile::routes::headers::is_host;
 use crate::diagnostic::Diagnostic;
-use crate::places::Path;
+use crate::locations::Path;
 use crate::resources::virtual_service::{
     HeaderOperations, HttpAction, HttpMatch, RedirectPath, RewritePath, StringMatch,
 };

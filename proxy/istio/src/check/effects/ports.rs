@@ -4,7 +4,7 @@ use super::super::references::ports::defined;
 use super::super::{Checking, list};
 use crate::codes;
 use crate::compile::services::service::Service;
-use crate::places::{Path, way};
+use crate::locations::{Path, way};
 use crate::resources::DestinationRule;
 use crate::resources::destination_rule::{PolicyBlocks, TrafficPolicy};
 

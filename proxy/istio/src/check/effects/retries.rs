@@ -6,7 +6,7 @@ use super::super::shadowed::cover::{covers, everything, takes};
 use super::super::{Checking, duration};
 use super::Entry;
 use crate::codes;
-use crate::places::Path;
+use crate::locations::Path;
 use crate::resources::virtual_service::{HttpAction, HttpMatch, Retries, StringMatch};
 
 pub(super) fn check(cx: &Checking<'_>, at: &Entry<'_>) {

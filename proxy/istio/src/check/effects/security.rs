@@ -33,7 +33,7 @@ pub(super) fn check(cx: &Checking<'_>, at: &Scope<'_, '_>) {
 /// Istio: IST0144.
 pub(super) fn users(cx: &Checking<'_>) {
     let pods = cx.resources.pods.iter().map(|pod| (&pod.meta.resource, &pod.proxy_user));
-    let made = cx.bystanders.iter().map(|object| (&object.resource, &object.proxy_user));
+    let made = cx.unread_objects.iter().map(|object| (&object.resource, &object.proxy_user));
     for (resource, spots) in pods.chain(made) {
         for spot in spots {
             let message = "user 1337 is the proxy's: what this container sends is never redirected to it";

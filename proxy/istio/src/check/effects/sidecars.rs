@@ -2,7 +2,7 @@
 
 use super::super::Checking;
 use crate::codes;
-use crate::places::way;
+use crate::locations::way;
 use crate::resources::sidecar::OutboundTrafficPolicy;
 
 /// Istio: an `outboundTrafficPolicy` without `mode` is REGISTRY_ONLY.

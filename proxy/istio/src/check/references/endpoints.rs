@@ -12,7 +12,7 @@ use crate::compile::names::{complete, is_wildcard};
 use crate::compile::objects::selects;
 use crate::compile::services::service::{Backends, Service};
 use crate::diagnostic::{Diagnostic, Severity};
-use crate::places::{Path, way};
+use crate::locations::{Path, way};
 use crate::resources::destination_rule::Subset;
 use crate::resources::service_entry::Resolution;
 use crate::resources::{DestinationRule, Labels, Meta};

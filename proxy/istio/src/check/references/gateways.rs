@@ -8,7 +8,7 @@ use super::destinations;
 use crate::compile::names::complete;
 use crate::compile::objects::selects;
 use crate::diagnostic::Diagnostic;
-use crate::places::way;
+use crate::locations::way;
 use crate::read::overlap;
 use crate::resources::service_entry::{ServicePort, TargetPort};
 use crate::resources::{Gateway, Labels, Service, VirtualService};

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::super::Checking;
 use crate::codes;
 use crate::diagnostic::Diagnostic;
-use crate::places::{Path, way};
+use crate::locations::{Path, way};
 use crate::resources::{Labels, Meta};
 
 /// Labels that are misspelt, and what is meant.

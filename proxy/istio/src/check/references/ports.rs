@@ -10,7 +10,7 @@ use crate::compile::protocol::PortProtocol;
 use crate::compile::report::view::View;
 use crate::compile::services::service::Service;
 use crate::diagnostic::{Diagnostic, Severity};
-use crate::places::way;
+use crate::locations::way;
 use crate::resources::VirtualService;
 use crate::resources::virtual_service::Destination;
 use crate::source::Spot;

@@ -10,7 +10,7 @@ use crate::compile::clusters::policy::Rule;
 use crate::compile::names::{cluster_parts, complete};
 use crate::compile::report::view::View;
 use crate::diagnostic::Diagnostic;
-use crate::places::way;
+use crate::locations::way;
 use crate::resources::{DestinationRule, VirtualService};
 use crate::source::Located;
 use crate::{codes, names};

@@ -6,7 +6,7 @@ use leeboard_policy::origin::Origin;
 use crate::compile::clusters::effective::Effective;
 use crate::compile::clusters::policy;
 use crate::compile::site::{Site, placed};
-use crate::places::{Path, Places, way};
+use crate::locations::{Locations, Path, way};
 use crate::resources::destination_rule::{PolicyBlocks, TrafficPolicy};
 use crate::resources::{DestinationRule, Labels, Meta, Resources};
 use crate::source::Source;
@@ -51,7 +51,7 @@ pub fn provenance(resources: &Resources, sources: &[Source], site: &Site, cluste
     let of = |policy| resources.destination_rules.iter().find_map(|document| level(document, policy));
     let levels: Vec<Level<'_>> = [own, rule.policy].into_iter().flatten().filter_map(of).collect();
     let effective = Effective::of(Some(rule), service.port, subset);
-    let places = Places::of(sources);
+    let places = Locations::of(sources);
     let tell = |block: &'static str, found: Option<(&Meta, String, Path)>| {
         let (meta, part, path) = found?;
         let spot = places.key(meta, &path.then(block));

@@ -1,4 +1,4 @@
-//! Where a key that is unknown in one block belongs.
+//! Suggestions for an unknown key: the block that has it, or how the setting is written in Istio.
 
 use std::cmp::Reverse;
 

@@ -1,4 +1,4 @@
-//! Tests of routes, as people write them beside their configuration: a request and what shall become of it.
+//! The file format of `leeboard test`: Istio-style route tests, each a request and the route, destination or answer it must get.
 //!
 //! `docs/test.schema.json` describes the format for editors, and `docs/test.md` for people. A file of tests is named
 //! `*.test.yaml` and is no part of the configuration.

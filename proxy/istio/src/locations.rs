@@ -61,7 +61,7 @@ impl Path {
 /// The way to a setting: `way!["spec", "http", 0, "timeout"]`.
 macro_rules! way {
     ($($step:expr),* $(,)?) => {{
-        let path = $crate::places::Path::default();
+        let path = $crate::locations::Path::default();
         $(let path = path.then($step);)*
         path
     }};
@@ -69,7 +69,7 @@ macro_rules! way {
 pub(crate) use way;
 
 /// The texts, and trees of those that were asked for.
-pub(crate) struct Places<'s> {
+pub(crate) struct Locations<'s> {
     sources: HashMap<&'s str, &'s Source>,
     trees: RefCell<HashMap<&'s str, Rc<Tree>>>,
 }
@@ -79,7 +79,7 @@ struct Tree {
     objects: HashMap<(u32, u32), Node>,
 }
 
-impl<'s> Places<'s> {
+impl<'s> Locations<'s> {
     pub(crate) fn of(sources: &'s [Source]) -> Self {
         let sources = sources.iter().rev().map(|source| (&*source.name, source)).collect();
         Self { sources, trees: RefCell::default() }
@@ -220,7 +220,7 @@ mod tests {
         let sources = [Source::new("f.yaml", text)];
         let loaded = load(&sources);
         let meta = &loaded.resources.virtual_services[0].meta;
-        let places = Places::of(&sources);
+        let places = Locations::of(&sources);
         let at = |path: Path| {
             let spot = places.spot(meta, &path);
             (spot.line, spot.column, spot.len)

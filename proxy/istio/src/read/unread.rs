@@ -12,7 +12,7 @@ use crate::yaml::{Mark, Node, Value};
 
 /// An object that is not read, as far as others can be held against it.
 #[derive(Clone, Debug)]
-pub(crate) struct Bystander {
+pub(crate) struct UnreadObject {
     /// Its namespace.
     pub(crate) namespace: Arc<str>,
     /// `Deployment demo/web`.
@@ -108,7 +108,7 @@ fn is_strict(spec: Option<&Node>) -> bool {
 }
 
 /// What an object tells of workloads. `spot` makes a place of a mark.
-pub(super) fn of(node: &Node, resource: Arc<str>, namespace: &str, spot: impl Fn(Mark) -> Spot) -> Bystander {
+pub(super) fn of(node: &Node, resource: Arc<str>, namespace: &str, spot: impl Fn(Mark) -> Spot) -> UnreadObject {
     let metadata = node.get("metadata");
     let suppressed = metadata.and_then(|metadata| metadata.get("annotations")?.get("galley.istio.io/analyze-suppress"));
     let spec = node.get("spec");
@@ -129,7 +129,7 @@ pub(super) fn of(node: &Node, resource: Arc<str>, namespace: &str, spot: impl Fn
         let entries = labels.entries().unwrap_or_default().iter();
         entries.filter_map(|(key, node)| Some((Arc::from(&*key.text), text(node)?, spot(key.mark)))).collect::<Vec<_>>()
     };
-    Bystander {
+    UnreadObject {
         namespace: namespace.into(),
         resource,
         suppressed: suppressed.and_then(text),
