@@ -20,6 +20,8 @@ const SIZE_DIGITS: usize = 15;
 const TRAILERS: usize = 16 * 1024;
 /// Up to this size bytes are copied, so that the buffer that they came in stays, and is not held for their sake.
 const COPIED: usize = 1024;
+/// What a chunk counts for beside its bytes, for whoever takes turns: about as many bytes could be passed on in the same time.
+const CHUNK: usize = 64;
 /// Chunks that have come together are one piece of the body, up to this size.
 const TOGETHER: usize = 16 * 1024;
 
@@ -29,6 +31,8 @@ pub(crate) struct Decoder {
     step: Step,
     /// How many bytes have stood behind chunks' sizes, less those of the chunks.
     extensions: u64,
+    /// How many chunks have begun since this was last asked.
+    begun: usize,
 }
 
 /// What is to come.
@@ -58,14 +62,14 @@ impl From<Length> for Decoder {
             Length::Chunked => Step::Size,
             Length::UntilClose => Step::UntilClose,
         };
-        Self { step, extensions: 0 }
+        Self { step, extensions: 0, begun: 0 }
     }
 }
 
 impl Decoder {
     /// One of which all has been taken.
     pub(crate) const fn done() -> Self {
-        Self { step: Step::Done, extensions: 0 }
+        Self { step: Step::Done, extensions: 0, begun: 0 }
     }
 
     /// Whether all of the body has been taken.
@@ -80,6 +84,11 @@ impl Decoder {
             Step::Done => Some(0),
             _ => None,
         }
+    }
+
+    /// What has been taken since the last time counts for so many bytes more than it has.
+    pub(crate) fn effort(&mut self) -> usize {
+        std::mem::take(&mut self.begun) * CHUNK
     }
 
     /// Whether its end is the connection's.
@@ -205,6 +214,7 @@ impl Decoder {
         if self.extensions > EXTENSIONS {
             return Err(Malformed);
         }
+        self.begun += 1;
         self.step = if size == 0 { Step::Trailers } else { Step::Chunk(size) };
         Ok(Some(line + 2))
     }
@@ -337,6 +347,7 @@ mod tests {
                 taken.push(frame.into_data().expect("data").len());
             }
             assert_eq!((taken, decoder.is_done(), &read[..]), (pieces, true, &b"GET"[..]), "{chunks} chunks");
+            assert_eq!((decoder.effort(), decoder.effort()), ((chunks + 1) * CHUNK, 0));
         }
     }
 

@@ -128,7 +128,9 @@ impl CallerBody {
             if state.over {
                 return Poll::Ready(Some(Err(BrokenOff::Gone)));
             }
-            match state.decoder.take(&mut state.read) {
+            let taken = state.decoder.take(&mut state.read);
+            state.turn.did(state.decoder.effort());
+            match taken {
                 Ok(Some(frame)) => return Poll::Ready(Some(Ok(frame))),
                 Ok(None) if state.decoder.is_done() => return Poll::Ready(None),
                 Ok(None) => {}
@@ -274,6 +276,41 @@ mod tests {
             })
             .await;
         }
+        writing.await.expect("it does not panic").expect("all is written");
+    }
+
+    #[tokio::test]
+    async fn small_chunks_give_way_sooner() {
+        const CHUNKS: usize = 60_000;
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("it is bound");
+        let mut far = TcpStream::connect(address).await.expect("it listens");
+        let (near, _) = listener.accept().await.expect("a connection");
+        let all = "1\r\nx\r\n".repeat(CHUNKS) + "0\r\n\r\n";
+        let writing = tokio::spawn(async move { far.write_all(all.as_bytes()).await });
+        let body = CallerBody::new(Arc::new(near), BytesMut::new(), Length::Chunked, false);
+        let mut whole = 0;
+        while !body.is_end_stream() {
+            let mut at_once = 0;
+            whole += poll_fn(|cx| {
+                loop {
+                    match body.poll_frame(cx) {
+                        Poll::Ready(frame) => {
+                            let frame = frame.map(|frame| frame.expect("it is well-formed"));
+                            at_once += frame.as_ref().and_then(Frame::data_ref).map_or(0, Bytes::len);
+                            assert!(at_once < READ_MOST / 4, "{at_once} chunks without a pause");
+                            if frame.is_none() || body.is_end_stream() {
+                                return Poll::Ready(at_once);
+                            }
+                        }
+                        Poll::Pending if at_once == 0 => return Poll::Pending,
+                        Poll::Pending => return Poll::Ready(at_once),
+                    }
+                }
+            })
+            .await;
+        }
+        assert_eq!(whole, CHUNKS);
         writing.await.expect("it does not panic").expect("all is written");
     }
 

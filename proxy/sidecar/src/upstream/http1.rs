@@ -190,7 +190,9 @@ impl One {
     pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
         self.poll_upload(cx);
         loop {
-            match self.decoder.take(&mut self.read) {
+            let taken = self.decoder.take(&mut self.read);
+            self.turn.did(self.decoder.effort());
+            match taken {
                 Ok(Some(frame)) => return Poll::Ready(Some(Ok(frame))),
                 Ok(None) if self.decoder.is_done() => {
                     self.forget_empty();
