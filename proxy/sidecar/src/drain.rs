@@ -10,6 +10,8 @@
 
 pub(crate) mod application;
 mod leaving;
+#[cfg(test)]
+mod tests;
 mod traffic;
 
 use std::sync::Arc;
@@ -24,7 +26,7 @@ pub(crate) use self::leaving::Pace;
 use self::leaving::{Leaving, Step};
 use self::traffic::Loads;
 pub(crate) use self::traffic::{Load, Open, Traffic};
-use crate::clock::Clock;
+use crate::host::clock::Clock;
 
 /// How often the state of a drain is looked at.
 const TICK: Duration = Duration::from_millis(50);
@@ -292,6 +294,3 @@ impl Drain {
         loads.inbound.exchanges + loads.outbound.exchanges
     }
 }
-
-#[cfg(test)]
-mod tests;

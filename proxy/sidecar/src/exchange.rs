@@ -1,16 +1,12 @@
 //! The life of a request, as deeds: begin, then do what the policy says until there is an answer.
 
-pub(crate) mod answer;
-pub(crate) mod arrival;
 pub(crate) mod attempt;
-pub(crate) mod berth;
-pub(crate) mod copies;
-pub(crate) mod departure;
 pub(crate) mod download;
-pub(crate) mod head;
 pub(crate) mod ledger;
-pub(crate) mod peer;
-pub(crate) mod peer_header;
+pub(crate) mod mirror;
+pub(crate) mod response;
+pub(crate) mod slot;
+pub(crate) mod tunnel;
 
 use std::rc::Rc;
 
@@ -20,19 +16,19 @@ use leeboard_policy::request::{self, Entrance};
 use leeboard_policy::step::{Reply, Step};
 use leeboard_policy::verdict::{BadRequest, Failure, Verdict};
 
-use self::answer::{grpc_status, own, pass_on, peer_keeps, refusal};
-use self::arrival::Arrival;
 use self::attempt::{Answered, Attempting, CallerGone};
 use self::download::{DownBody, Download};
-use self::head::{Caller, RequestHead};
 use self::ledger::Ledger;
-use crate::fields::{Fields, Name};
-use crate::lane::Lane;
+use self::response::{grpc_status, own, pass_on, peer_keeps, refusal};
+use self::tunnel::Tunnel;
+use crate::body::upload::Upload;
+use crate::http::fields::{Fields, Name};
+use crate::request::downstream::Arrival;
+use crate::request::head::{Caller, RequestHead};
+use crate::request::upgrade;
 use crate::telemetry::record::Reporter;
-use crate::tunnel::Tunnel;
-use crate::upgrade;
-use crate::upstream::request::Arrived;
-use crate::upstream::upload::Upload;
+use crate::upstream::connection_request::Arrived;
+use crate::worker::context::Lane;
 
 /// What the caller is given.
 pub(crate) struct Answer {

@@ -8,10 +8,10 @@ use leeboard_sim::explain::{Question, explain};
 
 use super::AdminState;
 use super::page::{Ask, Reply};
-use crate::background;
-use crate::inquiry::{self, Inquiry};
-use crate::secrets::HIDDEN;
-use crate::texts::Texts;
+use crate::explain::question::{self, Inquiry};
+use crate::explain::sources::Texts;
+use crate::host::background;
+use crate::http::sensitive::HIDDEN;
 
 pub(super) fn answer(state: &AdminState, ask: &Ask) -> Reply {
     let live = state.live.load();
@@ -41,7 +41,7 @@ fn asked(ask: &Ask) -> Result<Inquiry, String> {
     let url =
         one("url").ok_or("ask /explain?url=http://host:port/path, and add method, header and seed if you like")?;
     let seed = one("seed").unwrap_or("0");
-    let headers = ask.headers.iter().map(|line| inquiry::field(line)).collect::<Result<_, _>>()?;
+    let headers = ask.headers.iter().map(|line| question::field(line)).collect::<Result<_, _>>()?;
     Ok(Inquiry {
         method: one("method").unwrap_or("GET").to_owned(),
         url: url.to_owned(),

@@ -10,7 +10,7 @@ use http::header::ACCEPT;
 use http::{Method, Request, StatusCode};
 use http_body::{Body, Frame};
 
-use super::visitors::Visit;
+use super::access::Visit;
 use super::{AdminState, Scope};
 use crate::telemetry::exposition::Classic;
 

@@ -13,7 +13,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tower::Service;
 
-use super::guests::{Guests, Seat};
+use super::connections::{Guests, Seat};
 use super::service::Pages;
 use super::{AdminState, Scope};
 

@@ -1,8 +1,7 @@
 //! The table of pages: path, methods, where it is served, what it is about and who answers.
 
-use super::Scope;
 use super::page::{Methods, Page};
-use super::{clusters, config_dump, explain, front, pages};
+use super::{Scope, clusters, config_dump, explain, front, pages};
 
 const ADMIN: &[Scope] = &[Scope::Admin];
 const READINESS: &[Scope] = &[Scope::Admin, Scope::Status];

@@ -15,11 +15,11 @@ use leeboard_policy::cluster::Workload;
 
 use super::colour::Colour;
 use super::files::FileArgs;
-use super::mend::{self, Mended, mended};
+use super::fix::{self, Mended, mended};
 use super::version::VERSION;
-use crate::discovery::files::Files;
-use crate::discovery::update::Reading;
-use crate::exit::{COULD_NOT, DONE, FINDINGS};
+use crate::config::files::Files;
+use crate::config::update::Reading;
+use crate::host::exit::{COULD_NOT, DONE, FINDINGS};
 
 /// The flags of `leeboard check`.
 #[derive(Args, Debug)]
@@ -93,7 +93,7 @@ pub(crate) fn run(args: &CheckArgs, out: &mut dyn Write, complaints: &mut dyn Wr
     let mut printed = Ok(());
     if args.fix {
         let mended = mended(&checked.diagnostics, &reading.sources);
-        if let Err(complaint) = mend::write(&mended) {
+        if let Err(complaint) = fix::write(&mended) {
             let _ = writeln!(complaints, "{complaint}");
             return COULD_NOT;
         }

@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal};
 
 use clap::ValueEnum;
 
-use crate::env;
+use crate::host::env;
 
 /// When what is printed is coloured.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]

@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::values::{self, Listen};
-use crate::exit::{COULD_NOT, DONE};
+use crate::host::exit::{COULD_NOT, DONE};
 
 /// How often it is asked whether the application may be ended.
 const POLL: Duration = Duration::from_millis(100);

@@ -10,9 +10,9 @@ use leeboard_policy::cluster::Workload;
 
 use super::offline::{Endpoints, Offline};
 use super::values::{self, Labels};
-use crate::exit::{COULD_NOT, DONE};
-use crate::inquiry::{self, Inquiry};
-use crate::settings::OutboundPolicy;
+use crate::explain::question::{self, Inquiry};
+use crate::host::exit::{COULD_NOT, DONE};
+use crate::process::settings::OutboundPolicy;
 
 /// The flags of `leeboard explain`.
 #[derive(Args, Debug)]
@@ -24,7 +24,7 @@ pub(crate) struct ExplainArgs {
     #[arg(long, short = 'X', value_name = "M", default_value = "GET")]
     method: String,
     /// A header as 'name: value'; may be repeated.
-    #[arg(long = "header", short = 'H', value_name = "NAME: VALUE", value_parser = inquiry::header)]
+    #[arg(long = "header", short = 'H', value_name = "NAME: VALUE", value_parser = question::header)]
     headers: Vec<(String, Vec<u8>)>,
     /// The request's luck: the seed of a line of the access log reproduces its draws.
     #[arg(long, value_name = "N", default_value_t = 0)]

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::values;
-use crate::discovery::search::Most;
+use crate::config::search::Most;
 
 /// How much is read. What is beyond is left out, and complained of.
 #[derive(Args, Clone, Copy, Debug)]

@@ -7,7 +7,7 @@ use leeboard_istio::codes::{self, Code};
 use leeboard_istio::ist;
 
 use super::Cli;
-use crate::exit::{COULD_NOT, DONE};
+use crate::host::exit::{COULD_NOT, DONE};
 
 /// How wide a page is.
 const WIDTH: usize = 100;

@@ -15,8 +15,8 @@ use leeboard_policy::snapshot::{Draft, Snapshot};
 use leeboard_policy::time::Time;
 use leeboard_sim::explain::{Explanation, Question, explain, stand_ins};
 
-use crate::discovery::files::Files;
-use crate::texts::Texts;
+use crate::config::files::Files;
+use crate::explain::sources::Texts;
 
 /// When everything is explained: at the beginning, when nothing has happened yet.
 const NOW: Time = Time(0);

@@ -12,14 +12,14 @@ use leeboard_policy::time::Span;
 
 use super::files::FileArgs;
 use super::values::{self, Labels, Listen};
-use crate::http1::hints::HalfClose;
-use crate::listener::talk::Patience;
-use crate::log::Format;
+use crate::http::informational::HalfClose;
+use crate::http::sensitive::Secrets;
 use crate::net::networks::{self, Networks};
-use crate::secrets::Secrets;
-use crate::settings::{InboundPort, OutboundPolicy, Settings};
+use crate::process::settings::{InboundPort, OutboundPolicy, Settings};
 use crate::telemetry::access_log;
 use crate::telemetry::log_sink::Sink;
+use crate::telemetry::program_log::Format;
+use crate::worker::connection_state::Patience;
 use crate::worker::settings::Settings as WorkerSettings;
 
 /// The flags of `leeboard run`, as they are written.
@@ -291,7 +291,7 @@ mod tests {
         assert_eq!(s.worker.half_close, HalfClose::Serve);
         assert_eq!(s.config_grace, leeboard_istio::grace::DEFAULT);
         assert_eq!((s.outbound_policy, s.mesh_config, s.strict_config), (None, None, false));
-        assert_eq!(s.config_most, crate::discovery::search::Most::default());
+        assert_eq!(s.config_most, crate::config::search::Most::default());
     }
 
     #[test]

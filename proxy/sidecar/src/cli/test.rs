@@ -16,9 +16,9 @@ use leeboard_sim::explain::Explanation;
 
 use super::explain::Place;
 use super::offline::{Endpoints, Offline};
-use crate::discovery::files::is_route_test;
-use crate::exit::{COULD_NOT, DONE, FINDINGS};
-use crate::inquiry::Inquiry;
+use crate::config::files::is_route_test;
+use crate::explain::question::Inquiry;
+use crate::host::exit::{COULD_NOT, DONE, FINDINGS};
 
 /// The flags of `leeboard test`.
 #[derive(Args, Debug)]

@@ -8,8 +8,8 @@ use leeboard_policy::expression::Expression;
 use leeboard_policy::pattern::Pattern;
 use leeboard_policy::time::Span;
 
-use crate::secrets::Secrets;
-use crate::settings::InboundPort;
+use crate::http::sensitive::Secrets;
+use crate::process::settings::InboundPort;
 
 /// Where to listen, or nowhere.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

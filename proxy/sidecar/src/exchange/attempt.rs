@@ -16,23 +16,21 @@ use leeboard_policy::step::{Attempt, Outcome, Replay, Step};
 use leeboard_policy::time::{Span, Time};
 use leeboard_policy::verdict::Failure;
 
-use super::answer::response_head;
-use super::copies;
-use super::departure::Departure;
-use super::head::RequestHead;
 use super::ledger::{Ledger, side};
+use super::mirror;
+use super::response::response_head;
+use super::tunnel::Far;
+use crate::body::upload::Upload;
+use crate::body::upstream::UpBody;
 use crate::drain::Side;
-use crate::fields::{Fields, Name};
-use crate::lane::{Lane, is_inside};
+use crate::http::fields::{Fields, Name};
+use crate::net::upstream_limits::Allowance;
+use crate::request::head::RequestHead;
+use crate::request::upstream::Departure;
 use crate::telemetry::record::Reporter;
-use crate::tunnel::Far;
+use crate::upstream::connection_request::{Arrived, Ask, ConnectError, NotAnswered};
 use crate::upstream::lease::Lease;
-use crate::upstream::request::Ask;
-use crate::upstream::request::ConnectError;
-use crate::upstream::request::{Arrived, NotAnswered};
-use crate::upstream::room::Allowance;
-use crate::upstream::up_body::UpBody;
-use crate::upstream::upload::Upload;
+use crate::worker::context::{Lane, is_inside};
 
 /// A response whose head has come, and the connection that it came on.
 pub(crate) struct Answered {
@@ -64,7 +62,7 @@ impl Attempting {
         head.turn(exchange, &ledger.caller);
         let spec = exchange.live().snapshot().cluster(cluster);
         ledger.lane.introduce(head, spec, ledger.reporter);
-        copies::send(&ledger.lane, exchange, ledger.reporter, head, ledger.upload.as_ref());
+        mirror::send(&ledger.lane, exchange, ledger.reporter, head, ledger.upload.as_ref());
         Self { cluster, answered: None }
     }
 

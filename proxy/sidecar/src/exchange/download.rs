@@ -9,13 +9,13 @@ use leeboard_policy::step::End;
 use leeboard_policy::time::{Span, Time};
 use leeboard_policy::verdict::{Failure, Flags};
 
-use super::answer::grpc_status_of;
 use super::ledger::{Ledger, dropped};
-use crate::hops::fit_to_pass;
-use crate::http2::outgoing::Source;
-use crate::tunnel::Tunnel;
+use super::response::grpc_status_of;
+use super::tunnel::Tunnel;
+use crate::body::upload::Upload;
+use crate::http::hop_by_hop::fit_to_pass;
+use crate::http::http2::outgoing::Source;
 use crate::upstream::lease::Lease;
-use crate::upstream::upload::Upload;
 
 /// What the caller is sent.
 pub(crate) enum DownBody {

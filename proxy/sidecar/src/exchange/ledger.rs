@@ -13,17 +13,17 @@ use leeboard_policy::step::{End, Faults, Replay, Step};
 use leeboard_policy::time::{Span, Time};
 use leeboard_policy::verdict::{BadRequest, Flags, Stall, Verdict};
 
-use super::arrival::Arrival;
-use super::head::{Caller, RequestHead};
-use crate::alarm::Alarm;
+use crate::body::upload::Upload;
 use crate::drain::Side;
-use crate::fields::Name;
-use crate::http1::hints::Hints;
-use crate::lane::Lane;
+use crate::http::fields::Name;
+use crate::http::informational::Hints;
+use crate::net::deadline::Alarm;
+use crate::net::upstream_limits::Allowance;
+use crate::request::downstream::Arrival;
+use crate::request::head::{Caller, RequestHead};
 use crate::telemetry::FaultKind;
 use crate::telemetry::record::{LoggedHead, Record, Reporter, counted_grpc_status};
-use crate::upstream::room::Allowance;
-use crate::upstream::upload::Upload;
+use crate::worker::context::Lane;
 
 thread_local! {
     /// Whether what is being dropped here is dropped since its caller has reset its stream.

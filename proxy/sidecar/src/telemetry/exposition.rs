@@ -215,8 +215,8 @@ fn encode_value(encoder: &mut MetricEncoder<'_>, value: &Value) -> fmt::Result {
 
 #[cfg(test)]
 mod tests {
-    use super::super::families;
     use super::*;
+    use crate::telemetry::families;
     use std::sync::Arc;
 
     fn labels(values: &[&str]) -> LabelValues {

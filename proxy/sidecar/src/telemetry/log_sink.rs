@@ -6,8 +6,8 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use super::access_log::{Format, write_line};
+use super::line_queue::{Spool, Words};
 use super::record::Record;
-use crate::spool::{Spool, Words};
 
 /// A worker hands its lines over when they are this many bytes, or at its next tick.
 const BATCH: usize = 8 * 1024;
@@ -137,7 +137,7 @@ impl Drop for LogBuffer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spool::tests::Paper;
+    use crate::telemetry::line_queue::tests::Paper;
     use crate::telemetry::samples;
 
     #[test]

@@ -6,11 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use leeboard_policy::cluster::Workload;
 
 use super::exposition::{Family, Metric, Value};
-use super::families;
 use super::histogram::{Histogram, HistogramTotal, Scale};
-use super::labels;
 use super::record::Record;
 use super::series::{Count, LabelValues, SeriesTable, Shared, Tally};
+use super::{families, labels};
 
 /// Label sets of Istio's metrics that are counted at a time. Each is some 70 lines of a scrape.
 const REQUEST_SERIES: usize = 2_000;

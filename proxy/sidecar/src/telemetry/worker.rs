@@ -14,7 +14,7 @@ use super::metrics::{Event, KEEP_SECONDS, Metrics, Requests};
 use super::record::{Destination, Record, Reporter};
 use super::series::{Count, Share, Shared};
 use super::{FaultKind, MirrorOutcome, seconds};
-use crate::upstream::upload::Outgrown;
+use crate::body::upload::Outgrown;
 
 /// Handles that a worker keeps at a time. Beyond it all are let go and found anew.
 const HANDLES: usize = 16 * 1024;

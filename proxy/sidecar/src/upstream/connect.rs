@@ -11,13 +11,13 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::connection::{Connection, Wire, stream_of};
+use super::connection_request::{Ask, ConnectError, Held};
 use super::http1::One;
 use super::http2::{self, Many, Shaken, Share};
-use super::request::{Ask, ConnectError, Held};
-use super::room::Entered;
-use super::socket::{Meter, Metered, Stream};
-use crate::clock::duration;
-use crate::http2::MAX_STREAMS;
+use crate::host::clock::duration;
+use crate::http::http2::MAX_STREAMS;
+use crate::net::upstream_limits::Entered;
+use crate::net::upstream_socket::{Meter, Metered, Stream};
 use crate::telemetry::worker::PoolCounters;
 
 /// How connections are probed that wait for their next request, when the configuration does not say: an endpoint that has

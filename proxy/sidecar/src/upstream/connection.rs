@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use leeboard_policy::time::{Span, Time};
 
+use super::connection_request::Held;
 use super::http1::One;
 use super::http2::Share;
-use super::request::Held;
-use super::socket::{Meter, Metered};
+use crate::net::upstream_socket::{Meter, Metered};
 
 /// A connection in use, or one that waits for its next request.
 #[derive(Debug)]

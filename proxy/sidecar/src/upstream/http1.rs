@@ -9,17 +9,15 @@ use bytes::{Buf, Bytes, BytesMut};
 use http_body::{Body, Frame};
 use leeboard_policy::verdict::Failure;
 
-use super::socket::Metered;
-use super::up_body::UpBody;
-use crate::exchange::departure::Framing;
-use crate::http1::READ;
-use crate::http1::body::Decoder;
-use crate::http1::incoming::{let_go, poll_read, poll_read_in_turn};
-use crate::http1::read::Length;
-use crate::http1::read::{Pieces, Response, Rules};
-use crate::http1::write;
-use crate::outbox::{self, Posted, Reader};
-use crate::turn::Turn;
+use crate::body::upstream::UpBody;
+use crate::http::http1::body::Decoder;
+use crate::http::http1::read::{Length, Pieces, Response, Rules};
+use crate::http::http1::request_body::{let_go, poll_read, poll_read_in_turn};
+use crate::http::http1::{READ, write};
+use crate::net::turn::Turn;
+use crate::net::upstream_socket::Metered;
+use crate::net::write_batch::{self, Posted, Reader};
+use crate::request::upstream::Framing;
 
 /// The most that a kept connection may hold on to for its next head.
 const KEPT: usize = 2 * 1024;
@@ -92,7 +90,7 @@ impl One {
     /// Begins a request. `head` writes its head, all but what says how long its body is.
     pub(crate) fn begin(&mut self, body: UpBody, framing: Framing, head: impl FnOnce(&mut Vec<u8>)) {
         if self.out.capacity() == 0 {
-            self.out = outbox::buffer();
+            self.out = write_batch::buffer();
         }
         self.out.clear();
         self.written = 0;
@@ -124,7 +122,7 @@ impl One {
         if self.sending != Sending::Last {
             return None;
         }
-        match outbox::post(Reader::Endpoint(self.socket.meter()), std::mem::take(&mut self.out)) {
+        match write_batch::post(Reader::Endpoint(self.socket.meter()), std::mem::take(&mut self.out)) {
             Ok(posted) => {
                 self.sending = Sending::Done;
                 Some(posted)

@@ -21,16 +21,16 @@ use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-use super::request::{Arrived, Ask, Held, NotAnswered};
-use super::socket::{Meter, Metered};
-use super::up_body::UpBody;
-use crate::backlog::Backlog;
-use crate::clock::duration;
-use crate::fields::Fields;
-use crate::http1::read::Rules;
-use crate::http2::incoming::{Cut, Incoming};
-use crate::http2::outgoing::Outgoing;
-use crate::http2::{MAX_STREAMS, MOST_MISTAKES, SEND_BUFFER, SMALL_WINDOW, STREAM_WINDOW};
+use super::connection_request::{Arrived, Ask, Held, NotAnswered};
+use crate::body::upstream::UpBody;
+use crate::host::clock::duration;
+use crate::http::fields::Fields;
+use crate::http::http1::read::Rules;
+use crate::http::http2::incoming::{Cut, Incoming};
+use crate::http::http2::outgoing::Outgoing;
+use crate::http::http2::send_buffer::Backlog;
+use crate::http::http2::{MAX_STREAMS, MOST_MISTAKES, SEND_BUFFER, SMALL_WINDOW, STREAM_WINDOW};
+use crate::net::upstream_socket::{Meter, Metered};
 
 /// By which streams are opened on a connection.
 pub(super) type Sender = SendRequest<Bytes>;
@@ -38,7 +38,7 @@ pub(super) type Sender = SendRequest<Bytes>;
 /// What a field counts for beside its name and value. RFC 9113 §6.5.2.
 const FIELD: usize = 32;
 /// How much an endpoint may send on all streams together: what all of them may hold, so that streams that nobody reads never stop
-/// one that is read. What they hold is bounded where it is gathered ([`crate::backlog`]).
+/// one that is read. What they hold is bounded where it is gathered ([`crate::http::http2::send_buffer`]).
 const CONNECTION_WINDOW: u32 = MAX_STREAMS * STREAM_WINDOW;
 
 /// Begins HTTP/2 on a socket. Its driver runs on this worker until the connection ends, which it does when nobody has its

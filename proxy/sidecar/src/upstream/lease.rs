@@ -14,16 +14,16 @@ use leeboard_policy::time::{Span, Time};
 use leeboard_policy::verdict::Failure;
 
 use super::connection::{Connection, Wire};
-use super::request::{Arrived, Ask, NotAnswered};
-use super::room::Taken;
-use super::shared::SharedPool;
-use super::shelf::Shelf;
-use super::socket::Metered;
-use super::up_body::UpBody;
-use crate::clock::Clock;
-use crate::exchange::departure::Departure;
-use crate::http1::hints::Hints;
-use crate::http1::read::Response;
+use super::connection_request::{Arrived, Ask, NotAnswered};
+use super::idle::Shelf;
+use super::shared_pool::SharedPool;
+use crate::body::upstream::UpBody;
+use crate::host::clock::Clock;
+use crate::http::http1::read::Response;
+use crate::http::informational::Hints;
+use crate::net::upstream_limits::Taken;
+use crate::net::upstream_socket::Metered;
+use crate::request::upstream::Departure;
 
 /// No answer before an answer, but one of its own, and not HTTP/2's.
 const SWITCHING: u16 = 101;

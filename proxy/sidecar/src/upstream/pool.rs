@@ -1,7 +1,7 @@
 //! A worker's connections to endpoints, and the way to one of them for a request.
 //!
 //! A cluster without `maxConnections` has connections of its own in each worker, and no lock is taken on the way to one.
-//! A cluster with it has one set for all workers, in [`super::shared`].
+//! A cluster with it has one set for all workers, in [`super::shared_pool`].
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -15,11 +15,11 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use tokio::sync::Notify;
 
 use super::connect::make;
+use super::connection_request::{Ask, ConnectError};
+use super::idle::Shelf;
 use super::lease::{Home, Lease};
-use super::request::{Ask, ConnectError};
-use super::shared::{SharedPool, SharedPools};
-use super::shelf::Shelf;
-use crate::discovery::doubts::Doubts;
+use super::shared_pool::{SharedPool, SharedPools};
+use crate::dns::unreachable::Doubts;
 use crate::telemetry::WorkerTelemetry;
 use crate::telemetry::worker::PoolCounters;
 

@@ -3,9 +3,9 @@
 use leeboard_policy::cluster::Workload;
 use leeboard_policy::time::Span;
 
-use crate::http1::hints::HalfClose;
-use crate::http1::read::Rules;
-use crate::listener::talk::Patience;
+use super::connection_state::Patience;
+use crate::http::http1::read::Rules;
+use crate::http::informational::HalfClose;
 use crate::net::networks::Networks;
 
 /// What `leeboard run` does with traffic, with every default filled in.

@@ -8,16 +8,16 @@ use leeboard_policy::live::Live;
 use leeboard_policy::outlier::{OutlierEvent, OutlierKind};
 
 use super::settings::Settings;
-use crate::clock::Clock;
-use crate::discovery::doubts::Doubts;
-use crate::discovery::on_demand::Names;
+use crate::body::replay::Memory;
+use crate::dns::on_demand::Names;
+use crate::dns::unreachable::Doubts;
 use crate::drain::{Drain, Traffic};
-use crate::listener::crowd::Crowd;
-use crate::run::here::Here;
+use crate::host::clock::Clock;
+use crate::net::downstream_limits::Crowd;
+use crate::net::own_addresses::Here;
+use crate::net::upstream_limits::Room;
 use crate::telemetry::Telemetry;
-use crate::upstream::kept::Memory;
-use crate::upstream::room::Room;
-use crate::upstream::shared::SharedPools;
+use crate::upstream::shared_pool::SharedPools;
 
 /// What all workers share.
 pub(crate) struct Shared {

@@ -1,0 +1,52 @@
+//! Endpoints that could not be connected to, or were ejected: DNS is asked again whether they are still there.
+//!
+//! Better than Envoy: which believes an answer for as long as it lasts, so that callers of a pod that is gone are refused for
+//! half a minute.
+
+use std::net::IpAddr;
+
+use leeboard_policy::cluster::Address;
+use leeboard_policy::endpoints::Endpoint;
+use leeboard_policy::live::LiveCluster;
+use tokio::sync::mpsc;
+
+use super::on_demand::Names;
+use crate::host::clock::Clock;
+
+/// The most addresses that wait to be looked at. What does not find room is not doubted: nobody would ask for it again.
+const MOST_WAITING: usize = 256;
+
+/// Where workers say that something could not be connected to.
+#[derive(Clone, Debug)]
+pub(crate) struct Doubts {
+    clock: Clock,
+    names: Names,
+    waiting: mpsc::Sender<IpAddr>,
+}
+
+impl Doubts {
+    /// The place to say it, and what [`crate::config::dns::keep_fresh`] hears of it.
+    pub(crate) fn new(clock: Clock, names: Names) -> (Self, mpsc::Receiver<IpAddr>) {
+        let (waiting, doubted) = mpsc::channel(MOST_WAITING);
+        (Self { clock, names, waiting }, doubted)
+    }
+
+    /// An endpoint of a cluster could not be connected to. Until an answer names it again others go before it.
+    pub(crate) fn unreachable(&self, cluster: &LiveCluster, endpoint: &Endpoint) {
+        if cluster.is_named() && self.ask(endpoint.address()) {
+            cluster.doubt(endpoint, self.clock.now());
+        }
+    }
+
+    /// An address that a caller was going to anyway could not be connected to.
+    pub(crate) fn unreachable_anyway(&self, address: &Address) {
+        if let Some(ip) = address.ip() {
+            self.names.doubt(ip);
+        }
+    }
+
+    /// Has the names of an address asked for again; false when there is no room for that.
+    pub(crate) fn ask(&self, address: &Address) -> bool {
+        address.ip().is_some_and(|ip| self.waiting.try_send(ip).is_ok())
+    }
+}

@@ -1,0 +1,52 @@
+//! What is left of a request's body when its answer is there: passed over when it is little, so that the connection can be
+//! kept. When it is much, or nobody knows how much, the connection ends, and the answer says so. RFC 9112 §9.3.
+
+use std::future::poll_fn;
+use std::task::Poll;
+use std::time::Duration;
+
+use crate::http::http1::request_body::CallerBody;
+
+/// The most of a body that is read for nothing.
+const MOST: u64 = 64 * 1024;
+/// How long its caller may take to send that much.
+const TIME: Duration = Duration::from_secs(10);
+
+/// How much of a body is left.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Rest {
+    /// Nothing.
+    None,
+    /// What can be passed over once the answer has been given.
+    Little,
+    /// More than is worth it, or nobody knows.
+    Much,
+}
+
+impl Rest {
+    /// What is left of this body. `unread` says that nobody reads from it any more: what is there is passed over at once.
+    pub(super) async fn of(body: &CallerBody, unread: bool) -> Self {
+        if body.is_end_stream() {
+            return Rest::None;
+        }
+        let mut allowance = MOST;
+        if unread {
+            match poll_fn(|cx| Poll::Ready(body.poll_skip(cx, &mut allowance))).await {
+                Poll::Ready(true) => return Rest::None,
+                Poll::Ready(false) => return Rest::Much,
+                Poll::Pending => {}
+            }
+        }
+        match body.left() {
+            Some(left) if left <= MOST => Rest::Little,
+            _ => Rest::Much,
+        }
+    }
+}
+
+/// Passes over the rest of a body, unless it takes too long.
+pub(super) async fn skip(body: &CallerBody) {
+    let mut allowance = MOST;
+    // Whether it came to its end shows in the body itself.
+    let _ = tokio::time::timeout(TIME, poll_fn(|cx| body.poll_skip(cx, &mut allowance))).await;
+}

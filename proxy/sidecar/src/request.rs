@@ -1,0 +1,7 @@
+//! Requests: as they arrive from downstream, as the policy sees them, and as they leave upstream.
+
+pub(crate) mod downstream;
+pub(crate) mod head;
+pub(crate) mod peer_header;
+pub(crate) mod upgrade;
+pub(crate) mod upstream;
