@@ -28,7 +28,7 @@ use leeboard_policy::time::Time;
 
 use crate::config::store::ConfigReport;
 use crate::drain::Life;
-use crate::http::sensitive::Secrets;
+use crate::http::sensitive::SensitiveHeaders;
 use crate::telemetry::Telemetry;
 
 /// Which pages a socket serves.
@@ -133,7 +133,7 @@ pub(crate) struct AdminState {
     /// Names by which the admin port may be asked, besides addresses and `localhost`.
     pub(crate) names: Vec<String>,
     /// Whose values are not shown.
-    pub(crate) secrets: Secrets,
+    pub(crate) secrets: SensitiveHeaders,
     /// The rest of the process.
     pub(crate) controls: Box<dyn Controls>,
 }

@@ -18,18 +18,18 @@ use leeboard_policy::time::{Span, Time};
 use tokio::io::Interest;
 use tokio::net::{TcpListener, TcpStream};
 
-use self::http1::Reading;
+use self::http1::RequestReader;
 use self::socket::Downstream;
 use crate::drain::{Open, Side};
 use crate::exchange::slot;
-use crate::net::downstream_limits::Place;
-use crate::net::wake::Bell;
+use crate::net::downstream_limits::DownstreamSlot;
+use crate::net::wake::WakeFlag;
 use crate::net::write_batch;
 use crate::request::head::Caller;
 use crate::telemetry::worker::{ListenerCounters, OpenConnection};
-use crate::worker::connection_state::Talk;
-use crate::worker::context::Lane;
-use crate::worker::shared::Worker;
+use crate::worker::connection_state::ConnectionState;
+use crate::worker::context::WorkerContext;
+use crate::worker::shared::WorkerStart;
 
 /// How long accepting rests when the system is out of descriptors.
 const ACCEPT_REST: Span = Span::from_millis(50);
@@ -37,11 +37,11 @@ const ACCEPT_REST: Span = Span::from_millis(50);
 const LOGGED_EACH: Span = Span::from_secs(1);
 
 /// Serves a worker's sockets until their side closes.
-pub(crate) async fn serve(worker: Worker) {
-    let lane = Lane::new(worker.shared, worker.traffic);
-    tokio::task::spawn_local(write_batch::deliver());
-    tokio::task::spawn_local(lane.clone().tidy(slot::forget));
-    tokio::task::spawn_local(heed(lane.clone()));
+pub(crate) async fn serve(worker: WorkerStart) {
+    let context = WorkerContext::new(worker.shared, worker.traffic);
+    tokio::task::spawn_local(write_batch::flush());
+    tokio::task::spawn_local(context.clone().tidy(slot::forget));
+    tokio::task::spawn_local(heed(context.clone()));
     let mut listening = Vec::new();
     let outbound =
         worker.outbound.into_iter().map(|socket| (socket, Entrance::Outbound { port: None }, Side::Outbound));
@@ -49,7 +49,7 @@ pub(crate) async fn serve(worker: Worker) {
     let inbound = inbound.map(|(index, socket)| (socket, Entrance::Inbound(index), Side::Inbound));
     for (socket, entrance, side) in outbound.chain(inbound) {
         match TcpListener::from_std(socket) {
-            Ok(socket) => listening.push(tokio::task::spawn_local(accept(lane.clone(), socket, entrance, side))),
+            Ok(socket) => listening.push(tokio::task::spawn_local(accept(context.clone(), socket, entrance, side))),
             Err(error) => tracing::error!(%error, "a listening socket cannot be used"),
         }
     }
@@ -63,40 +63,40 @@ pub(crate) async fn serve(worker: Worker) {
 }
 
 /// Passes on how the process means to end, once instead of to each connection.
-async fn heed(lane: Rc<Lane>) {
-    let mut stance = lane.shared.drain.watch();
+async fn heed(context: Rc<WorkerContext>) {
+    let mut drain_state = context.shared.drain.watch();
     loop {
-        lane.talks.heed(*stance.borrow_and_update());
+        context.registry.heed(*drain_state.borrow_and_update());
         // An error means that the process is ending.
-        if stance.changed().await.is_err() {
+        if drain_state.changed().await.is_err() {
             return;
         }
     }
 }
 
-async fn accept(lane: Rc<Lane>, socket: TcpListener, entrance: Entrance, side: Side) {
+async fn accept(context: Rc<WorkerContext>, socket: TcpListener, entrance: Entrance, side: Side) {
     // The process does not end before its listeners are closed: a moment without traffic is not the end of it.
-    let _listening = lane.traffic.listener(side);
-    let counters = lane.telemetry.listener(name(side));
-    let mut turned_away = TurnedAway::default();
-    let mut stance = lane.shared.drain.watch();
+    let _listening = context.traffic.listener(side);
+    let counters = context.telemetry.listener(name(side));
+    let mut rejected = RejectedConnections::default();
+    let mut drain_state = context.shared.drain.watch();
     let port = if let Entrance::Inbound(index) = entrance { Some(index) } else { None };
     loop {
         let shut = async {
             // An error means that the process is ending, which shuts this as well.
-            let _ = stance.wait_for(|stance| stance.shuts(side, port)).await;
+            let _ = drain_state.wait_for(|drain_state| drain_state.shuts(side, port)).await;
         };
         tokio::select! {
             biased;
             accepted = socket.accept() => match accepted {
                 Ok((stream, remote)) => {
-                    if let Err(limit) = welcome(&lane, stream, remote, entrance, side, &counters) {
-                        turned_away.note(&lane, side, limit);
+                    if let Err(limit) = welcome(&context, stream, remote, entrance, side, &counters) {
+                        rejected.note(&context, side, limit);
                     }
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a connection was not accepted");
-                    lane.clock.until(lane.clock.now() + ACCEPT_REST).await;
+                    context.clock.until(context.clock.now() + ACCEPT_REST).await;
                 }
             },
             () = shut => break,
@@ -109,7 +109,7 @@ async fn accept(lane: Rc<Lane>, socket: TcpListener, entrance: Entrance, side: S
             && let Ok(stream) = TcpStream::from_std(stream)
         {
             // Whoever is one too many now would be so on any other day.
-            let _ = welcome(&lane, stream, remote, entrance, side, &counters);
+            let _ = welcome(&context, stream, remote, entrance, side, &counters);
         }
     }
 }
@@ -123,17 +123,17 @@ fn name(side: Side) -> &'static str {
 
 /// Callers that were turned away since that was last logged.
 #[derive(Default)]
-struct TurnedAway {
+struct RejectedConnections {
     count: u64,
     logged: Option<Time>,
 }
 
-impl TurnedAway {
+impl RejectedConnections {
     /// Counts one, and logs them now and then: a flood of callers is no flood of lines.
-    fn note(&mut self, lane: &Lane, side: Side, limit: &'static str) {
-        lane.telemetry.caller_closed(name(side), limit);
+    fn note(&mut self, context: &WorkerContext, side: Side, limit: &'static str) {
+        context.telemetry.caller_closed(name(side), limit);
         self.count += 1;
-        let now = lane.clock.now();
+        let now = context.clock.now();
         if self.logged.is_none_or(|logged| now - logged >= LOGGED_EACH) {
             self.logged = Some(now);
             tracing::warn!(listener = name(side), limit, count = self.count, "connections were closed as they came");
@@ -143,7 +143,7 @@ impl TurnedAway {
 }
 
 fn welcome(
-    lane: &Rc<Lane>,
+    context: &Rc<WorkerContext>,
     stream: TcpStream,
     remote: SocketAddr,
     entrance: Entrance,
@@ -154,33 +154,33 @@ fn welcome(
         Entrance::Outbound { .. } => 0,
         Entrance::Inbound(index) => 1 + index,
     };
-    let place = lane.shared.crowd.enter(listener, remote.ip())?;
+    let place = context.shared.downstream_connections.enter(listener, remote.ip())?;
     let Ok(local) = stream.local_addr() else { return Ok(()) };
     // Without it answers wait for acknowledgements; a socket that refuses it still works.
     let _ = stream.set_nodelay(true);
-    let open = (counters.accepted(), lane.traffic.connection(side), place);
-    let talk = lane.talks.begin(side);
+    let open = (counters.accepted(), context.traffic.connection(side), place);
+    let conn_state = context.registry.begin(side);
     let caller = Caller { peer: remote, client: remote, local };
-    let conversation = Conversation { lane: lane.clone(), caller, entrance, side, talk, _open: open };
-    tokio::task::spawn_local(conversation.hold(stream));
+    let connection = DownstreamConnection { context: context.clone(), caller, entrance, side, conn_state, _open: open };
+    tokio::task::spawn_local(connection.hold(stream));
     Ok(())
 }
 
 /// One connection.
-struct Conversation {
-    lane: Rc<Lane>,
+struct DownstreamConnection {
+    context: Rc<WorkerContext>,
     caller: Caller,
     entrance: Entrance,
     side: Side,
-    talk: Rc<Talk>,
+    conn_state: Rc<ConnectionState>,
     /// Counts it for as long as it lasts.
-    _open: (OpenConnection, Open, Place),
+    _open: (OpenConnection, Open, DownstreamSlot),
 }
 
-impl Conversation {
+impl DownstreamConnection {
     async fn hold(self, stream: TcpStream) {
         let stream = Arc::new(stream);
-        let mut reading = Reading::new(stream.clone());
+        let mut reading = RequestReader::new(stream.clone());
         match reading.protocol(&self).await {
             Some(true) => {
                 let downstream = Downstream::new(stream, reading.take());
@@ -188,10 +188,10 @@ impl Conversation {
                 tokio::task::spawn_local(async move { self.http2(downstream).await });
             }
             Some(false) => {
-                let (mut talk, mut broken) = (pin!(self.http1(reading)), pin!(broken(&stream, &self.talk)));
-                let mut bell = None;
-                poll_fn(|cx| match talk.as_mut().poll(cx) {
-                    Poll::Pending => Bell::of(&mut bell, cx.waker()).poll(broken.as_mut()),
+                let (mut conn_state, mut broken) = (pin!(self.http1(reading)), pin!(broken(&stream, &self.conn_state)));
+                let mut wake_flag = None;
+                poll_fn(|cx| match conn_state.as_mut().poll(cx) {
+                    Poll::Pending => WakeFlag::of(&mut wake_flag, cx.waker()).poll(broken.as_mut()),
                     Poll::Ready(()) => Poll::Ready(()),
                 })
                 .await;
@@ -201,17 +201,17 @@ impl Conversation {
     }
 }
 
-impl Conversation {
+impl DownstreamConnection {
     /// The connection is closed before its caller closes it: that is counted and logged.
     fn closed(&self, reason: &'static str) {
-        self.lane.telemetry.caller_closed(name(self.side), reason);
+        self.context.telemetry.caller_closed(name(self.side), reason);
         tracing::debug!(caller = %self.caller.peer, listener = name(self.side), reason, "a caller's connection is closed");
     }
 }
 
 /// Waits for the caller's RST, or until it turns out to have left. A caller that has closed its own direction only still waits for
 /// an answer, so nobody reads from the socket while a request is being answered, and nobody else would see this.
-async fn broken(stream: &TcpStream, talk: &Talk) {
+async fn broken(stream: &TcpStream, conn_state: &ConnectionState) {
     let reset = async {
         if stream.ready(Interest::ERROR).await.is_err() {
             std::future::pending::<()>().await;
@@ -220,6 +220,6 @@ async fn broken(stream: &TcpStream, talk: &Talk) {
     tokio::select! {
         biased;
         () = reset => {}
-        () = talk.left() => {}
+        () = conn_state.left() => {}
     }
 }

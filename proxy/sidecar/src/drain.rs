@@ -1,6 +1,6 @@
 //! How the proxy leaves: readiness fails first, callers are told, what is in flight finishes, and only then it ends.
 //!
-//! Envoy ends at once on SIGTERM. Here: from the signal on, or before it from `leeboard drain` on, `/ready` fails while both
+//! Envoy ends at once on SIGTERM. OwnAddresses: from the signal on, or before it from `leeboard drain` on, `/ready` fails while both
 //! sides go on serving; inbound answers carry `connection: close` (GOAWAY on HTTP/2), so that callers move on. When they have
 //! had the time to learn of it and nothing has been in flight for a moment, or the application does not listen any more, what
 //! is in front of the application closes: whoever comes then is refused, and knows that nobody has the request. After the
@@ -42,7 +42,7 @@ pub(crate) enum Side {
 
 /// How listeners of a side treat connections. Each is further gone than the one before it, and there is no way back.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(crate) enum Manner {
+pub(crate) enum DrainPhase {
     /// Connections are accepted and kept.
     Open = 0,
     /// Connections are accepted, and every answer asks for the connection's end.
@@ -56,19 +56,19 @@ pub(crate) enum Manner {
 
 /// The manner of each side.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Stance {
+pub(crate) struct DrainState {
     /// Listeners in front of the application.
-    pub(crate) inbound: Manner,
+    pub(crate) inbound: DrainPhase,
     /// The listener that the application calls through.
-    pub(crate) outbound: Manner,
+    pub(crate) outbound: DrainPhase,
     /// The ports at which the application does not listen any more, a bit for each by its index. Those after the 64th close
     /// with their side.
     gone: u64,
 }
 
-impl Stance {
+impl DrainState {
     /// The manner of a side.
-    pub(crate) fn of(self, side: Side) -> Manner {
+    pub(crate) fn of(self, side: Side) -> DrainPhase {
         match side {
             Side::Inbound => self.inbound,
             Side::Outbound => self.outbound,
@@ -78,7 +78,7 @@ impl Stance {
     /// Whether the listener of a side, or of a port in front of the application, accepts no more connections.
     pub(crate) fn shuts(self, side: Side, port: Option<usize>) -> bool {
         let gone = port.is_some_and(|port| port < 64 && self.gone >> port & 1 == 1);
-        self.of(side) >= Manner::Shut || gone
+        self.of(side) >= DrainPhase::Shut || gone
     }
 }
 
@@ -96,7 +96,7 @@ pub(crate) enum Life {
 /// The state of the process's leaving, shared by everything.
 #[derive(Debug)]
 pub(crate) struct Drain {
-    stance: watch::Sender<Stance>,
+    drain_state: watch::Sender<DrainState>,
     inbound: AtomicU8,
     outbound: AtomicU8,
     started: AtomicBool,
@@ -113,11 +113,11 @@ pub(crate) struct Drain {
 impl Drain {
     /// Nothing is leaving yet. Each worker counts for itself.
     pub(crate) fn new(workers: usize) -> Self {
-        let open = Stance { inbound: Manner::Open, outbound: Manner::Open, gone: 0 };
+        let open = DrainState { inbound: DrainPhase::Open, outbound: DrainPhase::Open, gone: 0 };
         Self {
-            stance: watch::Sender::new(open),
-            inbound: AtomicU8::new(Manner::Open as u8),
-            outbound: AtomicU8::new(Manner::Open as u8),
+            drain_state: watch::Sender::new(open),
+            inbound: AtomicU8::new(DrainPhase::Open as u8),
+            outbound: AtomicU8::new(DrainPhase::Open as u8),
             started: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             safe: AtomicBool::new(false),
@@ -130,16 +130,16 @@ impl Drain {
 
     /// Whether every answer of a side asks for its connection's end. Cheap enough to ask for each answer.
     pub(crate) fn says_close(&self, side: Side) -> bool {
-        let manner = match side {
+        let phase = match side {
             Side::Inbound => self.inbound.load(Ordering::Relaxed),
             Side::Outbound => self.outbound.load(Ordering::Relaxed),
         };
-        manner == Manner::Leaving as u8 || manner == Manner::Closing as u8
+        phase == DrainPhase::Leaving as u8 || phase == DrainPhase::Closing as u8
     }
 
     /// Tells a listener or a connection when the manner changes.
-    pub(crate) fn watch(&self) -> watch::Receiver<Stance> {
-        self.stance.subscribe()
+    pub(crate) fn watch(&self) -> watch::Receiver<DrainState> {
+        self.drain_state.subscribe()
     }
 
     /// The counters of a worker, by its index.
@@ -191,16 +191,16 @@ impl Drain {
     }
 
     /// Moves a side to a manner, unless it has gone further already.
-    pub(crate) fn advance(&self, side: Side, manner: Manner) {
-        self.stance.send_if_modified(|stance| {
+    pub(crate) fn advance(&self, side: Side, phase: DrainPhase) {
+        self.drain_state.send_if_modified(|drain_state| {
             let (now, atomic) = match side {
-                Side::Inbound => (&mut stance.inbound, &self.inbound),
-                Side::Outbound => (&mut stance.outbound, &self.outbound),
+                Side::Inbound => (&mut drain_state.inbound, &self.inbound),
+                Side::Outbound => (&mut drain_state.outbound, &self.outbound),
             };
-            let further = manner > *now;
+            let further = phase > *now;
             if further {
-                *now = manner;
-                atomic.store(manner as u8, Ordering::Relaxed);
+                *now = phase;
+                atomic.store(phase as u8, Ordering::Relaxed);
             }
             further
         });
@@ -213,7 +213,7 @@ impl Drain {
             () = self.announced.notified() => false,
         };
         self.draining.store(true, Ordering::Release);
-        self.advance(Side::Inbound, Manner::Leaving);
+        self.advance(Side::Inbound, DrainPhase::Leaving);
         let mut leaving = Leaving::new(clock.now(), pace);
         if told {
             self.tell(&mut leaving, clock.now());
@@ -249,14 +249,14 @@ impl Drain {
                 }
             }
             let (now, loads) = (clock.now(), self.loads());
-            let gone = self.stance.borrow().inbound == Manner::Closing;
+            let gone = self.drain_state.borrow().inbound == DrainPhase::Closing;
             match leaving.step(now, loads, gone) {
                 Step::Serve => {}
-                Step::Shut => self.advance(Side::Inbound, Manner::Closing),
-                Step::Part => self.advance(Side::Outbound, Manner::Leaving),
+                Step::Shut => self.advance(Side::Inbound, DrainPhase::Closing),
+                Step::Part => self.advance(Side::Outbound, DrainPhase::Leaving),
                 Step::Close => {
-                    self.advance(Side::Inbound, Manner::Closing);
-                    self.advance(Side::Outbound, Manner::Closing);
+                    self.advance(Side::Inbound, DrainPhase::Closing);
+                    self.advance(Side::Outbound, DrainPhase::Closing);
                 }
                 Step::End => {
                     tracing::info!(cut = self.in_flight(), "drained");
@@ -272,16 +272,16 @@ impl Drain {
     /// Notes which of the application's ports are gone. When all are, nothing is kept in front of it.
     fn forsake(&self, gone: &[bool]) {
         let bits = gone.iter().take(64).enumerate().fold(0, |bits, (port, gone)| bits | u64::from(*gone) << port);
-        self.stance.send_if_modified(|stance| {
-            let more = bits & !stance.gone != 0;
-            stance.gone |= bits;
+        self.drain_state.send_if_modified(|drain_state| {
+            let more = bits & !drain_state.gone != 0;
+            drain_state.gone |= bits;
             if more {
-                tracing::info!(ports = stance.gone.count_ones(), "the application does not listen any more");
+                tracing::info!(ports = drain_state.gone.count_ones(), "the application does not listen any more");
             }
             more
         });
         if !gone.is_empty() && gone.iter().all(|gone| *gone) {
-            self.advance(Side::Inbound, Manner::Closing);
+            self.advance(Side::Inbound, DrainPhase::Closing);
         }
     }
 

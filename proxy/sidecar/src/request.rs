@@ -1,5 +1,6 @@
 //! Requests: as they arrive from downstream, as the policy sees them, and as they leave upstream.
 
+pub(crate) mod budget;
 pub(crate) mod downstream;
 pub(crate) mod head;
 pub(crate) mod peer_header;

@@ -27,7 +27,7 @@ use self::access_log::Format;
 use self::exposition::{Family, Value};
 use self::log_sink::{LogBuffer, LogWriter, Sink};
 use self::metrics::{Event, Metrics};
-use self::program_log::Log;
+use self::program_log::ProgramLog;
 pub(crate) use self::worker::WorkerTelemetry;
 
 /// What became of a mirrored request.
@@ -79,7 +79,7 @@ pub(crate) struct Telemetry {
     workers: Arc<AtomicUsize>,
     log: Option<LogWriter>,
     format: Format,
-    own_log: Option<Log>,
+    own_log: Option<ProgramLog>,
 }
 
 impl Telemetry {
@@ -87,7 +87,12 @@ impl Telemetry {
     ///
     /// # Errors
     /// When the sink cannot be opened.
-    pub(crate) fn start(workload: Workload, sink: &Sink, format: Format, own_log: Option<Log>) -> io::Result<Self> {
+    pub(crate) fn start(
+        workload: Workload,
+        sink: &Sink,
+        format: Format,
+        own_log: Option<ProgramLog>,
+    ) -> io::Result<Self> {
         Ok(Self {
             metrics: Arc::new(Metrics::new(workload)),
             workers: Arc::default(),
@@ -139,7 +144,7 @@ impl Telemetry {
         let mut families = self.metrics.families(seconds(now));
         let dropped = [
             (&families::LOG_DROPPED, self.log.as_ref().map_or(0, LogWriter::dropped)),
-            (&families::OWN_LOG_DROPPED, self.own_log.as_ref().map_or(0, Log::dropped)),
+            (&families::OWN_LOG_DROPPED, self.own_log.as_ref().map_or(0, ProgramLog::dropped)),
         ];
         families.extend(
             dropped.map(|(metric, lines)| Family { metric, samples: vec![([].into(), Value::Counter(lines))] }),

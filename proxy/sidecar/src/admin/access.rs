@@ -13,14 +13,14 @@ const PROXIED: [&str; 5] =
     ["x-envoy-attempt-count", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-request-id"];
 
 /// A request, as far as it tells who asks.
-pub(super) struct Visit<'a> {
+pub(super) struct AccessCheck<'a> {
     pub(super) scope: Scope,
     pub(super) method: &'a Method,
     pub(super) uri: &'a Uri,
     pub(super) headers: &'a HeaderMap,
 }
 
-impl Visit<'_> {
+impl AccessCheck<'_> {
     /// Why it is refused; `None` when it is welcome. `names` are ours.
     pub(super) fn refused(&self, names: &[String]) -> Option<String> {
         let host = match self.host() {
@@ -97,7 +97,7 @@ mod tests {
             all.append(name, value);
         }
         let (method, uri) = (method.parse().unwrap(), uri.parse().unwrap());
-        let visit = Visit { scope, method: &method, uri: &uri, headers: &all };
+        let visit = AccessCheck { scope, method: &method, uri: &uri, headers: &all };
         visit.refused(&["node-7".into(), "ops.example.com".into()]).is_some()
     }
 

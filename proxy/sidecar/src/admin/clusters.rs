@@ -9,7 +9,7 @@ use leeboard_policy::cluster::Address;
 use serde_json::{Value as Json, json};
 
 use super::AdminState;
-use super::page::{Ask, Reply};
+use super::page::{PageRequest, PageResponse};
 use super::status::{ClusterStatus, EndpointStatus, Moment, clusters};
 use crate::telemetry::access_log::timestamp;
 use crate::telemetry::exposition::{Family, Value};
@@ -21,20 +21,20 @@ const UNLIMITED: u32 = u32::MAX;
 /// Connections by cluster and endpoint: open now, made, and failed.
 type Connections = BTreeMap<(Arc<str>, Arc<str>), [u64; 3]>;
 
-pub(super) fn answer(state: &AdminState, ask: &Ask) -> Reply {
+pub(super) fn answer(state: &AdminState, ask: &PageRequest) -> PageResponse {
     let live = state.live.load();
     let now = Moment { time: state.controls.now(), wall: state.controls.wall() };
     let connections = connections(&state.telemetry.families(now.wall));
     let clusters = clusters(&live, now);
     if ask.json() {
         let statuses: Vec<Json> = clusters.map(|status| as_json(&status, &connections)).collect();
-        return Reply::json(&json!({ "cluster_statuses": statuses }));
+        return PageResponse::json(&json!({ "cluster_statuses": statuses }));
     }
     let mut text = String::new();
     for status in clusters {
         as_text(&mut text, &status, &connections).expect("a String takes all that is written");
     }
-    Reply::text(text)
+    PageResponse::text(text)
 }
 
 fn connections(families: &[Family]) -> Connections {

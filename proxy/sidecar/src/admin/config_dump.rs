@@ -15,14 +15,14 @@ use leeboard_policy::time::Span;
 use serde_json::{Map, Value as Json, json};
 
 use super::clusters::{address, iso};
-use super::page::{Ask, Reply};
+use super::page::{PageRequest, PageResponse};
 use super::{AdminState, ConfigReport, Listening, pages};
-use crate::http::sensitive::{HIDDEN, Secrets};
+use crate::http::sensitive::{REDACTED, SensitiveHeaders};
 
 /// The names by which Envoy's tools tell the parts of a dump from one another.
 const TYPE: &str = "type.googleapis.com/envoy";
 
-pub(super) fn answer(state: &AdminState, _: &Ask) -> Reply {
+pub(super) fn answer(state: &AdminState, _: &PageRequest) -> PageResponse {
     let live = state.live.load();
     let (snapshot, config) = (live.snapshot(), state.config.load());
     let updated = iso(config.read);
@@ -45,11 +45,11 @@ pub(super) fn answer(state: &AdminState, _: &Ask) -> Reply {
     texts(&mut dump["leeboard"]["diagnostics"], &mut |text| {
         for secret in taken.iter().filter(|secret| secret.len() >= LEAST) {
             if text.contains(&**secret) {
-                *text = text.replace(&**secret, HIDDEN);
+                *text = text.replace(&**secret, REDACTED);
             }
         }
     });
-    Reply::json(&dump)
+    PageResponse::json(&dump)
 }
 
 /// The shortest value that is looked for in complaints.
@@ -57,7 +57,7 @@ const LEAST: usize = 4;
 
 /// Takes away the values of what is secret, wherever they stand: header operations have a key and a value, matches a name and
 /// what must be there.
-fn redact(json: &mut Json, secrets: &Secrets, taken: &mut Vec<String>) {
+fn redact(json: &mut Json, secrets: &SensitiveHeaders, taken: &mut Vec<String>) {
     match json {
         Json::Array(items) => items.iter_mut().for_each(|item| redact(item, secrets, taken)),
         Json::Object(fields) => {
@@ -65,7 +65,7 @@ fn redact(json: &mut Json, secrets: &Secrets, taken: &mut Vec<String>) {
                 let secret = fields.get(name).and_then(Json::as_str).is_some_and(|name| secrets.hide(name));
                 if let Some(value) = fields.get_mut(value).filter(|_| secret) {
                     texts(value, &mut |text| taken.push(text.clone()));
-                    *value = HIDDEN.into();
+                    *value = REDACTED.into();
                 }
             }
             fields.values_mut().for_each(|field| redact(field, secrets, taken));

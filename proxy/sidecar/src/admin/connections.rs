@@ -21,16 +21,16 @@ const ANSWERS: usize = 4;
 
 /// Everyone who is connected to a port.
 #[derive(Debug)]
-pub(super) struct Guests {
+pub(super) struct AdminConnections {
     places: usize,
     /// Counts signs of life of all of them.
     turn: AtomicU64,
-    all: Mutex<Vec<Arc<Guest>>>,
+    all: Mutex<Vec<Arc<AdminConnection>>>,
 }
 
 /// One of them.
 #[derive(Debug, Default)]
-struct Guest {
+struct AdminConnection {
     /// The turn of the last sign of life.
     seen: AtomicU64,
     /// An answer is there that it does not take.
@@ -39,7 +39,7 @@ struct Guest {
     leave: Notify,
 }
 
-impl Guests {
+impl AdminConnections {
     /// Nobody yet, and places for so many.
     pub(super) fn new(places: usize) -> Arc<Self> {
         Arc::new(Self { places, turn: AtomicU64::new(0), all: Mutex::default() })
@@ -47,7 +47,7 @@ impl Guests {
 
     /// Lets one more in.
     pub(super) fn enter(self: &Arc<Self>) -> Seat {
-        let guest = Arc::new(Guest::default());
+        let guest = Arc::new(AdminConnection::default());
         self.seen(&guest);
         let mut all = self.all();
         if all.len() >= self.places {
@@ -64,18 +64,18 @@ impl Guests {
         }
     }
 
-    fn seen(&self, guest: &Guest) {
+    fn seen(&self, guest: &AdminConnection) {
         guest.seen.store(self.turn.fetch_add(1, Relaxed), Relaxed);
     }
 
     /// A panic while the list was held leaves a list that is still good.
-    fn all(&self) -> MutexGuard<'_, Vec<Arc<Guest>>> {
+    fn all(&self) -> MutexGuard<'_, Vec<Arc<AdminConnection>>> {
         self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Asks the one to leave that has been silent for the longest.
-fn dismiss(all: &mut Vec<Arc<Guest>>, who: impl Fn(&Guest) -> bool) {
+fn dismiss(all: &mut Vec<Arc<AdminConnection>>, who: impl Fn(&AdminConnection) -> bool) {
     let candidates = all.iter().enumerate().filter(|(_, guest)| who(guest));
     if let Some((index, _)) = candidates.min_by_key(|(_, guest)| guest.seen.load(Relaxed)) {
         let guest = all.swap_remove(index);
@@ -87,8 +87,8 @@ fn dismiss(all: &mut Vec<Arc<Guest>>, who: impl Fn(&Guest) -> bool) {
 /// A guest's place, for as long as it is held.
 #[derive(Debug)]
 pub(super) struct Seat {
-    guests: Arc<Guests>,
-    guest: Arc<Guest>,
+    guests: Arc<AdminConnections>,
+    guest: Arc<AdminConnection>,
 }
 
 impl Seat {
@@ -124,8 +124,8 @@ impl Drop for Seat {
 /// A guest's connection. A write that makes no progress for long is an error.
 pub(super) struct Watched {
     stream: TcpStream,
-    guests: Arc<Guests>,
-    guest: Arc<Guest>,
+    guests: Arc<AdminConnections>,
+    guest: Arc<AdminConnection>,
     stalled: Option<Pin<Box<Timeout<std::future::Pending<()>>>>>,
 }
 
@@ -190,7 +190,7 @@ mod tests {
 
     #[test]
     fn whoever_is_silent_for_the_longest_leaves_for_the_next() {
-        let guests = Guests::new(3);
+        let guests = AdminConnections::new(3);
         let mut seats: Vec<Seat> = (0..3).map(|_| guests.enter()).collect();
         guests.seen(&seats[0].guest);
         seats.push(guests.enter());
@@ -207,7 +207,7 @@ mod tests {
         use tokio::io::AsyncWriteExt;
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let _caller = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let seat = Guests::new(1).enter();
+        let seat = AdminConnections::new(1).enter();
         let mut stream = seat.watch(listener.accept().await.unwrap().0);
         let written = stream.write_all(&vec![b'x'; 64 << 20]).await;
         assert_eq!(written.unwrap_err().kind(), io::ErrorKind::TimedOut);
@@ -216,7 +216,7 @@ mod tests {
 
     #[test]
     fn few_may_leave_their_answers_lying() {
-        let guests = Guests::new(64);
+        let guests = AdminConnections::new(64);
         let seats: Vec<Seat> = (0..=ANSWERS).map(|_| guests.enter()).collect();
         for seat in &seats[1..] {
             guests.answer();

@@ -7,13 +7,13 @@ use leeboard_policy::request::Entrance;
 use leeboard_sim::explain::{Question, explain};
 
 use super::AdminState;
-use super::page::{Ask, Reply};
-use crate::explain::question::{self, Inquiry};
-use crate::explain::sources::Texts;
+use super::page::{PageRequest, PageResponse};
+use crate::explain::question::{self, RequestText};
+use crate::explain::sources::ConfigSources;
 use crate::host::background;
-use crate::http::sensitive::HIDDEN;
+use crate::http::sensitive::REDACTED;
 
-pub(super) fn answer(state: &AdminState, ask: &Ask) -> Reply {
+pub(super) fn answer(state: &AdminState, ask: &PageRequest) -> PageResponse {
     let live = state.live.load();
     let question = asked(ask).and_then(|inquiry| {
         let question = inquiry.question()?;
@@ -21,7 +21,7 @@ pub(super) fn answer(state: &AdminState, ask: &Ask) -> Reply {
     });
     let question = match question {
         Ok(question) => question,
-        Err(words) => return Reply::refusal(StatusCode::BAD_REQUEST, format!("{words}\n")),
+        Err(words) => return PageResponse::refusal(StatusCode::BAD_REQUEST, format!("{words}\n")),
     };
     let mut told = explain(&live, &question, state.controls.now());
     // The texts are read again for that, which takes its time for large ones.
@@ -29,20 +29,20 @@ pub(super) fn answer(state: &AdminState, ask: &Ask) -> Reply {
     background::run(|| {
         let snapshot = live.snapshot();
         if let Some((resources, site, sources)) = report.in_force.as_written(snapshot) {
-            Texts { resources: &resources, site, sources: &sources }.complete(&mut told, snapshot);
+            ConfigSources { resources: &resources, site, sources: &sources }.complete(&mut told, snapshot);
         }
     });
-    told.redact(&|name| state.secrets.hide(name), HIDDEN);
-    if ask.json() { Reply::json(&told.to_json()) } else { Reply::text(told.to_string()) }
+    told.redact(&|name| state.secrets.hide(name), REDACTED);
+    if ask.json() { PageResponse::json(&told.to_json()) } else { PageResponse::text(told.to_string()) }
 }
 
-fn asked(ask: &Ask) -> Result<Inquiry, String> {
+fn asked(ask: &PageRequest) -> Result<RequestText, String> {
     let one = |name: &str| ask.query.get(name).map(String::as_str);
     let url =
         one("url").ok_or("ask /explain?url=http://host:port/path, and add method, header and seed if you like")?;
     let seed = one("seed").unwrap_or("0");
     let headers = ask.headers.iter().map(|line| question::field(line)).collect::<Result<_, _>>()?;
-    Ok(Inquiry {
+    Ok(RequestText {
         method: one("method").unwrap_or("GET").to_owned(),
         url: url.to_owned(),
         headers,
@@ -51,7 +51,7 @@ fn asked(ask: &Ask) -> Result<Inquiry, String> {
 }
 
 /// The outbound listener, or the inbound one that listens at the port asked for.
-fn entrance(live: &Live, ask: &Ask) -> Result<Entrance, String> {
+fn entrance(live: &Live, ask: &PageRequest) -> Result<Entrance, String> {
     let Some(port) = ask.query.get("inbound") else { return Ok(Entrance::Outbound { port: None }) };
     let inbound = live.snapshot().inbound();
     let found = inbound.iter().position(|inbound| inbound.listen.port().to_string() == *port);

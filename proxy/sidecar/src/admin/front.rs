@@ -4,12 +4,12 @@ use std::fmt::Write;
 
 use http::StatusCode;
 
-use super::page::{Ask, Methods, Reply};
+use super::page::{Methods, PageRequest, PageResponse};
 use super::pages::{state_name, uptime};
 use super::{AdminState, VERSION};
 
 /// A page for people.
-pub(super) fn answer(state: &AdminState, ask: &Ask) -> Reply {
+pub(super) fn answer(state: &AdminState, ask: &PageRequest) -> PageResponse {
     let live = state.live.load();
     let (snapshot, config) = (live.snapshot(), state.config.load());
     let workload = snapshot.workload();
@@ -46,7 +46,7 @@ pub(super) fn answer(state: &AdminState, ask: &Ask) -> Reply {
         let _ = writeln!(html, "<tr><th>{name}</th><td>{}</td></tr>", escaped(page.about));
     }
     html += "</table>\n";
-    Reply::new(StatusCode::OK, "text/html; charset=utf-8", html)
+    PageResponse::new(StatusCode::OK, "text/html; charset=utf-8", html)
 }
 
 const HEAD: &str = "<!doctype html>\n<meta charset=\"utf-8\">\n<title>Leeboard</title>\n\

@@ -10,7 +10,7 @@ use http::header::ACCEPT;
 use http::{Method, Request, StatusCode};
 use http_body::{Body, Frame};
 
-use super::access::Visit;
+use super::access::AccessCheck;
 use super::{AdminState, Scope};
 use crate::telemetry::exposition::Classic;
 
@@ -20,7 +20,7 @@ pub(super) struct Page {
     pub(super) methods: Methods,
     pub(super) scopes: &'static [Scope],
     pub(super) about: &'static str,
-    pub(super) answer: fn(&AdminState, &Ask) -> Reply,
+    pub(super) answer: fn(&AdminState, &PageRequest) -> PageResponse,
 }
 
 /// What a page may be asked by. HEAD goes where GET goes.
@@ -55,7 +55,7 @@ impl Methods {
 }
 
 /// What a page is asked.
-pub(super) struct Ask {
+pub(super) struct PageRequest {
     pub(super) method: Method,
     /// Decoded parameters; one without a value has an empty one, and of several with a name the first counts.
     pub(super) query: BTreeMap<String, String>,
@@ -68,7 +68,7 @@ pub(super) struct Ask {
     pub(super) refused: Option<String>,
 }
 
-impl Ask {
+impl PageRequest {
     /// Reads a request.
     pub(super) fn of<B>(request: &Request<B>, scope: Scope, names: &[String], pages: &'static [Page]) -> Self {
         let mut query = BTreeMap::new();
@@ -87,7 +87,7 @@ impl Ask {
             headers,
             pages,
             accept: accept.collect::<Vec<_>>().join(","),
-            refused: Visit { scope, method: request.method(), uri: request.uri(), headers: request.headers() }
+            refused: AccessCheck { scope, method: request.method(), uri: request.uri(), headers: request.headers() }
                 .refused(names),
         }
     }
@@ -126,7 +126,7 @@ fn unescaped(text: &str) -> Vec<u8> {
 }
 
 /// What a page answers.
-pub(super) struct Reply {
+pub(super) struct PageResponse {
     pub(super) status: StatusCode,
     pub(super) content_type: &'static str,
     pub(super) content: Content,
@@ -141,7 +141,7 @@ pub(super) enum Content {
     Pieces(Classic),
 }
 
-impl Reply {
+impl PageResponse {
     pub(super) fn new(status: StatusCode, content_type: &'static str, text: impl Into<Bytes>) -> Self {
         Self { status, content_type, content: Content::Whole(Some(text.into())) }
     }

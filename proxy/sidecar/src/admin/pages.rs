@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use http::{Method, StatusCode};
 use serde_json::json;
 
-use super::page::{Ask, Content, Reply};
+use super::page::{Content, PageRequest, PageResponse};
 use super::{AdminState, DrainListeners, VERSION, gauges};
 use crate::drain::Life;
 use crate::telemetry::exposition::{CLASSIC_TYPE, Classic, OPENMETRICS_TYPE, openmetrics};
@@ -15,7 +15,7 @@ use crate::telemetry::exposition::{CLASSIC_TYPE, Classic, OPENMETRICS_TYPE, open
 const MOST_NAMED: usize = 10;
 
 /// Envoy: `/ready`. A proxy that serves without some of its objects is ready, and says so behind the state's line.
-pub(super) fn ready(state: &AdminState, _: &Ask) -> Reply {
+pub(super) fn ready(state: &AdminState, _: &PageRequest) -> PageResponse {
     let life = state.controls.life();
     let status = if life == Life::Live { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let mut text = format!("{}\n", state_name(life));
@@ -25,7 +25,7 @@ pub(super) fn ready(state: &AdminState, _: &Ask) -> Reply {
     if left_out.len() > MOST_NAMED {
         let _ = writeln!(text, "and {} more", left_out.len() - MOST_NAMED);
     }
-    Reply::refusal(status, text)
+    PageResponse::refusal(status, text)
 }
 
 /// Envoy: the states of `/server_info`.
@@ -38,12 +38,16 @@ pub(super) fn state_name(life: Life) -> &'static str {
 }
 
 /// Classic text, or OpenMetrics for those who would rather have it.
-pub(super) fn metrics(state: &AdminState, ask: &Ask) -> Reply {
+pub(super) fn metrics(state: &AdminState, ask: &PageRequest) -> PageResponse {
     let families = gauges::families(state);
     if wants_openmetrics(&ask.accept) {
-        return Reply::new(StatusCode::OK, OPENMETRICS_TYPE, openmetrics(families));
+        return PageResponse::new(StatusCode::OK, OPENMETRICS_TYPE, openmetrics(families));
     }
-    Reply { status: StatusCode::OK, content_type: CLASSIC_TYPE, content: Content::Pieces(Classic::new(families)) }
+    PageResponse {
+        status: StatusCode::OK,
+        content_type: CLASSIC_TYPE,
+        content: Content::Pieces(Classic::new(families)),
+    }
 }
 
 /// Whether an `accept` header prefers OpenMetrics to plain text. What is not named is not wanted.
@@ -62,23 +66,23 @@ fn wants_openmetrics(accept: &str) -> bool {
 }
 
 /// Envoy: `/listeners`, as text (`name::address`) or JSON.
-pub(super) fn listeners(state: &AdminState, ask: &Ask) -> Reply {
+pub(super) fn listeners(state: &AdminState, ask: &PageRequest) -> PageResponse {
     if !ask.json() {
         let lines = state.listening.iter().map(|socket| format!("{}::{}\n", socket.name, socket.address));
-        return Reply::text(lines.collect::<String>());
+        return PageResponse::text(lines.collect::<String>());
     }
     let statuses = state.listening.iter().map(|socket| {
         let (address, port) = (socket.address.ip().to_string(), socket.address.port());
         json!({"name": &*socket.name, "local_address": {"socket_address": {"address": address, "port_value": port}}})
     });
-    Reply::json(&json!({ "listener_statuses": statuses.collect::<Vec<_>>() }))
+    PageResponse::json(&json!({ "listener_statuses": statuses.collect::<Vec<_>>() }))
 }
 
 /// Envoy: `/server_info`.
-pub(super) fn server_info(state: &AdminState, _: &Ask) -> Reply {
+pub(super) fn server_info(state: &AdminState, _: &PageRequest) -> PageResponse {
     let uptime = format!("{}s", uptime(state).as_secs());
     let live = state.live.load();
-    Reply::json(&json!({
+    PageResponse::json(&json!({
         "version": format!("leeboard/{VERSION}"),
         "state": state_name(state.controls.life()),
         "uptime_current_epoch": uptime,
@@ -108,39 +112,39 @@ pub(super) fn uptime(state: &AdminState) -> std::time::Duration {
 }
 
 /// Envoy: `/logging?level=`, `?paths=module:level,…` and `?module=level`. A GET shows the level.
-pub(super) fn logging(state: &AdminState, ask: &Ask) -> Reply {
+pub(super) fn logging(state: &AdminState, ask: &PageRequest) -> PageResponse {
     if ask.method == Method::POST {
         let level = match ask.query.iter().next() {
             Some((word, levels)) if ask.query.len() == 1 && matches!(&**word, "level" | "paths") => levels.clone(),
             Some((module, level)) if ask.query.len() == 1 => format!("{module}={level}"),
             _ => {
-                return Reply::refusal(
+                return PageResponse::refusal(
                     StatusCode::BAD_REQUEST,
                     "say which: ?level=debug, or ?level=leeboard=debug,info\n",
                 );
             }
         };
         if let Err(complaint) = state.controls.set_log_level(&level) {
-            return Reply::refusal(StatusCode::BAD_REQUEST, format!("{complaint}\n"));
+            return PageResponse::refusal(StatusCode::BAD_REQUEST, format!("{complaint}\n"));
         }
     }
-    Reply::text(format!("active loggers:\n  leeboard: {}\n", state.controls.log_level()))
+    PageResponse::text(format!("active loggers:\n  leeboard: {}\n", state.controls.log_level()))
 }
 
 /// Envoy: `/drain_listeners`.
-pub(super) fn drain_listeners(state: &AdminState, ask: &Ask) -> Reply {
+pub(super) fn drain_listeners(state: &AdminState, ask: &PageRequest) -> PageResponse {
     let asked = |name| ask.query.contains_key(name);
     state.controls.drain_listeners(DrainListeners { inbound_only: asked("inboundonly"), graceful: asked("graceful") });
-    Reply::text("OK\n")
+    PageResponse::text("OK\n")
 }
 
 /// Parts the application from its callers when it is posted to, and tells how far that has come.
-pub(super) fn drain(state: &AdminState, ask: &Ask) -> Reply {
+pub(super) fn drain(state: &AdminState, ask: &PageRequest) -> PageResponse {
     if ask.method == Method::POST {
         state.controls.drain();
     }
     let drained = state.controls.drained();
-    Reply::json(&serde_json::json!({
+    PageResponse::json(&serde_json::json!({
         "state": state_name(state.controls.life()),
         "safe": drained.safe,
         "requests": drained.requests,
@@ -149,9 +153,9 @@ pub(super) fn drain(state: &AdminState, ask: &Ask) -> Reply {
 }
 
 /// Envoy: `/quitquitquit`.
-pub(super) fn quit(state: &AdminState, _: &Ask) -> Reply {
+pub(super) fn quit(state: &AdminState, _: &PageRequest) -> PageResponse {
     state.controls.quit();
-    Reply::text("OK\n")
+    PageResponse::text("OK\n")
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tower::Service;
 
-use super::connections::{Guests, Seat};
+use super::connections::{AdminConnections, Seat};
 use super::service::Pages;
 use super::{AdminState, Scope};
 
@@ -81,7 +81,7 @@ fn start_thread(name: &str, sockets: Vec<(Scope, TcpListener)>, state: &Arc<Admi
 }
 
 async fn accept(listener: tokio::net::TcpListener, pages: Pages) {
-    let guests = Guests::new(places(pages.scope));
+    let guests = AdminConnections::new(places(pages.scope));
     let reserve = Arc::new(Reserve::of(if pages.scope == Scope::Status { RESERVE } else { 0 }));
     reserve.fill();
     loop {
@@ -142,9 +142,9 @@ async fn serve(stream: tokio::net::TcpStream, seat: Seat, pages: Pages) {
     });
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD);
-    let talk = http.serve_connection(TokioIo::new(seat.watch(stream)), answer);
+    let conn_state = http.serve_connection(TokioIo::new(seat.watch(stream)), answer);
     tokio::select! {
-        over = talk => if let Err(error) = over {
+        over = conn_state => if let Err(error) = over {
             tracing::debug!(%error, "an admin connection broke");
             if seat.stalled() {
                 state.telemetry.caller_dismissed(scope.port(), "stalled", state.controls.wall());

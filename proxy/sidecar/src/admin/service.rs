@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, Request, Response, StatusCode};
 
-use super::page::{Ask, Content, Reply};
+use super::page::{Content, PageRequest, PageResponse};
 use super::table::PAGES;
 use super::{AdminState, Scope};
 
@@ -30,12 +30,12 @@ impl<B> tower::Service<Request<B>> for Pages {
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let ask = Ask::of(&request, self.scope, &self.state.names, PAGES);
+        let ask = PageRequest::of(&request, self.scope, &self.state.names, PAGES);
         let path = request.uri().path();
         // A page that panics is one page that does not answer.
         let reply = catch_unwind(AssertUnwindSafe(|| self.reply(path, &ask))).unwrap_or_else(|_| {
             tracing::error!(path, "an admin page panicked");
-            (Reply::refusal(StatusCode::INTERNAL_SERVER_ERROR, "this page is broken; the log says more\n"), None)
+            (PageResponse::refusal(StatusCode::INTERNAL_SERVER_ERROR, "this page is broken; the log says more\n"), None)
         });
         ready(Ok(response(reply)))
     }
@@ -43,17 +43,17 @@ impl<B> tower::Service<Request<B>> for Pages {
 
 impl Pages {
     /// An answer, and what is allowed when the method is not.
-    fn reply(&self, path: &str, ask: &Ask) -> (Reply, Option<&'static str>) {
+    fn reply(&self, path: &str, ask: &PageRequest) -> (PageResponse, Option<&'static str>) {
         if let Some(why) = &ask.refused {
-            return (Reply::refusal(StatusCode::FORBIDDEN, format!("{why}\n")), None);
+            return (PageResponse::refusal(StatusCode::FORBIDDEN, format!("{why}\n")), None);
         }
         let path = if path.len() > 1 { path.trim_end_matches('/') } else { path };
         let Some(page) = PAGES.iter().find(|page| page.path == path && page.scopes.contains(&self.scope)) else {
-            return (Reply::refusal(StatusCode::NOT_FOUND, self.overview()), None);
+            return (PageResponse::refusal(StatusCode::NOT_FOUND, self.overview()), None);
         };
         if !page.methods.allow(&ask.method) {
             let text = format!("{path} takes {}\n", page.methods.names());
-            return (Reply::refusal(StatusCode::METHOD_NOT_ALLOWED, text), Some(page.methods.names()));
+            return (PageResponse::refusal(StatusCode::METHOD_NOT_ALLOWED, text), Some(page.methods.names()));
         }
         ((page.answer)(&self.state, ask), None)
     }
@@ -67,7 +67,7 @@ impl Pages {
     }
 }
 
-fn response((reply, allow): (Reply, Option<&'static str>)) -> Response<Content> {
+fn response((reply, allow): (PageResponse, Option<&'static str>)) -> Response<Content> {
     let mut response = Response::new(reply.content);
     *response.status_mut() = reply.status;
     let headers = response.headers_mut();

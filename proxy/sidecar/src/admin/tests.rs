@@ -191,7 +191,7 @@ fn state(life: Life) -> (Arc<AdminState>, Arc<Mutex<Vec<String>>>, impl Sized) {
         workers: 2,
         started: UNIX_EPOCH + Duration::from_secs(1_709_210_000),
         names: Vec::new(),
-        secrets: Secrets::default(),
+        secrets: SensitiveHeaders::default(),
         controls: Box::new(fake.clone()),
     };
     (Arc::new(state), fake.done, held)

@@ -6,67 +6,70 @@ use bytes::Bytes;
 use http_body::Frame;
 
 use crate::http::hop_by_hop::fit_to_pass;
-use crate::http::http1::request_body::{BrokenOff, CallerBody};
-use crate::http::http2::incoming::{Cut, Incoming};
+use crate::http::http1::request_body::{BodyError, RequestBody};
+use crate::http::http2::incoming::{Incoming, StreamError};
 
 /// A request's body as it comes.
 #[derive(Debug)]
-pub(crate) enum Inflow {
+pub(crate) enum DownstreamBody {
     /// On an HTTP/2 stream.
     Stream(Incoming),
     /// On an HTTP/1 connection.
-    Wire(CallerBody),
+    Wire(RequestBody),
 }
 
 /// Why a caller's body ended before its time.
 #[derive(Debug)]
-pub(crate) enum CallerBroke {
+pub(crate) enum DownstreamBodyError {
     /// HTTP/2's reason.
-    Stream(Cut),
+    Stream(StreamError),
     /// HTTP/1's.
-    Wire(BrokenOff),
+    Wire(BodyError),
 }
 
-impl CallerBroke {
+impl DownstreamBodyError {
     /// Whether the caller has reset its stream.
     pub(crate) fn is_reset(&self) -> bool {
         match self {
-            CallerBroke::Stream(Cut::Gone) => true,
-            CallerBroke::Stream(Cut::Failed(error)) => error.is_reset() && error.is_remote(),
-            CallerBroke::Wire(_) => false,
+            DownstreamBodyError::Stream(StreamError::Gone) => true,
+            DownstreamBodyError::Stream(StreamError::Failed(error)) => error.is_reset() && error.is_remote(),
+            DownstreamBodyError::Wire(_) => false,
         }
     }
 
     /// Whether the caller has sent what is no body, and did not leave.
     pub(crate) fn is_malformed(&self) -> bool {
         match self {
-            CallerBroke::Stream(Cut::Failed(error)) => error.is_library(),
-            CallerBroke::Stream(_) => false,
-            CallerBroke::Wire(error) => *error == BrokenOff::Malformed,
+            DownstreamBodyError::Stream(StreamError::Failed(error)) => error.is_library(),
+            DownstreamBodyError::Stream(_) => false,
+            DownstreamBodyError::Wire(error) => *error == BodyError::Malformed,
         }
     }
 }
 
-impl std::fmt::Display for CallerBroke {
+impl std::fmt::Display for DownstreamBodyError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            CallerBroke::Stream(error) => error.fmt(f),
-            CallerBroke::Wire(error) => error.fmt(f),
+            DownstreamBodyError::Stream(error) => error.fmt(f),
+            DownstreamBodyError::Wire(error) => error.fmt(f),
         }
     }
 }
 
-impl Inflow {
+impl DownstreamBody {
     /// The next frame.
-    pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CallerBroke>>> {
+    pub(crate) fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, DownstreamBodyError>>> {
         match self {
-            Inflow::Stream(incoming) => {
+            DownstreamBody::Stream(incoming) => {
                 let frame = fit_to_pass(ready!(incoming.poll_frame(cx)));
-                Poll::Ready(frame.map(|frame| frame.map_err(CallerBroke::Stream)))
+                Poll::Ready(frame.map(|frame| frame.map_err(DownstreamBodyError::Stream)))
             }
-            Inflow::Wire(body) => {
+            DownstreamBody::Wire(body) => {
                 let frame = fit_to_pass(ready!(body.poll_frame(cx)));
-                Poll::Ready(frame.map(|frame| frame.map_err(CallerBroke::Wire)))
+                Poll::Ready(frame.map(|frame| frame.map_err(DownstreamBodyError::Wire)))
             }
         }
     }
@@ -74,24 +77,24 @@ impl Inflow {
     /// Tells a caller that waits to be told to go on.
     pub(crate) fn give_leave(&self) {
         match self {
-            Inflow::Stream(_) => {}
-            Inflow::Wire(body) => body.give_leave(),
+            DownstreamBody::Stream(_) => {}
+            DownstreamBody::Wire(body) => body.give_leave(),
         }
     }
 
     /// Whether it is over.
     pub(crate) fn is_end_stream(&self) -> bool {
         match self {
-            Inflow::Stream(incoming) => incoming.is_end_stream(),
-            Inflow::Wire(body) => body.is_end_stream(),
+            DownstreamBody::Stream(incoming) => incoming.is_end_stream(),
+            DownstreamBody::Wire(body) => body.is_end_stream(),
         }
     }
 
     /// The length that the caller announced.
     pub(crate) fn length(&self) -> Option<u64> {
         match self {
-            Inflow::Stream(incoming) => incoming.left(),
-            Inflow::Wire(body) => body.length(),
+            DownstreamBody::Stream(incoming) => incoming.left(),
+            DownstreamBody::Wire(body) => body.length(),
         }
     }
 }
@@ -100,7 +103,7 @@ impl Inflow {
 #[derive(Debug)]
 pub(crate) enum UploadError {
     /// The caller broke off.
-    Caller(CallerBroke),
+    Caller(DownstreamBodyError),
     /// Another attempt has taken over, or a mirror could not keep pace.
     Abandoned,
 }

@@ -13,21 +13,21 @@ use super::replay::Blocks;
 
 /// What a mirror has not read yet. It is bounded: a mirror that falls behind is given up, and never slows the primary.
 #[derive(Debug)]
-pub(crate) struct CopyQueue {
-    state: Mutex<CopyState>,
+pub(crate) struct MirrorQueue {
+    state: Mutex<MirrorState>,
     most: usize,
     given_up: Notify,
 }
 
 #[derive(Debug, Default)]
-struct CopyState {
+struct MirrorState {
     waiting: Blocks,
     trailers: Option<HeaderMap>,
     ended: Option<bool>,
     waker: Option<Waker>,
 }
 
-impl CopyQueue {
+impl MirrorQueue {
     /// A queue of up to `most` bytes.
     pub(crate) fn new(most: usize) -> Arc<Self> {
         Arc::new(Self { state: Mutex::default(), most, given_up: Notify::new() })
@@ -55,18 +55,18 @@ impl CopyQueue {
     }
 
     /// The mirror's connection may not ask for more, so what waits for it goes now.
-    fn give_up(&self, state: &mut CopyState) {
+    fn give_up(&self, state: &mut MirrorState) {
         state.waiting = Blocks::default();
         state.end(false);
         self.given_up.notify_one();
     }
 
-    fn lock(&self) -> MutexGuard<'_, CopyState> {
+    fn lock(&self) -> MutexGuard<'_, MirrorState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl CopyState {
+impl MirrorState {
     fn end(&mut self, whole: bool) {
         self.ended.get_or_insert(whole);
         self.wake();
@@ -81,14 +81,14 @@ impl CopyState {
 
 /// A mirror's view of an upload.
 #[derive(Debug)]
-pub(crate) struct CopyReader {
-    queue: Arc<CopyQueue>,
+pub(crate) struct MirrorBody {
+    queue: Arc<MirrorQueue>,
     length: Option<u64>,
 }
 
-impl CopyReader {
+impl MirrorBody {
     /// What reads a queue; `length` is what the caller announced.
-    pub(crate) fn new(queue: Arc<CopyQueue>, length: Option<u64>) -> Self {
+    pub(crate) fn new(queue: Arc<MirrorQueue>, length: Option<u64>) -> Self {
         Self { queue, length }
     }
 

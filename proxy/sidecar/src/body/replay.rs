@@ -85,11 +85,11 @@ impl Blocks {
 
 /// What all requests together may keep for replay.
 #[derive(Debug)]
-pub(crate) struct Memory {
+pub(crate) struct ReplayMemory {
     left: AtomicUsize,
 }
 
-impl Memory {
+impl ReplayMemory {
     /// So many bytes.
     pub(crate) fn new(bytes: usize) -> Arc<Self> {
         Arc::new(Self { left: AtomicUsize::new(bytes) })
@@ -98,14 +98,14 @@ impl Memory {
 
 /// One request's part of it. Dropping it gives it back.
 #[derive(Debug)]
-pub(crate) struct Claim {
-    of: Arc<Memory>,
+pub(crate) struct ReplayClaim {
+    of: Arc<ReplayMemory>,
     taken: usize,
 }
 
-impl Claim {
+impl ReplayClaim {
     /// A part that is empty yet.
-    pub(crate) fn of(memory: &Arc<Memory>) -> Self {
+    pub(crate) fn of(memory: &Arc<ReplayMemory>) -> Self {
         Self { of: memory.clone(), taken: 0 }
     }
 
@@ -117,7 +117,7 @@ impl Claim {
     }
 }
 
-impl Drop for Claim {
+impl Drop for ReplayClaim {
     fn drop(&mut self) {
         self.of.left.fetch_add(self.taken, Relaxed);
     }
@@ -170,8 +170,8 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_the_memory_is_not_taken_and_all_comes_back() {
-        let memory = Memory::new(100);
-        let (mut one, mut two) = (Claim::of(&memory), Claim::of(&memory));
+        let memory = ReplayMemory::new(100);
+        let (mut one, mut two) = (ReplayClaim::of(&memory), ReplayClaim::of(&memory));
         assert_eq!([one.take(60), two.take(60), two.take(40), one.take(1)], [true, false, true, false]);
         drop(two);
         assert!(one.take(40));

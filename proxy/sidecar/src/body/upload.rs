@@ -9,9 +9,9 @@ use http::HeaderMap;
 use http_body::Frame;
 use leeboard_policy::step::Replay;
 
-use super::downstream::{Inflow, UploadError};
-use super::mirror::{CopyQueue, CopyReader};
-use super::replay::{Blocks, Claim, Memory};
+use super::downstream::{DownstreamBody, UploadError};
+use super::mirror::{MirrorBody, MirrorQueue};
+use super::replay::{Blocks, ReplayClaim, ReplayMemory};
 
 /// The caller's body, shared by its attempts.
 ///
@@ -41,16 +41,16 @@ struct Shared {
 
 #[derive(Debug)]
 struct State {
-    incoming: Inflow,
-    kept: Kept,
+    incoming: DownstreamBody,
+    kept: Retained,
     trailers: Option<HeaderMap>,
     /// Why not all of it is kept.
-    outgrown: Option<Outgrown>,
+    replay_overflow: Option<ReplayOverflow>,
     /// Which reader is the present attempt's.
     turn: u32,
     /// Whether it has still to be given some of what was kept before its turn.
     behind: bool,
-    copies: Vec<Arc<CopyQueue>>,
+    copies: Vec<Arc<MirrorQueue>>,
     /// The reader that waits for more.
     reading: Option<Waker>,
     /// Who waits for the end of the request.
@@ -59,18 +59,18 @@ struct State {
 
 /// What is there of what has been read.
 #[derive(Debug)]
-enum Kept {
+enum Retained {
     /// All of it: another attempt can be made.
-    Prefix(Blocks, Claim),
+    Prefix(Blocks, ReplayClaim),
     /// What the present attempt has not been given yet: it is the last.
-    Rest(Blocks, Claim),
+    Rest(Blocks, ReplayClaim),
     /// Nothing.
     Gone,
 }
 
 /// Why a body was not kept to its end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Outgrown {
+pub(crate) enum ReplayOverflow {
     /// The request's own buffer was full.
     Request,
     /// All requests together keep as much as they may.
@@ -79,13 +79,13 @@ pub(crate) enum Outgrown {
 
 impl Upload {
     /// A body of which up to `limit` bytes are kept, as long as there is `memory`.
-    pub(crate) fn new(incoming: Inflow, limit: usize, memory: &Arc<Memory>) -> Self {
+    pub(crate) fn new(incoming: DownstreamBody, limit: usize, memory: &Arc<ReplayMemory>) -> Self {
         let length = incoming.length();
         let state = State {
             incoming,
-            kept: Kept::Prefix(Blocks::default(), Claim::of(memory)),
+            kept: Retained::Prefix(Blocks::default(), ReplayClaim::of(memory)),
             trailers: None,
-            outgrown: None,
+            replay_overflow: None,
             turn: 0,
             behind: false,
             copies: Vec::new(),
@@ -107,14 +107,14 @@ impl Upload {
     }
 
     /// The body for an attempt, from its beginning; `None` when that is gone. Earlier readers are abandoned.
-    pub(crate) fn reader(&self) -> Option<Reader> {
+    pub(crate) fn reader(&self) -> Option<UploadReader> {
         let mut state = self.0.lock();
-        let Kept::Prefix(blocks, _) = &mut state.kept else { return None };
+        let Retained::Prefix(blocks, _) = &mut state.kept else { return None };
         let end = blocks.seal();
         state.next_turn();
         state.behind = end > 0;
         self.0.handed_on.store(false, Relaxed);
-        Some(Reader { upload: self.clone(), turn: state.turn, next: 0, end, trailers_sent: false })
+        Some(UploadReader { upload: self.clone(), turn: state.turn, next: 0, end, trailers_sent: false })
     }
 
     /// Tells a caller that waits to be told to go on, for the endpoint cannot.
@@ -124,13 +124,13 @@ impl Upload {
 
     /// Whether another attempt can be given the whole body.
     pub(crate) fn replay(&self) -> Replay {
-        let whole = matches!(self.0.lock().kept, Kept::Prefix(..)) && !self.failed();
+        let whole = matches!(self.0.lock().kept, Retained::Prefix(..)) && !self.failed();
         if whole { Replay::Whole } else { Replay::Gone }
     }
 
     /// Why not all of it was kept, if that was wanted.
-    pub(crate) fn outgrown(&self) -> Option<Outgrown> {
-        self.0.lock().outgrown
+    pub(crate) fn replay_overflow(&self) -> Option<ReplayOverflow> {
+        self.0.lock().replay_overflow
     }
 
     /// Bytes that the caller has sent so far.
@@ -187,18 +187,20 @@ impl Upload {
     }
 
     /// A copy of the body for a mirror. Call before anything is read.
-    pub(crate) fn copy(&self, most: usize) -> CopyReader {
-        let queue = CopyQueue::new(most);
+    pub(crate) fn copy(&self, most: usize) -> MirrorBody {
+        let queue = MirrorQueue::new(most);
         self.0.lock().copies.push(queue.clone());
-        CopyReader::new(queue, self.0.length)
+        MirrorBody::new(queue, self.0.length)
     }
 
     /// Lets go of what was kept: no attempt will follow. What the present one has still to be given stays until it is.
     pub(crate) fn settle(&self) {
         let mut state = self.0.lock();
-        state.kept = match std::mem::replace(&mut state.kept, Kept::Gone) {
-            Kept::Prefix(blocks, claim) | Kept::Rest(blocks, claim) if state.behind => Kept::Rest(blocks, claim),
-            _ => Kept::Gone,
+        state.kept = match std::mem::replace(&mut state.kept, Retained::Gone) {
+            Retained::Prefix(blocks, claim) | Retained::Rest(blocks, claim) if state.behind => {
+                Retained::Rest(blocks, claim)
+            }
+            _ => Retained::Gone,
         };
     }
 }
@@ -222,7 +224,7 @@ impl Drop for Shared {
 
 /// One attempt's view of an upload.
 #[derive(Debug)]
-pub(crate) struct Reader {
+pub(crate) struct UploadReader {
     upload: Upload,
     turn: u32,
     /// How many blocks it has handed on, and how many had been kept before its turn.
@@ -231,7 +233,7 @@ pub(crate) struct Reader {
     trailers_sent: bool,
 }
 
-impl Reader {
+impl UploadReader {
     /// The length that the caller announced.
     pub(crate) fn length(&self) -> Option<u64> {
         self.upload.0.length
@@ -311,14 +313,14 @@ impl Reader {
     }
 }
 
-impl Reader {
+impl UploadReader {
     /// Notes that it has been given all that was kept, and perhaps all there is: a body of known length is not asked for
     /// anything after its last byte.
     fn caught_up(&self, shared: &Shared, state: &mut State) {
         if self.next >= self.end {
             state.behind = false;
-            if matches!(state.kept, Kept::Rest(..)) {
-                state.kept = Kept::Gone;
+            if matches!(state.kept, Retained::Rest(..)) {
+                state.kept = Retained::Gone;
             }
         }
         if shared.complete.load(Relaxed) && state.trailers.is_none() && self.next >= self.end {
@@ -327,12 +329,12 @@ impl Reader {
     }
 }
 
-impl Kept {
+impl Retained {
     /// A block that was kept before the present attempt.
     fn get(&self, index: usize) -> Option<Bytes> {
         match self {
-            Kept::Prefix(blocks, _) | Kept::Rest(blocks, _) => blocks.get(index).cloned(),
-            Kept::Gone => None,
+            Retained::Prefix(blocks, _) | Retained::Rest(blocks, _) => blocks.get(index).cloned(),
+            Retained::Gone => None,
         }
     }
 }
@@ -348,18 +350,18 @@ impl State {
 
     /// Keeps a frame for replay, or lets all go when that would be too much.
     fn keep(&mut self, data: &Bytes, shared: &Shared) {
-        let Kept::Prefix(blocks, claim) = &mut self.kept else { return };
+        let Retained::Prefix(blocks, claim) = &mut self.kept else { return };
         let kept = blocks.bytes() + data.len();
         let more = shared.length.map(|length| length.saturating_sub(kept as u64));
-        let outgrown = if kept > shared.limit {
-            Outgrown::Request
+        let replay_overflow = if kept > shared.limit {
+            ReplayOverflow::Request
         } else if !blocks.push(data, more, |bytes| claim.take(bytes)) {
-            Outgrown::Process
+            ReplayOverflow::Process
         } else {
             return;
         };
-        self.outgrown = Some(outgrown);
-        self.kept = Kept::Gone;
+        self.replay_overflow = Some(replay_overflow);
+        self.kept = Retained::Gone;
     }
 
     fn finish(&mut self, shared: &Shared, trailers: Option<HeaderMap>) {

@@ -15,10 +15,10 @@ use leeboard_policy::cluster::Workload;
 
 use super::colour::Colour;
 use super::files::FileArgs;
-use super::fix::{self, Mended, mended};
+use super::fix::{self, Fixed, mended};
 use super::version::VERSION;
 use crate::config::files::Files;
-use crate::config::update::Reading;
+use crate::config::update::LoadedFiles;
 use crate::host::exit::{COULD_NOT, DONE, FINDINGS};
 
 /// The flags of `leeboard check`.
@@ -113,7 +113,7 @@ pub(crate) fn run(args: &CheckArgs, out: &mut dyn Write, complaints: &mut dyn Wr
 ///
 /// # Errors
 /// In words, when something cannot be read, or nothing is there.
-fn read(args: &CheckArgs) -> Result<Reading, String> {
+fn read(args: &CheckArgs) -> Result<LoadedFiles, String> {
     let stdin = |path: &&PathBuf| path.as_os_str() == "-";
     let paths: Vec<PathBuf> = args.paths.iter().filter(|path| !stdin(path)).cloned().collect();
     let files = Files::new(paths).with_mesh(args.mesh_config.clone()).within(args.files.most());
@@ -145,7 +145,7 @@ fn read(args: &CheckArgs) -> Result<Reading, String> {
 const STDIN: &str = "(standard input)";
 
 /// Shows what was put right.
-fn tell_mended(args: &CheckArgs, all: &[Mended], out: &mut dyn Write, complaints: &mut dyn Write) -> io::Result<()> {
+fn tell_mended(args: &CheckArgs, all: &[Fixed], out: &mut dyn Write, complaints: &mut dyn Write) -> io::Result<()> {
     let count: usize = all.iter().map(|mended| mended.count).sum();
     for mended in all.iter().filter(|_| args.format == Format::Human) {
         out.write_all(mended.diff.as_bytes())?;
@@ -166,7 +166,7 @@ fn verdict(diagnostics: &[Diagnostic], deny: Option<Deny>) -> u8 {
 fn print(
     args: &CheckArgs,
     checked: &Checked,
-    reading: &Reading,
+    reading: &LoadedFiles,
     out: &mut dyn Write,
     complaints: &mut dyn Write,
 ) -> io::Result<()> {

@@ -66,7 +66,7 @@ async fn drain(admin: SocketAddr) -> Result<(), String> {
 /// Asks the page `/drain`; whether the application may be ended.
 async fn ask(admin: SocketAddr, method: &str) -> Result<bool, String> {
     let failed = |error: std::io::Error| format!("no Leeboard answers at {admin}: {error}");
-    let talk = async {
+    let conn_state = async {
         let mut stream = TcpStream::connect(admin).await?;
         let length = if method == "POST" { "content-length: 0\r\n" } else { "" };
         let request = format!("{method} /drain HTTP/1.1\r\nhost: {admin}\r\n{length}connection: close\r\n\r\n");
@@ -75,7 +75,7 @@ async fn ask(admin: SocketAddr, method: &str) -> Result<bool, String> {
         stream.read_to_string(&mut answer).await?;
         Ok(answer)
     };
-    let answer = match timeout(PATIENCE, talk).await {
+    let answer = match timeout(PATIENCE, conn_state).await {
         Ok(answer) => answer.map_err(failed)?,
         Err(_) => return Err(format!("no Leeboard answers at {admin} in {} s", PATIENCE.as_secs())),
     };

@@ -10,7 +10,7 @@ use leeboard_policy::cluster::Workload;
 
 use super::offline::{Endpoints, Offline};
 use super::values::{self, Labels};
-use crate::explain::question::{self, Inquiry};
+use crate::explain::question::{self, RequestText};
 use crate::host::exit::{COULD_NOT, DONE};
 use crate::process::settings::OutboundPolicy;
 
@@ -101,7 +101,7 @@ impl Place {
 /// Explains and prints; the process' exit code: 0, or 2 when the request or the configuration cannot be read.
 pub(crate) fn run(args: ExplainArgs, out: &mut dyn Write, complaints: &mut dyn Write) -> u8 {
     let ExplainArgs { url, method, headers, seed, output, place } = args;
-    let inquiry = Inquiry { method, url, headers, seed };
+    let inquiry = RequestText { method, url, headers, seed };
     let told = inquiry.question().map_err(|words| format!("error: {words}\n"));
     let told =
         told.and_then(|question| Ok(place.open_at(None, place.workload(), Endpoints::AsWritten)?.explain(&question)));

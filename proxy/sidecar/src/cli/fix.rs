@@ -12,7 +12,7 @@ use leeboard_istio::source::Source;
 const AROUND: usize = 2;
 
 /// A file that is put right.
-pub(crate) struct Mended {
+pub(crate) struct Fixed {
     /// Its name.
     pub(crate) file: Arc<str>,
     /// What it says then.
@@ -24,7 +24,7 @@ pub(crate) struct Mended {
 }
 
 /// What the files say when every certain mistake is put right.
-pub(crate) fn mended(diagnostics: &[Diagnostic], sources: &[Source]) -> Vec<Mended> {
+pub(crate) fn mended(diagnostics: &[Diagnostic], sources: &[Source]) -> Vec<Fixed> {
     let mut fixes: BTreeMap<&str, Vec<&Fix>> = BTreeMap::new();
     for fix in diagnostics.iter().filter_map(|diagnostic| diagnostic.fix.as_ref()) {
         fixes.entry(&fix.at.file).or_default().push(fix);
@@ -34,7 +34,7 @@ pub(crate) fn mended(diagnostics: &[Diagnostic], sources: &[Source]) -> Vec<Mend
         fixes.sort_by_key(|fix| (fix.at.line, fix.at.column));
         let (text, count) = replaced(&source.text, &fixes);
         let diff = diff(&source.name, &source.text, &text);
-        (count > 0).then(|| Mended { file: source.name.clone(), text, diff, count })
+        (count > 0).then(|| Fixed { file: source.name.clone(), text, diff, count })
     };
     sources.iter().filter_map(of).collect()
 }
@@ -43,7 +43,7 @@ pub(crate) fn mended(diagnostics: &[Diagnostic], sources: &[Source]) -> Vec<Mend
 ///
 /// # Errors
 /// In words, naming the file that cannot be written.
-pub(crate) fn write(all: &[Mended]) -> Result<(), String> {
+pub(crate) fn write(all: &[Fixed]) -> Result<(), String> {
     all.iter().try_for_each(|mended| {
         fs::write(&*mended.file, &mended.text)
             .map_err(|error| format!("error: {} cannot be written: {error}", mended.file))

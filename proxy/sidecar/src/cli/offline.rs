@@ -16,7 +16,7 @@ use leeboard_policy::time::Time;
 use leeboard_sim::explain::{Explanation, Question, explain, stand_ins};
 
 use crate::config::files::Files;
-use crate::explain::sources::Texts;
+use crate::explain::sources::ConfigSources;
 
 /// When everything is explained: at the beginning, when nothing has happened yet.
 const NOW: Time = Time(0);
@@ -86,7 +86,7 @@ impl Offline {
     /// Explains a request, with the place of every condition and setting.
     pub(crate) fn explain(&self, question: &Question) -> Explanation {
         let mut told = explain(&self.live, question, NOW);
-        let texts = Texts { resources: &self.resources, site: &self.site, sources: &self.sources };
+        let texts = ConfigSources { resources: &self.resources, site: &self.site, sources: &self.sources };
         texts.complete(&mut told, self.live.snapshot());
         told.notes.clone_from(&self.notes);
         told

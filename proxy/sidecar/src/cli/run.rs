@@ -13,13 +13,13 @@ use leeboard_policy::time::Span;
 use super::files::FileArgs;
 use super::values::{self, Labels, Listen};
 use crate::http::informational::HalfClose;
-use crate::http::sensitive::Secrets;
+use crate::http::sensitive::SensitiveHeaders;
 use crate::net::networks::{self, Networks};
 use crate::process::settings::{InboundPort, OutboundPolicy, Settings};
 use crate::telemetry::access_log;
 use crate::telemetry::log_sink::Sink;
 use crate::telemetry::program_log::Format;
-use crate::worker::connection_state::Patience;
+use crate::worker::connection_state::IdleTimeouts;
 use crate::worker::settings::Settings as WorkerSettings;
 
 /// The flags of `leeboard run`, as they are written.
@@ -166,7 +166,7 @@ pub(crate) struct RunArgs {
     admin_hosts: Vec<String>,
     /// Headers whose values admin pages do not show, as an expression that their names match, besides those of credentials.
     #[arg(long, env = "LEEBOARD_REDACT", value_name = "REGEX", default_value = "", value_parser = values::secrets)]
-    redact: Secrets,
+    redact: SensitiveHeaders,
     /// The DNS server to ask instead of those in /etc/resolv.conf.
     #[arg(long, env = "LEEBOARD_DNS", value_name = "ADDR", value_parser = values::address)]
     dns: Option<SocketAddr>,
@@ -193,7 +193,7 @@ impl RunArgs {
             allow_chunked_length: self.allow_chunked_length,
             allow_bare_lf: self.allow_bare_lf,
             header_timeout: Some(self.header_timeout).filter(|span| span.0 > 0),
-            patience: Patience {
+            patience: IdleTimeouts {
                 idle: Some(self.idle_timeout).filter(|span| span.0 > 0),
                 tunnel: Some(self.tunnel_idle_timeout).filter(|span| span.0 > 0),
             },
@@ -291,7 +291,7 @@ mod tests {
         assert_eq!(s.worker.half_close, HalfClose::Serve);
         assert_eq!(s.config_grace, leeboard_istio::grace::DEFAULT);
         assert_eq!((s.outbound_policy, s.mesh_config, s.strict_config), (None, None, false));
-        assert_eq!(s.config_most, crate::config::search::Most::default());
+        assert_eq!(s.config_most, crate::config::search::FileLimits::default());
     }
 
     #[test]

@@ -17,7 +17,7 @@ use leeboard_sim::explain::Explanation;
 use super::explain::Place;
 use super::offline::{Endpoints, Offline};
 use crate::config::files::is_route_test;
-use crate::explain::question::Inquiry;
+use crate::explain::question::RequestText;
 use crate::host::exit::{COULD_NOT, DONE, FINDINGS};
 
 /// The flags of `leeboard test`.
@@ -104,7 +104,7 @@ fn open(args: &TestArgs, path: &Path, file: &TestFile) -> Result<Offline, String
 fn explained(offline: &Offline, test: &RouteTest) -> Result<Explanation, String> {
     let field =
         |(name, value): (&std::sync::Arc<str>, &std::sync::Arc<str>)| (name.to_string(), value.as_bytes().to_vec());
-    let inquiry = Inquiry {
+    let inquiry = RequestText {
         method: test.method.to_string(),
         url: test.url.to_string(),
         headers: test.headers.iter().map(field).collect(),

@@ -8,7 +8,7 @@ use leeboard_policy::expression::Expression;
 use leeboard_policy::pattern::Pattern;
 use leeboard_policy::time::Span;
 
-use crate::http::sensitive::Secrets;
+use crate::http::sensitive::SensitiveHeaders;
 use crate::process::settings::InboundPort;
 
 /// Where to listen, or nowhere.
@@ -74,12 +74,12 @@ pub(crate) fn labels(text: &str) -> Result<Labels, String> {
 }
 
 /// Reads an expression for names of headers; nothing is none.
-pub(crate) fn secrets(text: &str) -> Result<Secrets, String> {
+pub(crate) fn secrets(text: &str) -> Result<SensitiveHeaders, String> {
     if text.is_empty() {
-        return Ok(Secrets::default());
+        return Ok(SensitiveHeaders::default());
     }
     let named = Expression::whole(text).map_err(|error| format!("'{text}' is no expression: {error}"))?;
-    Ok(Secrets { named: Some(Pattern::Regex(named)) })
+    Ok(SensitiveHeaders { named: Some(Pattern::Regex(named)) })
 }
 
 /// Reads a duration as Istio writes it: `45s`, `1m30s`, `250ms`, `0`.

@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::update::{Update, Wanted};
-use crate::dns::resolver::{Answer, Asked, MOST_ASKED, Resolver, SHORTEST};
+use crate::dns::resolver::{DnsAnswer, MOST_ASKED, PendingLookups, Resolver, SHORTEST};
 use crate::host::clock::Clock;
 
 /// The pause between two questions about a name whose addresses are doubted. While the answers bring nothing new it doubles, up
@@ -147,7 +147,7 @@ fn doubt(names: &mut BTreeMap<Arc<str>, Kept>, address: IpAddr, now: Time, jitte
     news
 }
 
-fn ask_due(names: &mut BTreeMap<Arc<str>, Kept>, asked: &mut Asked, resolver: &Resolver, now: Time) {
+fn ask_due(names: &mut BTreeMap<Arc<str>, Kept>, asked: &mut PendingLookups, resolver: &Resolver, now: Time) {
     for (name, kept) in names.iter_mut().filter(|(_, kept)| !kept.asking && kept.due <= now) {
         if asked.len() >= MOST_ASKED {
             return;
@@ -166,7 +166,7 @@ fn ask_due(names: &mut BTreeMap<Arc<str>, Kept>, asked: &mut Asked, resolver: &R
 fn hear(
     names: &mut BTreeMap<Arc<str>, Kept>,
     name: &Arc<str>,
-    answer: Result<Answer, String>,
+    answer: Result<DnsAnswer, String>,
     now: Time,
 ) -> Option<Update> {
     let kept = names.get_mut(name)?;

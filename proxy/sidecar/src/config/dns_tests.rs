@@ -12,7 +12,7 @@ use tokio::net::UdpSocket;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::dns::on_demand::{MOST_REMEMBERED, Names, answer};
+use crate::dns::on_demand::{MOST_REMEMBERED, OnDemandNames, answer};
 
 /// What the server says to a question.
 #[derive(Clone, Debug)]
@@ -124,7 +124,7 @@ async fn answers_and_failures() {
     ];
     for (name, expected) in table {
         let answer = resolver.ask(name).await.ok();
-        let expected = expected.map(|(list, ttl)| Answer { addresses: ips(list), ttl: Span::from_secs(ttl) });
+        let expected = expected.map(|(list, ttl)| DnsAnswer { addresses: ips(list), ttl: Span::from_secs(ttl) });
         assert_eq!(answer, expected, "{name}");
     }
 }
@@ -195,7 +195,7 @@ fn failures_keep_what_is_known_and_pause_longer_each_time() {
     let name: Arc<str> = "a.test".into();
     want(&mut names, &[Wanted { name: name.clone(), ordered: false }], Time(0));
     let news = |list: &[&str]| Some(Update::Resolved { name: "a.test".into(), addresses: ips(list), asked: Time(0) });
-    let good = |list: &[&str]| Ok(Answer { addresses: ips(list), ttl: Span::from_secs(5) });
+    let good = |list: &[&str]| Ok(DnsAnswer { addresses: ips(list), ttl: Span::from_secs(5) });
     assert_eq!(hear(&mut names, &name, good(&["10.0.0.1"]), Time(0)), news(&["10.0.0.1"]));
     assert_eq!(names[&name].due, Time(0) + Span::from_secs(5));
     for pause in [500, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000] {
@@ -216,7 +216,7 @@ fn failures_keep_what_is_known_and_pause_longer_each_time() {
 #[tokio::test]
 async fn callers_names_are_remembered_for_their_ttl() {
     let server = Server::start(&[("a.test", addresses(60, &["10.0.0.1"])), ("sick.test", Reply::Failure)]).await;
-    let (names, questions) = Names::new(Clock::start());
+    let (names, questions) = OnDemandNames::new(Clock::start());
     let task = tokio::spawn(answer(names.clone(), server.resolver(), questions));
     let (one, two) = tokio::join!(names.resolve("a.test"), names.resolve("a.test"));
     assert_eq!((&*one.unwrap(), &*two.unwrap()), (&*ips(&["10.0.0.1"]), &*ips(&["10.0.0.1"])));
@@ -230,8 +230,8 @@ async fn callers_names_are_remembered_for_their_ttl() {
 
 #[tokio::test]
 async fn memory_of_callers_names_is_bounded() {
-    let (names, _questions) = Names::new(Clock::start());
-    let found = Answer { addresses: ips(&["10.0.0.1"]), ttl: Span::from_secs(60) };
+    let (names, _questions) = OnDemandNames::new(Clock::start());
+    let found = DnsAnswer { addresses: ips(&["10.0.0.1"]), ttl: Span::from_secs(60) };
     for i in 0..MOST_REMEMBERED + 10 {
         names.remember(&format!("n{i}.test").into(), &found);
     }
@@ -240,7 +240,7 @@ async fn memory_of_callers_names_is_bounded() {
 
 #[tokio::test]
 async fn too_many_questions_at_once_are_refused() {
-    let (names, _never_answered) = Names::new(Clock::start());
+    let (names, _never_answered) = OnDemandNames::new(Clock::start());
     let mut asked: JoinSet<_> = (0..MOST_ASKED)
         .map(|i| {
             let names = names.clone();
@@ -304,7 +304,7 @@ impl Story {
     }
 
     fn answer(&mut self, name: &str, ms: u64, list: &[&str]) -> Option<Update> {
-        let answer = Answer { addresses: ips(list), ttl: Span::from_secs(30) };
+        let answer = DnsAnswer { addresses: ips(list), ttl: Span::from_secs(30) };
         hear(&mut self.names, &name.into(), Ok(answer), Self::at(ms))
     }
 
@@ -372,8 +372,8 @@ fn where_the_first_address_counts_a_doubted_one_goes_last() {
 #[tokio::test(start_paused = true)]
 async fn an_address_of_a_callers_name_that_refuses_goes_last_and_its_name_is_asked_for_again() {
     let clock = Clock::start();
-    let (names, _questions) = Names::new(clock);
-    let found = Answer { addresses: ips(&["10.0.0.1", "10.0.0.2"]), ttl: Span::from_secs(60) };
+    let (names, _questions) = OnDemandNames::new(clock);
+    let found = DnsAnswer { addresses: ips(&["10.0.0.1", "10.0.0.2"]), ttl: Span::from_secs(60) };
     names.remember(&"a.test".into(), &found);
     names.doubt("10.0.0.1".parse().unwrap());
     assert_eq!(&*names.resolve("a.test").await.unwrap(), &*ips(&["10.0.0.2", "10.0.0.1"]));

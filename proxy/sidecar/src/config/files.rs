@@ -20,8 +20,8 @@ use notify::{RecursiveMode, Watcher};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use super::search::{Found, Most, Stamps, content};
-use super::update::{Reading, Update};
+use super::search::{FileLimits, Found, Stamps, content};
+use super::update::{LoadedFiles, Update};
 use crate::host::background;
 
 pub(crate) use super::search::is_route_test;
@@ -53,7 +53,7 @@ pub(crate) struct Files {
     folders: BTreeSet<PathBuf>,
     /// How many entries these have.
     entries: usize,
-    most: Most,
+    most: FileLimits,
     read: bool,
 }
 
@@ -68,7 +68,7 @@ impl Files {
             stamps: BTreeMap::new(),
             folders: BTreeSet::new(),
             entries: 0,
-            most: Most::default(),
+            most: FileLimits::default(),
             read: false,
         }
     }
@@ -83,8 +83,8 @@ impl Files {
 
     /// Reads no more than this.
     #[must_use]
-    pub(crate) fn within(mut self, most: Most) -> Self {
-        self.most = Most { pipes: self.most.pipes, ..most };
+    pub(crate) fn within(mut self, most: FileLimits) -> Self {
+        self.most = FileLimits { pipes: self.most.pipes, ..most };
         self
     }
 
@@ -101,9 +101,9 @@ impl Files {
     }
 
     /// Reads everything; `None` when it is all as it was.
-    pub(crate) fn read(&mut self) -> Option<Reading> {
+    pub(crate) fn read(&mut self) -> Option<LoadedFiles> {
         let found = Found::search(&self.roots, self.most);
-        let mut reading = Reading::default();
+        let mut reading = LoadedFiles::default();
         let mut texts = BTreeMap::new();
         for (path, why) in &found.left_out {
             self.keep(path, &mut texts);
@@ -173,7 +173,7 @@ impl Files {
     }
 }
 
-/// Texts in the order of the command line, and by name below a folder; each once.
+/// ConfigSources in the order of the command line, and by name below a folder; each once.
 fn ordered<'a>(
     roots: &'a [PathBuf],
     texts: &'a BTreeMap<PathBuf, Arc<str>>,
@@ -266,11 +266,11 @@ struct Watch {
 
 impl Watch {
     fn new(noticed: &Arc<Notify>) -> Self {
-        let bell = noticed.clone();
+        let wake_flag = noticed.clone();
         let ring = move |event: notify::Result<notify::Event>| {
             // Our own reading is no news.
             if !event.is_ok_and(|event| event.kind.is_access()) {
-                bell.notify_one();
+                wake_flag.notify_one();
             }
         };
         let watcher = notify::recommended_watcher(ring);

@@ -38,7 +38,7 @@ impl Drop for Folder {
 }
 
 /// File names without their folders, and texts.
-fn told(reading: &Reading) -> Vec<(&str, &str)> {
+fn told(reading: &LoadedFiles) -> Vec<(&str, &str)> {
     reading.sources.iter().map(|s| (s.name.rsplit('/').next().unwrap(), &*s.text)).collect()
 }
 
@@ -78,7 +78,8 @@ fn the_settings_of_the_mesh_come_first_and_are_told_apart() {
     folder.write("a.yaml", "a");
     let mesh = folder.write("mesh", "m");
     let mut files = folder.files().with_mesh(Some(mesh.clone()));
-    let marks = |reading: &Reading| reading.sources.iter().map(|s| (s.text.to_string(), s.mesh)).collect::<Vec<_>>();
+    let marks =
+        |reading: &LoadedFiles| reading.sources.iter().map(|s| (s.text.to_string(), s.mesh)).collect::<Vec<_>>();
     assert_eq!(marks(&files.read().unwrap()), [("m".to_owned(), true), ("a".to_owned(), false)]);
     fs::write(&mesh, "n").unwrap();
     assert!(files.stale());
@@ -201,7 +202,7 @@ fn links_in_circles_come_to_an_end() {
 }
 
 /// What is left out, by the end of its name, and why.
-fn left_out(reading: &Reading) -> Vec<(&str, &str)> {
+fn left_out(reading: &LoadedFiles) -> Vec<(&str, &str)> {
     let told = reading.complaints.iter();
     told.map(|d| (d.primary.file.rsplit('/').next().unwrap(), &d.message["cannot be read: ".len()..])).collect()
 }
@@ -230,7 +231,7 @@ fn what_is_no_file_is_told_and_keeps_nobody_waiting() {
     assert!(files.stale(), "the next edit is seen");
     assert_eq!(told(&files.read().unwrap()), [("a.yaml", "b")]);
     // What was a file when it was found, and is a pipe when it is opened, is not waited for either.
-    assert_eq!(content(&pipe, 0, Most::default()), Err("it is a pipe and no file".into()));
+    assert_eq!(content(&pipe, 0, FileLimits::default()), Err("it is a pipe and no file".into()));
 }
 
 #[test]
@@ -256,29 +257,29 @@ fn files_and_their_bytes_are_bounded() {
         folder.write(&format!("{name}.yaml"), "12345");
     }
     folder.write("sub/e.yaml", "12345");
-    let read = |most: Most| {
+    let read = |most: FileLimits| {
         let reading = Files { most, ..folder.files() }.read().unwrap();
         let told: Vec<String> = left_out(&reading).iter().map(|(name, why)| format!("{name}: {why}")).collect();
         (reading.sources.len(), told.join("; "))
     };
-    let most = Most::default();
+    let most = FileLimits::default();
     assert_eq!(read(most), (5, String::new()));
     let few = "c.yaml: there are more than 2 files: this and those behind it are left out";
-    assert_eq!(read(Most { files: 2, ..most }), (2, few.into()));
-    let (found, told) = read(Most { entries: 3, ..most });
+    assert_eq!(read(FileLimits { files: 2, ..most }), (2, few.into()));
+    let (found, told) = read(FileLimits { entries: 3, ..most });
     assert!(found <= 3 && told.contains("more than 3 files and folders lie here"), "{found} {told}");
-    let (found, told) = read(Most { file_bytes: 4, ..most });
+    let (found, told) = read(FileLimits { file_bytes: 4, ..most });
     assert!(found == 0 && told.starts_with("a.yaml: it has more than 4 bytes"), "{told}");
     let all = "c.yaml: all files together have more than 12 bytes; d.yaml: all files together have more than 12 bytes; \
                e.yaml: all files together have more than 12 bytes";
-    assert_eq!(read(Most { bytes: 12, ..most }), (2, all.into()));
+    assert_eq!(read(FileLimits { bytes: 12, ..most }), (2, all.into()));
 }
 
 #[test]
 fn a_file_that_grew_too_large_keeps_its_text() {
     let folder = Folder::new();
     let path = folder.write("a.yaml", "good");
-    let mut files = Files { most: Most { file_bytes: 8, ..Most::default() }, ..folder.files() };
+    let mut files = Files { most: FileLimits { file_bytes: 8, ..FileLimits::default() }, ..folder.files() };
     files.read().unwrap();
     fs::write(&path, "far too much").unwrap();
     let reading = files.read().unwrap();

@@ -11,7 +11,7 @@ use rustix::fs::OFlags;
 
 /// How much is read and looked at.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Most {
+pub(crate) struct FileLimits {
     /// Files that are read.
     pub(crate) files: usize,
     /// Entries of folders that are looked at, whatever they are.
@@ -26,7 +26,7 @@ pub(crate) struct Most {
     pub(crate) pipes: bool,
 }
 
-impl Default for Most {
+impl Default for FileLimits {
     fn default() -> Self {
         Self { files: 20_000, entries: 50_000, file_bytes: 64 << 20, bytes: 256 << 20, depth: 32, pipes: false }
     }
@@ -71,12 +71,12 @@ pub(crate) struct Found {
     visited: BTreeSet<PathBuf>,
     /// Those that are being searched, each in the one before.
     within: Vec<PathBuf>,
-    most: Most,
+    most: FileLimits,
     full: bool,
 }
 
 impl Found {
-    pub(crate) fn search(roots: &[PathBuf], most: Most) -> Self {
+    pub(crate) fn search(roots: &[PathBuf], most: FileLimits) -> Self {
         let mut found = Self { most, ..Self::default() };
         for root in roots {
             found.visit(root, most.depth, true);
@@ -188,7 +188,7 @@ fn kind(meta: &Metadata) -> Option<&'static str> {
 ///
 /// # Errors
 /// Why it cannot be had.
-pub(crate) fn content(path: &Path, before: usize, most: Most) -> Result<String, String> {
+pub(crate) fn content(path: &Path, before: usize, most: FileLimits) -> Result<String, String> {
     let text = |error: io::Error| error.to_string();
     if most.pipes && fs::metadata(path).is_ok_and(|meta| kind(&meta) == Some(PIPE)) {
         return piped(path, most.file_bytes);

@@ -29,7 +29,7 @@ use self::changes::changes;
 use self::report::{count, tell, tell_left_out, tell_loaded};
 use self::retired::Retired;
 use self::warming::{Warming, either, wanted};
-use super::update::{Reading, Update, Wanted};
+use super::update::{LoadedFiles, Update, Wanted};
 use crate::host::background;
 use crate::host::clock::Clock;
 
@@ -37,7 +37,7 @@ use crate::host::clock::Clock;
 const BATCH: usize = 1024;
 
 /// What hears of changes to endpoints and configuration: whoever counts and logs.
-pub(crate) trait Audience {
+pub(crate) trait ConfigObserver {
     /// An endpoint was set aside or has returned.
     fn outlier(&self, event: &leeboard_policy::outlier::OutlierEvent);
     /// The configuration was read, with or without errors.
@@ -59,14 +59,14 @@ pub(crate) struct Store {
     report: Arc<ArcSwap<ConfigReport>>,
     wanted: watch::Sender<Vec<Wanted>>,
     settled: watch::Sender<bool>,
-    under_way: Option<UnderWay>,
-    next: Next,
-    coming: Option<Coming>,
+    under_way: Option<RunningLoad>,
+    next: NextLoad,
+    coming: Option<PendingSnapshot>,
     warming: Warming,
 }
 
 /// A configuration that is being read.
-struct UnderWay {
+struct RunningLoad {
     /// Whether somebody has to be told that it was read: the files differ, and not only the time.
     news: bool,
     /// When, for people.
@@ -76,13 +76,13 @@ struct UnderWay {
 
 /// What is to be done when a reading is over.
 #[derive(Default)]
-struct Next {
-    reading: Option<Reading>,
+struct NextLoad {
+    reading: Option<LoadedFiles>,
     look_again: bool,
 }
 
 /// A configuration that comes into force when its names have been asked for.
-struct Coming {
+struct PendingSnapshot {
     news: bool,
     snapshot: Arc<Snapshot>,
     report: ConfigReport,
@@ -90,7 +90,7 @@ struct Coming {
 
 /// How the first configuration is taken.
 #[derive(Clone, Default, Debug)]
-pub(crate) struct Opening {
+pub(crate) struct FirstLoad {
     /// How long later configurations wait for missing destinations.
     pub(crate) grace: Span,
     /// Any error ends it.
@@ -99,7 +99,7 @@ pub(crate) struct Opening {
     pub(crate) mesh: Option<Arc<str>>,
 }
 
-impl Opening {
+impl FirstLoad {
     /// Whether nothing can be done without what is broken: settings of the mesh mean something for every request, and may be
     /// what forbids it.
     fn needs(&self, broken: &Diagnostic) -> bool {
@@ -112,16 +112,16 @@ impl Store {
     /// no worse than its neighbours that run on, and what is left out is told.
     ///
     /// # Errors
-    /// When nothing in it can be used, when what is broken is more than an object ([`Opening`]): all complaints, as text
+    /// When nothing in it can be used, when what is broken is more than an object ([`FirstLoad`]): all complaints, as text
     /// for people.
-    pub(crate) fn open(reading: Reading, site: Site, opening: &Opening, clock: Clock) -> Result<Self, String> {
+    pub(crate) fn open(reading: LoadedFiles, site: Site, first_load: &FirstLoad, clock: Clock) -> Result<Self, String> {
         let first = Candidate::new(reading, site.clone(), None);
         let sources = &first.in_force.reading.sources;
         let mut broken = first.diagnostics.iter().filter(|diagnostic| breaks_its_object(diagnostic)).peekable();
         if broken.peek().is_some() {
-            if opening.strict
+            if first_load.strict
                 || first.in_force.objects.count() == 0
-                || broken.any(|diagnostic| opening.needs(diagnostic))
+                || broken.any(|diagnostic| first_load.needs(diagnostic))
             {
                 return Err(render(&first.diagnostics, sources, false));
             }
@@ -135,7 +135,7 @@ impl Store {
         Ok(Self {
             clock,
             site,
-            grace: opening.grace,
+            grace: first_load.grace,
             in_force: first.in_force,
             due: None,
             mesh: first.mesh,
@@ -146,7 +146,7 @@ impl Store {
             settled: watch::Sender::new(false),
             retired: Retired::new(clock.now()),
             under_way: None,
-            next: Next::default(),
+            next: NextLoad::default(),
             coming: None,
             warming: Warming::default(),
         })
@@ -179,7 +179,7 @@ impl Store {
 
     /// Applies updates as they come, lets ejected endpoints return when it is time, and applies what has waited for long
     /// enough, until nobody can say any more.
-    pub(crate) async fn run(mut self, mut updates: mpsc::Receiver<Update>, audience: &impl Audience) {
+    pub(crate) async fn run(mut self, mut updates: mpsc::Receiver<Update>, observer: &impl ConfigObserver) {
         let mut batch = Vec::new();
         loop {
             let never = Time(u64::MAX);
@@ -190,16 +190,16 @@ impl Store {
                     if count == 0 {
                         return;
                     }
-                    self.apply(batch.drain(..), audience);
+                    self.apply(batch.drain(..), observer);
                 }
-                read = finished(&mut self.under_way) => self.take(read, audience),
-                () = self.clock.until(due) => self.wait_no_longer(audience),
+                read = finished(&mut self.under_way) => self.take(read, observer),
+                () = self.clock.until(due) => self.wait_no_longer(observer),
                 () = self.clock.until(self.retired.due()) => {
                     self.retired.step(self.clock.now());
                 }
                 () = self.clock.until(sweep) => {
                     for event in self.live.load().sweep(self.clock.now()) {
-                        audience.outlier(&event);
+                        observer.outlier(&event);
                     }
                 }
             }
@@ -207,12 +207,12 @@ impl Store {
     }
 
     /// Applies updates together, in order; files are read beside, one reading after the other.
-    fn apply(&mut self, updates: impl IntoIterator<Item = Update>, audience: &impl Audience) {
+    fn apply(&mut self, updates: impl IntoIterator<Item = Update>, observer: &impl ConfigObserver) {
         let (mut moved, mut settled) = (false, false);
         let mut named = Vec::new();
         for update in updates {
             match update {
-                Update::Files(reading) => self.next = Next { reading: Some(reading), look_again: false },
+                Update::Files(reading) => self.next = NextLoad { reading: Some(reading), look_again: false },
                 Update::Unchanged => self.next.look_again = true,
                 Update::Resolved { name, addresses, asked } => {
                     self.warming.heard(&name);
@@ -223,41 +223,41 @@ impl Store {
                 Update::Settled => settled = true,
             }
         }
-        if !self.arrive(audience) && moved {
+        if !self.arrive(observer) && moved {
             self.adopt(None);
         }
         for (addresses, asked) in named {
             self.live.load().trust(&addresses, asked);
         }
-        self.go_on(audience);
+        self.go_on(observer);
         if settled {
             self.settled.send_replace(true);
         }
     }
 
     /// Begins the next reading, if none is under way.
-    fn go_on(&mut self, audience: &impl Audience) {
+    fn go_on(&mut self, observer: &impl ConfigObserver) {
         if self.under_way.is_some() {
             return;
         }
         if let Some(reading) = self.next.reading.take() {
             self.begin(reading, true);
         } else if std::mem::take(&mut self.next.look_again) {
-            self.look_again(audience);
+            self.look_again(observer);
         }
     }
 
-    fn begin(&mut self, reading: Reading, news: bool) {
+    fn begin(&mut self, reading: LoadedFiles, news: bool) {
         let (in_force, site) = (self.in_force.clone(), self.site.clone());
         let (now, grace) = (self.clock.now(), self.grace);
         let read = if news { self.clock.wall() } else { self.report.load().read };
         let work = move || Candidate::new(reading, site, Some(&Before { in_force: &in_force, now, grace }));
         self.due = None;
-        self.under_way = Some(UnderWay { news, read, candidate: background::start(work) });
+        self.under_way = Some(RunningLoad { news, read, candidate: background::start(work) });
     }
 
     /// Takes up what was read. It comes into force at once, unless it has names that nobody has asked for.
-    fn take(&mut self, (news, read, candidate): Finished, audience: &impl Audience) {
+    fn take(&mut self, (news, read, candidate): Finished, observer: &impl ConfigObserver) {
         match candidate {
             None => tracing::error!("the configuration could not be read: what was in force stays"),
             Some(next) => {
@@ -275,19 +275,19 @@ impl Store {
                 self.warming.begin(&wanted, &now_wanted, self.clock.now());
                 self.want(either(&now_wanted, &wanted));
                 let news = news || self.coming.as_ref().is_some_and(|coming| coming.news);
-                self.coming = Some(Coming { news, snapshot: Arc::new(next.snapshot), report });
+                self.coming = Some(PendingSnapshot { news, snapshot: Arc::new(next.snapshot), report });
             }
         }
-        self.arrive(audience);
-        self.go_on(audience);
+        self.arrive(observer);
+        self.go_on(observer);
     }
 
     /// Lets a configuration come into force that waits for nothing any more; whether there was one.
-    fn arrive(&mut self, audience: &impl Audience) -> bool {
+    fn arrive(&mut self, observer: &impl ConfigObserver) -> bool {
         if self.warming.due().is_some_and(|due| due > self.clock.now()) {
             return false;
         }
-        let Some(Coming { news, snapshot, report }) = self.coming.take() else { return false };
+        let Some(PendingSnapshot { news, snapshot, report }) = self.coming.take() else { return false };
         for name in self.warming.unheard() {
             tracing::warn!(%name, "is not resolved yet; serving without its addresses");
         }
@@ -296,7 +296,7 @@ impl Store {
         // Whoever is told that it is loaded finds it in force.
         tell_loaded(self.live.load().snapshot(), &report);
         if news {
-            audience.reloaded(count(&report.diagnostics, Severity::Error) == 0);
+            observer.reloaded(count(&report.diagnostics, Severity::Error) == 0);
         }
         self.report.store(Arc::new(report));
         true
@@ -332,8 +332,8 @@ impl Store {
     }
 
     /// Applies what has waited for long enough.
-    fn wait_no_longer(&mut self, audience: &impl Audience) {
-        self.arrive(audience);
+    fn wait_no_longer(&mut self, observer: &impl ConfigObserver) {
+        self.arrive(observer);
         if self.due.is_some_and(|due| due <= self.clock.now()) {
             for object in &self.report.load().waiting {
                 tracing::warn!(%object, "has waited for long enough: it is applied as it is written");
@@ -342,12 +342,12 @@ impl Store {
         }
     }
 
-    fn look_again(&self, audience: &impl Audience) {
+    fn look_again(&self, observer: &impl ConfigObserver) {
         let mut report = ConfigReport::clone(&self.report.load());
         report.read = self.clock.wall();
         let errors = count(&report.diagnostics, Severity::Error);
         self.report.store(Arc::new(report));
-        audience.reloaded(errors == 0);
+        observer.reloaded(errors == 0);
         tracing::info!(errors, "configuration read again, nothing has changed");
     }
 }
@@ -356,8 +356,8 @@ impl Store {
 type Finished = (bool, SystemTime, Option<Candidate>);
 
 /// Waits for the reading that is under way, if any.
-async fn finished(under_way: &mut Option<UnderWay>) -> Finished {
-    let Some(UnderWay { news, read, candidate }) = under_way else { return std::future::pending().await };
+async fn finished(under_way: &mut Option<RunningLoad>) -> Finished {
+    let Some(RunningLoad { news, read, candidate }) = under_way else { return std::future::pending().await };
     let candidate = candidate.await.ok();
     let done = (*news, *read, candidate);
     *under_way = None;

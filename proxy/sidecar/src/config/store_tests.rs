@@ -10,7 +10,7 @@ use super::*;
 #[derive(Default)]
 struct Heard(RefCell<Vec<bool>>);
 
-impl Audience for Heard {
+impl ConfigObserver for Heard {
     fn outlier(&self, _: &OutlierEvent) {}
     fn reloaded(&self, good: bool) {
         self.0.borrow_mut().push(good);
@@ -54,27 +54,27 @@ spec:
     )
 }
 
-fn reading(files: &[(&str, &str)]) -> Reading {
-    Reading { sources: files.iter().map(|(n, t)| Source::new(*n, *t)).collect(), complaints: Vec::new() }
+fn reading(files: &[(&str, &str)]) -> LoadedFiles {
+    LoadedFiles { sources: files.iter().map(|(n, t)| Source::new(*n, *t)).collect(), complaints: Vec::new() }
 }
 
-fn both(routes: &str) -> Reading {
+fn both(routes: &str) -> LoadedFiles {
     reading(&[("services.yaml", SERVICES), ("routes.yaml", routes)])
 }
 
-fn open_as(opening: &Opening, reading: Reading) -> Result<Store, String> {
-    let opening = Opening { grace: leeboard_istio::grace::DEFAULT, ..opening.clone() };
-    Store::open(reading, Site::default(), &opening, Clock::start())
+fn open_as(first_load: &FirstLoad, reading: LoadedFiles) -> Result<Store, String> {
+    let first_load = FirstLoad { grace: leeboard_istio::grace::DEFAULT, ..first_load.clone() };
+    Store::open(reading, Site::default(), &first_load, Clock::start())
 }
 
-fn open(reading: Reading) -> Result<Store, String> {
-    open_as(&Opening::default(), reading)
+fn open(reading: LoadedFiles) -> Result<Store, String> {
+    open_as(&FirstLoad::default(), reading)
 }
 
 /// Applies updates, and waits for what is read beside.
 fn apply(store: &mut Store, updates: impl IntoIterator<Item = Update>, heard: &Heard) {
     store.apply(updates, heard);
-    while let Some(UnderWay { news, read, candidate }) = store.under_way.take() {
+    while let Some(RunningLoad { news, read, candidate }) = store.under_way.take() {
         let done = candidate.blocking_recv().expect("reading does not panic");
         store.take((news, read, Some(done)), heard);
     }
@@ -132,7 +132,7 @@ fn an_object_that_is_gone_is_not_kept() {
 }
 
 /// A configuration of which a file could not be read.
-fn with_lost(mut reading: Reading, file: &str) -> Reading {
+fn with_lost(mut reading: LoadedFiles, file: &str) -> LoadedFiles {
     let spot = leeboard_istio::source::Spot::file(&file.into());
     reading.complaints.push(Diagnostic::error(codes::UNREADABLE, &"".into(), &spot, "cannot be read: gone"));
     reading
@@ -146,11 +146,11 @@ const BROKEN_MESH: &str = "kind: MeshConfig\nmetadata: {name: mesh}\noutboundTra
 
 #[test]
 fn what_ends_a_start_tells_all_errors() {
-    let strict = Opening { strict: true, ..Opening::default() };
-    let with_mesh = Opening { mesh: Some("mesh.yaml".into()), ..Opening::default() };
-    let plain = Opening::default();
+    let strict = FirstLoad { strict: true, ..FirstLoad::default() };
+    let with_mesh = FirstLoad { mesh: Some("mesh.yaml".into()), ..FirstLoad::default() };
+    let plain = FirstLoad::default();
     let only = |text: &str| reading(&[("routes.yaml", text)]);
-    for (name, opening, reading, errors) in [
+    for (name, first_load, reading, errors) in [
         ("strict: objects", &strict, both(&two_broken()), 2),
         ("strict: a file that is lost", &strict, with_lost(both(&routes("410", "")), "lost.yaml"), 1),
         ("strict: only compiling finds it", &strict, both(&routes("410", ", subset: {}")), 1),
@@ -160,7 +160,7 @@ fn what_ends_a_start_tells_all_errors() {
         ("the mesh's own settings", &plain, both(BROKEN_MESH), 1),
         ("the mesh's own file is lost", &with_mesh, with_lost(both(""), "mesh.yaml"), 1),
     ] {
-        let Err(text) = open_as(opening, reading) else { panic!("{name}: it must not start") };
+        let Err(text) = open_as(first_load, reading) else { panic!("{name}: it must not start") };
         assert_eq!(text.matches("error[").count(), errors, "{name}: {text}");
     }
 }
@@ -275,7 +275,7 @@ fn a_forced_look_that_finds_nothing_new_is_noted() {
 #[tokio::test(start_paused = true)]
 async fn ejected_endpoints_return_without_traffic() {
     struct Returned(mpsc::UnboundedSender<OutlierEvent>);
-    impl Audience for Returned {
+    impl ConfigObserver for Returned {
         fn outlier(&self, event: &OutlierEvent) {
             self.0.send(event.clone()).unwrap();
         }
@@ -314,7 +314,7 @@ spec: {host: web.test, subsets: [{name: v1}]}
 ";
 
 /// The services, a rule with a subset, and a route to a subset.
-fn three(status: &str, routed: &str, defined: &str) -> Reading {
+fn three(status: &str, routed: &str, defined: &str) -> LoadedFiles {
     let rule = RULE.replace("name: v1", &format!("name: {defined}"));
     reading(&[
         ("services.yaml", SERVICES),
@@ -449,7 +449,7 @@ fn addresses_are_taken_up_while_files_are_read_and_the_last_files_win() {
 }
 
 /// A configuration in which `/gone` is answered with a status and the rest goes to a name that DNS knows.
-fn far(status: &str, names: &[&str]) -> Reading {
+fn far(status: &str, names: &[&str]) -> LoadedFiles {
     let entries = names
         .iter()
         .map(|name| SERVICES.split("---").nth(1).unwrap().replace("far", &name[..1]).replace("f.test", name));

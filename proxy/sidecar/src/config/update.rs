@@ -11,7 +11,7 @@ use leeboard_policy::time::Time;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Update {
     /// The files differ from what was read before.
-    Files(Reading),
+    Files(LoadedFiles),
     /// Somebody asked for a reload, and the files are as they were.
     Unchanged,
     /// A name's addresses differ from what was said before, or name one again that was doubted; none when it has none.
@@ -34,7 +34,7 @@ pub(crate) enum Update {
 
 /// All that was read, each file by its name, in order; and what could not be read.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(crate) struct Reading {
+pub(crate) struct LoadedFiles {
     /// The files. One that cannot be read any more is here as it last was.
     pub(crate) sources: Vec<Source>,
     /// A complaint for each file or folder that could not be read.

@@ -8,7 +8,7 @@ use leeboard_policy::time::Time;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
-use super::resolver::{Answer, Asked, MOST_ASKED, Resolver, SHORTEST};
+use super::resolver::{DnsAnswer, MOST_ASKED, PendingLookups, Resolver, SHORTEST};
 use crate::host::clock::Clock;
 
 /// The most names of callers that are remembered.
@@ -18,7 +18,7 @@ pub(crate) const MOST_REMEMBERED: usize = 1024;
 ///
 /// Workers ask; the answers come from a task on the background runtime, so that no worker ever runs a resolver.
 #[derive(Clone, Debug)]
-pub(crate) struct Names {
+pub(crate) struct OnDemandNames {
     clock: Clock,
     pub(crate) known: Arc<Mutex<BTreeMap<Arc<str>, Remembered>>>,
     pub(crate) questions: mpsc::Sender<Question>,
@@ -30,7 +30,7 @@ type Remembered = (Time, Arc<[IpAddr]>);
 /// A name, and where its addresses are waited for.
 pub(crate) type Question = (Arc<str>, oneshot::Sender<Result<Arc<[IpAddr]>, String>>);
 
-impl Names {
+impl OnDemandNames {
     /// The place to ask, and what [`answer`] answers from.
     pub(crate) fn new(clock: Clock) -> (Self, mpsc::Receiver<Question>) {
         let (questions, asked) = mpsc::channel(MOST_ASKED);
@@ -67,7 +67,7 @@ impl Names {
         }
     }
 
-    pub(crate) fn remember(&self, name: &Arc<str>, answer: &Answer) -> Arc<[IpAddr]> {
+    pub(crate) fn remember(&self, name: &Arc<str>, answer: &DnsAnswer) -> Arc<[IpAddr]> {
         let addresses: Arc<[IpAddr]> = answer.addresses.as_slice().into();
         let now = self.clock.now();
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
@@ -82,9 +82,9 @@ impl Names {
 }
 
 /// Answers what workers ask. A name that is being asked for already is not asked for twice.
-pub(crate) async fn answer(names: Names, resolver: Resolver, mut questions: mpsc::Receiver<Question>) {
+pub(crate) async fn answer(names: OnDemandNames, resolver: Resolver, mut questions: mpsc::Receiver<Question>) {
     let mut waiting: BTreeMap<Arc<str>, Vec<_>> = BTreeMap::new();
-    let mut asked: Asked = JoinSet::new();
+    let mut asked: PendingLookups = JoinSet::new();
     loop {
         tokio::select! {
             question = questions.recv(), if asked.len() < MOST_ASKED => {

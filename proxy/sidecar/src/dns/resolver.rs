@@ -31,7 +31,7 @@ pub(crate) const MOST_ASKED: usize = 128;
 
 /// The addresses of a name, and how long they may be believed.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Answer {
+pub(crate) struct DnsAnswer {
     /// In the order that the server gave them; none when the name has none.
     pub(crate) addresses: Vec<IpAddr>,
     /// How long they may be believed, within our own bounds.
@@ -39,7 +39,7 @@ pub(crate) struct Answer {
 }
 
 /// Names that are being asked for.
-pub(crate) type Asked = JoinSet<(Arc<str>, Result<Answer, String>)>;
+pub(crate) type PendingLookups = JoinSet<(Arc<str>, Result<DnsAnswer, String>)>;
 
 /// Asks the hosts file and then DNS.
 #[derive(Clone)]
@@ -77,13 +77,13 @@ impl Resolver {
     ///
     /// # Errors
     /// When no server has given an answer.
-    pub(crate) async fn ask(&self, name: &str) -> Result<Answer, String> {
+    pub(crate) async fn ask(&self, name: &str) -> Result<DnsAnswer, String> {
         if let Ok(address) = name.trim_matches(['[', ']']).parse() {
-            return Ok(Answer { addresses: vec![address], ttl: LONGEST });
+            return Ok(DnsAnswer { addresses: vec![address], ttl: LONGEST });
         }
         let parsed: Name = name.parse().map_err(|_| format!("'{name}' is not a name"))?;
         if let Some(addresses) = in_hosts_file(&parsed) {
-            return Ok(Answer { addresses, ttl: HOSTS_TTL });
+            return Ok(DnsAnswer { addresses, ttl: HOSTS_TTL });
         }
         let mut answer = self.ask_for(&parsed, RecordType::A).await?;
         if answer.addresses.is_empty() {
@@ -99,15 +99,15 @@ impl Resolver {
         self.max_ttl.unwrap_or(usual).max(SHORTEST)
     }
 
-    async fn ask_for(&self, name: &Name, kind: RecordType) -> Result<Answer, String> {
+    async fn ask_for(&self, name: &Name, kind: RecordType) -> Result<DnsAnswer, String> {
         match self.dns.lookup(name.clone(), kind).await {
             Ok(lookup) => {
                 let ttl = lookup.answers().iter().map(|record| record.ttl).min().unwrap_or(0);
                 let addresses = lookup.answers().iter().filter_map(|record| record.data.ip_addr()).collect();
-                Ok(Answer { addresses, ttl: Span::from_secs(ttl.into()) })
+                Ok(DnsAnswer { addresses, ttl: Span::from_secs(ttl.into()) })
             }
             Err(error) => match empty(&error) {
-                Some(ttl) => Ok(Answer { addresses: Vec::new(), ttl }),
+                Some(ttl) => Ok(DnsAnswer { addresses: Vec::new(), ttl }),
                 None => Err(error.to_string()),
             },
         }

@@ -10,7 +10,7 @@ use leeboard_policy::endpoints::Endpoint;
 use leeboard_policy::live::LiveCluster;
 use tokio::sync::mpsc;
 
-use super::on_demand::Names;
+use super::on_demand::OnDemandNames;
 use crate::host::clock::Clock;
 
 /// The most addresses that wait to be looked at. What does not find room is not doubted: nobody would ask for it again.
@@ -18,15 +18,15 @@ const MOST_WAITING: usize = 256;
 
 /// Where workers say that something could not be connected to.
 #[derive(Clone, Debug)]
-pub(crate) struct Doubts {
+pub(crate) struct UnreachableEndpoints {
     clock: Clock,
-    names: Names,
+    names: OnDemandNames,
     waiting: mpsc::Sender<IpAddr>,
 }
 
-impl Doubts {
+impl UnreachableEndpoints {
     /// The place to say it, and what [`crate::config::dns::keep_fresh`] hears of it.
-    pub(crate) fn new(clock: Clock, names: Names) -> (Self, mpsc::Receiver<IpAddr>) {
+    pub(crate) fn new(clock: Clock, names: OnDemandNames) -> (Self, mpsc::Receiver<IpAddr>) {
         let (waiting, doubted) = mpsc::channel(MOST_WAITING);
         (Self { clock, names, waiting }, doubted)
     }

@@ -17,19 +17,19 @@ use tokio::net::TcpStream;
 use tower::Service;
 
 use self::unread_body::Rest;
-use self::writing::Writing;
-use super::Conversation;
-use super::service::{Rim, rim};
+use self::writing::ResponseWriter;
+use super::DownstreamConnection;
+use super::service::{RequestService, request_service};
 use super::socket::Downstream;
-use crate::exchange::download::DownBody;
+use crate::exchange::download::ResponseBody;
 use crate::exchange::tunnel::Left;
 use crate::http::http1::READ;
-use crate::http::http1::read::{self, Length, Pieces, Unread};
-use crate::http::http1::request_body::{CallerBody, let_go, poll_read};
-use crate::http::informational::Hints;
-use crate::request::downstream::{Arrival, expects_leave};
+use crate::http::http1::read::{self, HeadError, HeadScanner, Length};
+use crate::http::http1::request_body::{RequestBody, let_go, poll_read};
+use crate::http::informational::InformationalResponses;
+use crate::request::downstream::{DownstreamRequest, expects_leave};
 use crate::request::upgrade;
-use crate::worker::connection_state::Cue;
+use crate::worker::connection_state::CloseReason;
 
 /// What an HTTP/2 connection begins with. RFC 9113 §3.4.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -37,12 +37,12 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const LINGER: Duration = Duration::from_secs(1);
 
 /// A caller's socket while heads are read from it.
-pub(super) struct Reading {
+pub(super) struct RequestReader {
     stream: Arc<TcpStream>,
     read: BytesMut,
     room: usize,
     /// How far the next head has been looked at.
-    pieces: Pieces,
+    pieces: HeadScanner,
     /// How many requests have been served that had come behind another.
     together: u32,
 }
@@ -62,16 +62,16 @@ enum Instead {
 
 /// What an answer has to know of its request.
 #[derive(Clone, Copy)]
-struct Asked {
+struct RequestTraits {
     to_head: bool,
     old: bool,
     keeps: bool,
 }
 
-impl Reading {
+impl RequestReader {
     /// A socket from which nothing has been read.
     pub(super) fn new(stream: Arc<TcpStream>) -> Self {
-        Self { stream, read: BytesMut::new(), room: READ, pieces: Pieces::default(), together: 0 }
+        Self { stream, read: BytesMut::new(), room: READ, pieces: HeadScanner::default(), together: 0 }
     }
 
     /// What has been read and not used.
@@ -80,17 +80,17 @@ impl Reading {
     }
 
     /// Whether the first bytes are HTTP/2's; `None` when none came.
-    pub(super) async fn protocol(&mut self, conversation: &Conversation) -> Option<bool> {
+    pub(super) async fn protocol(&mut self, connection: &DownstreamConnection) -> Option<bool> {
         loop {
             let seen = self.read.len().min(PREFACE.len());
             if self.read[..seen] != PREFACE[..seen] {
                 return Some(false);
             }
             if seen == PREFACE.len() {
-                conversation.talk.head_over();
+                connection.conn_state.head_over();
                 return Some(true);
             }
-            match self.more(conversation, true).await {
+            match self.more(connection, true).await {
                 Ok(()) => {}
                 // What is there is a head that never ends, which is told where heads are read.
                 Err(Instead::Late) => return Some(false),
@@ -101,20 +101,20 @@ impl Reading {
     }
 
     /// Reads the next head.
-    async fn head(&mut self, conversation: &Conversation) -> Result<read::Request, Instead> {
-        let rules = conversation.lane.shared.settings.caller_heads();
+    async fn head(&mut self, connection: &DownstreamConnection) -> Result<read::Request, Instead> {
+        let rules = connection.context.shared.settings.caller_heads();
         loop {
             match self.pieces.request(&mut self.read, &rules) {
                 Ok(Some(request)) => {
                     let_go(&mut self.read);
-                    conversation.talk.head_over();
+                    connection.conn_state.head_over();
                     return Ok(request);
                 }
                 Ok(None) => {}
-                Err(Unread::TooLarge) => return Err(Instead::Bad(BadRequest::HeadTooLarge)),
+                Err(HeadError::TooLarge) => return Err(Instead::Bad(BadRequest::HeadTooLarge)),
                 Err(_) => return Err(Instead::Bad(BadRequest::Malformed)),
             }
-            self.more(conversation, false).await?;
+            self.more(connection, false).await?;
         }
     }
 
@@ -128,42 +128,42 @@ impl Reading {
     }
 
     /// Reads once, unless there is a cue to stop.
-    async fn more(&mut self, conversation: &Conversation, first: bool) -> Result<(), Instead> {
-        let (lane, talk) = (&conversation.lane, &conversation.talk);
+    async fn more(&mut self, connection: &DownstreamConnection, first: bool) -> Result<(), Instead> {
+        let (context, conn_state) = (&connection.context, &connection.conn_state);
         let mut deadline = None;
         if !self.read.is_empty() {
-            let now = lane.clock.now();
-            let since = talk.mid_head_since(now);
-            deadline = lane.shared.settings.header_timeout.map(|allowed| since + allowed);
+            let now = context.clock.now();
+            let since = conn_state.mid_head_since(now);
+            deadline = context.shared.settings.header_timeout.map(|allowed| since + allowed);
             // Bytes that always come in time for a look keep the alarm from being looked at.
             if deadline.is_some_and(|deadline| now >= deadline) {
                 return Err(Instead::Late);
             }
         }
-        let mut alarm = deadline.map(|deadline| (lane.alarms.take(&lane.clock, deadline), deadline));
+        let mut timer = deadline.map(|deadline| (context.timers.take(&context.clock, deadline), deadline));
         let read = poll_fn(|cx| {
             if let Poll::Ready(read) = poll_read(&*self.stream, cx, &mut self.read, &mut self.room) {
                 return Poll::Ready(Ok(read));
             }
-            if let Some((alarm, deadline)) = &mut alarm
-                && alarm.poll_until(&lane.clock, *deadline, cx).is_ready()
+            if let Some((timer, deadline)) = &mut timer
+                && timer.poll_until(&context.clock, *deadline, cx).is_ready()
             {
                 return Poll::Ready(Err(Instead::Late));
             }
-            match ready!(talk.poll_cue(cx)) {
+            match ready!(conn_state.poll_close(cx)) {
                 // Who has just connected, or has already sent more than the runtime has heard of, believes to be served.
-                Cue::Close if first => Poll::Pending,
+                CloseReason::Close if first => Poll::Pending,
                 _ if unread(&self.stream) => Poll::Pending,
-                Cue::Close => Poll::Ready(Err(Instead::End)),
-                Cue::Idle => {
-                    conversation.closed("idle-timeout");
+                CloseReason::Close => Poll::Ready(Err(Instead::End)),
+                CloseReason::Idle => {
+                    connection.closed("idle-timeout");
                     Poll::Ready(Err(Instead::End))
                 }
             }
         });
         let read = read.await;
-        if let Some((alarm, _)) = alarm {
-            lane.alarms.put(alarm);
+        if let Some((timer, _)) = timer {
+            context.timers.put(timer);
         }
         match read? {
             Ok(count) if count > 0 => Ok(()),
@@ -189,18 +189,19 @@ impl Reading {
     }
 }
 
-impl Conversation {
+impl DownstreamConnection {
     /// Serves one request after another until either side has enough.
-    pub(super) async fn http1(&self, mut reading: Reading) {
-        let mut rim = rim(self.lane.clone(), self.entrance, self.caller);
-        let hints = Hints::new(reading.stream.clone(), self.lane.shared.settings.half_close);
-        let mut writing = Writing::new(reading.stream.clone(), hints, self.lane.clone());
+    pub(super) async fn http1(&self, mut reading: RequestReader) {
+        let mut request_service = request_service(self.context.clone(), self.entrance, self.caller);
+        let informational =
+            InformationalResponses::new(reading.stream.clone(), self.context.shared.settings.half_close);
+        let mut writing = ResponseWriter::new(reading.stream.clone(), informational, self.context.clone());
         let heard_all = loop {
             match reading.head(self).await {
                 Ok(request) => {
-                    self.talk.begins();
-                    let next = self.turn(&mut reading, &mut writing, &mut rim, request).await;
-                    self.talk.ends();
+                    self.conn_state.begins();
+                    let next = self.turn(&mut reading, &mut writing, &mut request_service, request).await;
+                    self.conn_state.ends();
                     match next {
                         Next::Head => reading.give_way().await,
                         Next::End { heard_all } => break heard_all,
@@ -210,8 +211,8 @@ impl Conversation {
                 Err(Instead::End) => break true,
                 Err(instead @ (Instead::Bad(_) | Instead::Late)) => {
                     let bad = if let Instead::Bad(bad) = instead { bad } else { BadRequest::HeadTimeout };
-                    let Ok(answer) = rim.call(Arrival::unreadable(bad, &reading.read)).await;
-                    let asked = Asked { to_head: false, old: false, keeps: false };
+                    let Ok(answer) = request_service.call(DownstreamRequest::unreadable(bad, &reading.read)).await;
+                    let asked = RequestTraits { to_head: false, old: false, keeps: false };
                     let _ = writing.answer(answer, asked, self).await;
                     break false;
                 }
@@ -229,40 +230,50 @@ impl Conversation {
     }
 
     /// Serves one request.
-    async fn turn(&self, reading: &mut Reading, writing: &mut Writing, rim: &mut Rim, request: read::Request) -> Next {
+    async fn turn(
+        &self,
+        reading: &mut RequestReader,
+        writing: &mut ResponseWriter,
+        request_service: &mut RequestService,
+        request: read::Request,
+    ) -> Next {
         // Whoever asks on before the answer has left is answered in turn, and what is said meanwhile is not put in front of it.
-        if writing.posted.is_some() && writing.flush().await.is_err() {
+        if writing.queued.is_some() && writing.flush().await.is_err() {
             return Next::End { heard_all: true };
         }
         // What is behind a tunnel that was not opened may be what was meant to go through it.
         let followed_by_http =
             request.length.is_ok() && !upgrade::is_wanted(&request.method, request.version, &request.fields);
-        let asked = Asked {
+        let asked = RequestTraits {
             to_head: request.method == Method::HEAD,
             old: request.version == Version::HTTP_10,
             keeps: request.keeps && followed_by_http,
         };
         let body = request.length.ok().filter(|length| *length != Length::Exactly(0)).map(|length| {
             let expects = !asked.old && expects_leave(&request.fields);
-            CallerBody::new(reading.stream.clone(), reading.take(), length, expects)
+            RequestBody::new(reading.stream.clone(), reading.take(), length, expects)
         });
-        writing.hints.begin(!asked.old);
-        let answering = rim.call(Arrival::of_head(request, body.clone(), Some(writing.hints.clone())));
-        self.talk.awaits(Some(&writing.hints));
-        let answer = writing.hints.until_left(answering, body.as_ref()).await;
-        self.talk.awaits(None);
+        writing.informational.begin(!asked.old);
+        let answering = request_service.call(DownstreamRequest::of_head(
+            request,
+            body.clone(),
+            Some(writing.informational.clone()),
+        ));
+        self.conn_state.awaits(Some(&writing.informational));
+        let answer = writing.informational.until_left(answering, body.as_ref()).await;
+        self.conn_state.awaits(None);
         let Some(Ok(mut answer)) = answer else { return Next::End { heard_all: true } };
-        writing.out.append(&mut writing.hints.take());
-        if let DownBody::Tunnel(tunnel) = &mut answer.body {
+        writing.out.append(&mut writing.informational.take());
+        if let ResponseBody::Tunnel(tunnel) = &mut answer.body {
             let Some(tunnel) = tunnel.take() else { return Next::End { heard_all: true } };
             writing.head(answer.status, &answer.fields, None);
             writing.out.extend_from_slice(b"\r\n");
             // A tunnel is opened only once all of a body has been passed on.
             let early = body.map_or_else(|| Some(reading.take()), |body| body.take_back());
             if writing.flush().await.is_ok() {
-                let near = Downstream::tunnel(reading.stream.clone(), &self.talk);
-                let idle = poll_fn(|cx| match self.talk.poll_cue(cx) {
-                    Poll::Ready(Cue::Idle) => Poll::Ready(()),
+                let near = Downstream::tunnel(reading.stream.clone(), &self.conn_state);
+                let idle = poll_fn(|cx| match self.conn_state.poll_close(cx) {
+                    Poll::Ready(CloseReason::Idle) => Poll::Ready(()),
                     _ => Poll::Pending,
                 });
                 if Box::pin(tunnel.carry(near, early.unwrap_or_default().freeze(), idle)).await == Left::Idle {
@@ -272,14 +283,14 @@ impl Conversation {
             return Next::Tunnel;
         }
         let rest = match &body {
-            Some(body) if asked.keeps && (writing.hints.gave_leave() || !body.is_awaiting_leave()) => {
-                Rest::of(body, matches!(answer.body, DownBody::Own(..))).await
+            Some(body) if asked.keeps && (writing.informational.gave_leave() || !body.is_awaiting_leave()) => {
+                Rest::of(body, matches!(answer.body, ResponseBody::Own(..))).await
             }
             // A caller that was not told to send its body need not send what it has announced.
             Some(_) => Rest::Much,
             _ => Rest::None,
         };
-        let asked = Asked { keeps: asked.keeps && rest != Rest::Much, ..asked };
+        let asked = RequestTraits { keeps: asked.keeps && rest != Rest::Much, ..asked };
         let kept = writing.answer(answer, asked, self).await;
         let heard_all = match body {
             None => followed_by_http,

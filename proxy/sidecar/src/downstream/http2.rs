@@ -16,25 +16,25 @@ use leeboard_policy::time::{Span, Time};
 use leeboard_policy::verdict::BadRequest;
 use tower::Service;
 
-use super::Conversation;
+use super::DownstreamConnection;
 use super::frames::{Watch, Watched};
-use super::service::{Answering, Isolating, Rim, rim};
+use super::service::{Isolating, RequestService, Serving_, request_service};
 use super::socket::Downstream;
-use crate::drain::Manner;
+use crate::drain::DrainPhase;
 use crate::exchange::ledger::reset_by_caller;
-use crate::exchange::{Answer, taken_back};
+use crate::exchange::{DownstreamResponse, taken_back};
 use crate::http::fields::{Fields, Name, Names};
-use crate::http::hop_by_hop::without_hops;
-use crate::http::http2::outgoing::{Outgoing, Unsent};
-use crate::http::http2::send_buffer::{CallerBacklog, Piece};
+use crate::http::hop_by_hop::without_hop_by_hop;
+use crate::http::http2::outgoing::{Outgoing, SendError};
+use crate::http::http2::send_buffer::{ConnectionSendBuffer, Piece};
 use crate::http::http2::{MAX_STREAMS, MOST_MISTAKES, SEND_BUFFER, STREAM_WINDOW};
-use crate::http::informational::Hints;
-use crate::net::deadline::Alarm;
-use crate::net::upstream_limits::Allowance;
-use crate::net::wake::Bell;
-use crate::request::downstream::Arrival;
-use crate::worker::connection_state::{Cue, Talk};
-use crate::worker::context::Lane;
+use crate::http::informational::InformationalResponses;
+use crate::net::deadline::DeadlineTimer;
+use crate::net::wake::WakeFlag;
+use crate::request::budget::ConnectionBudget;
+use crate::request::downstream::DownstreamRequest;
+use crate::worker::connection_state::{CloseReason, ConnectionState};
+use crate::worker::context::WorkerContext;
 
 /// How much a caller may send on all streams together before it is taken, so that a few uploads that no endpoint takes do not
 /// stop the others.
@@ -60,10 +60,10 @@ type Streams = Connection<Watched, Piece>;
 
 /// What a caller's streams have in common.
 struct Caller {
-    lane: Rc<Lane>,
-    talk: Rc<Talk>,
-    backlog: Rc<CallerBacklog>,
-    allowance: Rc<Allowance>,
+    context: Rc<WorkerContext>,
+    conn_state: Rc<ConnectionState>,
+    send_buffer: Rc<ConnectionSendBuffer>,
+    budget: Rc<ConnectionBudget>,
     over: Cell<u32>,
     premature: Cell<u32>,
 }
@@ -72,7 +72,7 @@ impl Caller {
     /// A stream is over. A flood of requests that nobody waits for costs the endpoints more than its caller (CVE-2023-44487).
     fn ended(&self, began: Time, reset_unanswered: bool) {
         self.over.set(self.over.get() + 1);
-        if reset_unanswered && self.lane.clock.now() - began < PREMATURE {
+        if reset_unanswered && self.context.clock.now() - began < PREMATURE {
             self.premature.set(self.premature.get() + 1);
         }
     }
@@ -83,12 +83,12 @@ impl Caller {
     }
 }
 
-impl Conversation {
+impl DownstreamConnection {
     /// Serves streams until the connection ends.
     pub(super) async fn http2(&self, mut downstream: Downstream) {
         let room = downstream.in_turns();
         room.set(READ_AT_ONCE);
-        let most_bytes = self.lane.shared.settings.max_header_bytes.saturating_mul(READABLE);
+        let most_bytes = self.context.shared.settings.max_header_bytes.saturating_mul(READABLE);
         let mut builder = Builder::new();
         builder
             .max_concurrent_streams(MAX_STREAMS)
@@ -100,7 +100,7 @@ impl Conversation {
             .max_pending_accept_reset_streams(UNSEEN_RESETS)
             .max_local_error_reset_streams(Some(MOST_MISTAKES))
             .max_send_buffer_size(SEND_BUFFER);
-        let watch = Watch::new(self.lane.clock);
+        let watch = Watch::new(self.context.clock);
         let stream = Watched { stream: downstream, watch: watch.clone() };
         // Each is two kilobytes, for which a future keeps room in every place that they pass through.
         let shaken = Box::pin(async move { builder.handshake(stream).await.map(Box::new) }).await;
@@ -109,7 +109,7 @@ impl Conversation {
             Err(error) => Err(error),
         };
         if let Some(reason) = watch.wrong() {
-            self.lane.telemetry.bad_request(reason);
+            self.context.telemetry.bad_request(reason);
         }
         if let Err(error) = ended {
             tracing::debug!(caller = %self.caller.peer, %error, "a caller's connection ended");
@@ -117,38 +117,41 @@ impl Conversation {
     }
 
     async fn streams(&self, mut connection: Box<Streams>, watch: &Watch, room: &Cell<usize>) -> Result<(), h2::Error> {
-        let mut rim = rim(self.lane.clone(), self.entrance, self.caller);
+        let mut request_service = request_service(self.context.clone(), self.entrance, self.caller);
         let (over, premature) = Default::default();
-        let backlog = self.lane.backlog.of_caller();
+        let send_buffer = self.context.send_buffer.of_caller();
         let caller = Caller {
-            lane: self.lane.clone(),
-            talk: self.talk.clone(),
-            allowance: Allowance::new(self.lane.shared.most_for_caller, backlog.clone()),
-            backlog,
+            context: self.context.clone(),
+            conn_state: self.conn_state.clone(),
+            budget: ConnectionBudget::new(self.context.shared.most_for_caller, send_buffer.clone()),
+            send_buffer,
             over,
             premature,
         };
         let caller = Rc::new(caller);
-        let mut stance = self.lane.shared.drain.watch();
+        let mut drain_state = self.context.shared.drain.watch();
         let mut leave = pin!(async move {
             // An error means that the process is ending, which ends this as well.
-            let _ = stance.wait_for(|stance| matches!(stance.of(self.side), Manner::Leaving | Manner::Closing)).await;
+            let _ = drain_state
+                .wait_for(|drain_state| matches!(drain_state.of(self.side), DrainPhase::Leaving | DrainPhase::Closing))
+                .await;
         });
-        let (mut bell, mut leaving, mut late, mut turn) = (None, false, Late::default(), self.lane.queue.enter());
+        let (mut wake_flag, mut leaving, mut late, mut turn) =
+            (None, false, Late::default(), self.context.queue.enter());
         let ended = poll_fn(|cx| {
             room.set(READ_AT_ONCE);
             loop {
                 ready!(turn.poll(TURN, cx));
                 match connection.poll_accept(cx) {
                     Poll::Ready(Some(Ok((request, respond)))) => {
-                        self.begin(&caller, &mut rim, request, respond);
+                        self.begin(&caller, &mut request_service, request, respond);
                         turn.did();
                     }
                     Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(error)),
                     Poll::Ready(None) => return Poll::Ready(Ok(())),
                     Poll::Pending => {
                         turn.rests();
-                        if self.talk.poll_cue(cx) == Poll::Ready(Cue::Idle) {
+                        if self.conn_state.poll_close(cx) == Poll::Ready(CloseReason::Idle) {
                             self.closed("idle-timeout");
                             // What is on its way was not looked at, which GOAWAY says.
                             connection.abrupt_shutdown(Reason::NO_ERROR);
@@ -157,7 +160,7 @@ impl Conversation {
                         }
                         if let Some(reason) = self.ends(&caller, watch, &mut late, cx) {
                             connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
-                            self.lane.telemetry.bad_request(reason);
+                            self.context.telemetry.bad_request(reason);
                             tracing::debug!(caller = %self.caller.peer, reason, "a caller's connection is ended");
                             // What is said last leaves now or never.
                             let _ = connection.poll_accept(cx);
@@ -166,7 +169,7 @@ impl Conversation {
                         if leaving {
                             return Poll::Pending;
                         }
-                        ready!(Bell::of(&mut bell, cx.waker()).poll(leave.as_mut()));
+                        ready!(WakeFlag::of(&mut wake_flag, cx.waker()).poll(leave.as_mut()));
                         leaving = true;
                         connection.graceful_shutdown();
                     }
@@ -174,8 +177,8 @@ impl Conversation {
             }
         });
         let ended = ended.await;
-        if let Some(alarm) = late.0 {
-            self.lane.alarms.put(alarm);
+        if let Some(timer) = late.0 {
+            self.context.timers.put(timer);
         }
         ended
     }
@@ -184,23 +187,23 @@ impl Conversation {
     fn begin(
         &self,
         caller: &Rc<Caller>,
-        rim: &mut Rim,
+        request_service: &mut RequestService,
         request: Request<RecvStream>,
         mut respond: SendResponse<Piece>,
     ) {
         let wrong = wrong_with(request.uri(), request.method());
-        let mut arrival = Arrival::of_stream(request);
+        let mut request = DownstreamRequest::of_stream(request);
         if let Poll::Ready(Ok(_reset)) = respond.poll_reset(&mut Context::from_waker(Waker::noop())) {
-            caller.ended(self.lane.clock.now(), true);
-            return reset_by_caller(taken_back(self.lane.clone(), self.entrance, self.caller, arrival));
+            caller.ended(self.context.clock.now(), true);
+            return reset_by_caller(taken_back(self.context.clone(), self.entrance, self.caller, request));
         }
-        arrival.bad = wrong.or_else(|| too_much(&arrival, caller));
-        let hints = Hints::for_stream();
-        arrival.hints = Some(hints.clone());
-        arrival.allowance = Some(caller.allowance.clone());
-        let answering = rim.call(arrival);
-        caller.talk.begins();
-        tokio::task::spawn_local(serve(caller.clone(), answering, hints, respond));
+        request.bad = wrong.or_else(|| too_much(&request, caller));
+        let informational = InformationalResponses::for_stream();
+        request.informational = Some(informational.clone());
+        request.budget = Some(caller.budget.clone());
+        let answering = request_service.call(request);
+        caller.conn_state.begins();
+        tokio::task::spawn_local(serve(caller.clone(), answering, informational, respond));
     }
 
     /// Why the caller is not listened to any more.
@@ -208,16 +211,16 @@ impl Conversation {
         if caller.floods() {
             return Some("rapid-reset");
         }
-        let (since, allowed) = (watch.open_since()?, self.lane.shared.settings.header_timeout?);
-        let (lane, at) = (&self.lane, since + allowed);
-        let alarm = late.0.get_or_insert_with(|| lane.alarms.take(&lane.clock, at));
-        alarm.poll_until(&lane.clock, at, cx).is_ready().then_some("header-timeout")
+        let (since, allowed) = (watch.open_since()?, self.context.shared.settings.header_timeout?);
+        let (context, at) = (&self.context, since + allowed);
+        let timer = late.0.get_or_insert_with(|| context.timers.take(&context.clock, at));
+        timer.poll_until(&context.clock, at, cx).is_ready().then_some("header-timeout")
     }
 }
 
 /// What tells when a frame or a head has taken too long.
 #[derive(Default)]
-struct Late(Option<Alarm>);
+struct Late(Option<DeadlineTimer>);
 
 /// What the h2 crate lets through that is no request. RFC 9113 §8.3.1.
 fn wrong_with(uri: &Uri, method: &Method) -> Option<BadRequest> {
@@ -230,48 +233,48 @@ fn wrong_with(uri: &Uri, method: &Method) -> Option<BadRequest> {
     (uri.path() == "*" && method != Method::OPTIONS).then_some(BadRequest::InvalidTarget)
 }
 
-fn too_much(arrival: &Arrival, caller: &Caller) -> Option<BadRequest> {
-    let settings = &caller.lane.shared.settings;
-    if arrival.fields.iter().count() > settings.max_headers || arrival.head_bytes() > settings.max_header_bytes {
+fn too_much(request: &DownstreamRequest, caller: &Caller) -> Option<BadRequest> {
+    let settings = &caller.context.shared.settings;
+    if request.fields.iter().count() > settings.max_headers || request.head_bytes() > settings.max_header_bytes {
         return Some(BadRequest::HeadTooLarge);
     }
-    caller.backlog.is_full().then_some(BadRequest::Overload)
+    caller.send_buffer.is_full().then_some(BadRequest::Overload)
 }
 
 /// Serves one request, unless its caller resets the stream. Dropping what is under way is all that has to be done then.
 async fn serve(
     caller: Rc<Caller>,
-    mut answering: Isolating<Answering>,
-    hints: Hints,
+    mut answering: Isolating<Serving_>,
+    informational: InformationalResponses,
     mut respond: SendResponse<Piece>,
 ) {
-    let began = caller.lane.clock.now();
-    let _open = Open(caller.talk.clone());
+    let began = caller.context.clock.now();
+    let _open = Open(caller.conn_state.clone());
     let answer = poll_fn(|cx| match Pin::new(&mut answering).poll(cx) {
         Poll::Ready(Ok(answer)) => Poll::Ready(Ok(answer)),
         Poll::Pending => {
-            hints.each(|status, fields| inform(&mut respond, status, &fields));
+            informational.each(|status, fields| inform(&mut respond, status, &fields));
             respond.poll_reset(cx).map(Err)
         }
     });
     let answer = answer.await;
     caller.ended(began, answer.is_err());
-    let Answer { status, fields, body } = match answer {
+    let DownstreamResponse { status, fields, body } = match answer {
         Ok(answer) => answer,
         Err(Ok(_reset)) => return reset_by_caller(answering),
         Err(Err(_gone)) => return,
     };
     drop(answering);
-    hints.each(|status, fields| inform(&mut respond, status, &fields));
+    informational.each(|status, fields| inform(&mut respond, status, &fields));
     let mut response = Response::new(());
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let over = body.is_end_stream();
     let length = if over || fields.has(Name::ContentLength) { None } else { body.size_hint().exact() };
     let length = length.map(|length| (Name::ContentLength, HeaderValue::from(length)));
-    let date = if fields.has(Name::Date) { None } else { HeaderValue::from_bytes(&caller.lane.date()).ok() };
+    let date = if fields.has(Name::Date) { None } else { HeaderValue::from_bytes(&caller.context.date()).ok() };
     let more = [date.map(|date| (Name::Date, date)), length];
     *response.headers_mut() =
-        without_hops(&fields).to_map(const { Names::of(&[Name::Te]) }, more.into_iter().flatten());
+        without_hop_by_hop(&fields).to_map(const { Names::of(&[Name::Te]) }, more.into_iter().flatten());
     drop(fields);
     let Ok(stream) = respond.send_response(response, over) else {
         return respond.send_reset(Reason::INTERNAL_ERROR);
@@ -279,18 +282,18 @@ async fn serve(
     if over {
         return;
     }
-    let mut outgoing = Outgoing::new(stream, body, caller.backlog.of_stream());
+    let mut outgoing = Outgoing::new(stream, body, caller.send_buffer.of_stream());
     let (unsent, reset) = poll_fn(|cx| match outgoing.poll(cx) {
-        Poll::Ready(Err(Unsent::Refused)) => {
-            Poll::Ready((Some(Unsent::Refused), outgoing.poll_reset(cx) == Poll::Ready(true)))
+        Poll::Ready(Err(SendError::Refused)) => {
+            Poll::Ready((Some(SendError::Refused), outgoing.poll_reset(cx) == Poll::Ready(true)))
         }
         // Whoever broke off knows.
         Poll::Ready(sent) => Poll::Ready((sent.err(), false)),
         Poll::Pending => outgoing.poll_reset(cx).map(|reset| (None, reset)),
     })
     .await;
-    if unsent == Some(Unsent::GivenUp) {
-        caller.lane.telemetry.bad_request("overload");
+    if unsent == Some(SendError::GivenUp) {
+        caller.context.telemetry.bad_request("overload");
         outgoing.body().give_up();
     } else if reset {
         reset_by_caller(outgoing);
@@ -298,7 +301,7 @@ async fn serve(
 }
 
 /// A request that is being served.
-struct Open(Rc<Talk>);
+struct Open(Rc<ConnectionState>);
 
 impl Drop for Open {
     fn drop(&mut self) {
@@ -311,6 +314,6 @@ fn inform(respond: &mut SendResponse<Piece>, status: u16, fields: &Fields) {
     let Ok(status) = StatusCode::from_u16(status) else { return };
     let mut response = Response::new(());
     *response.status_mut() = status;
-    *response.headers_mut() = without_hops(fields).to_map(const { Names::of(&[Name::Te]) }, []);
+    *response.headers_mut() = without_hop_by_hop(fields).to_map(const { Names::of(&[Name::Te]) }, []);
     let _ = respond.send_informational(response);
 }

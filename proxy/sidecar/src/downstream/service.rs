@@ -10,52 +10,52 @@ use std::task::{Context, Poll};
 use leeboard_policy::request::Entrance;
 use tower::{Layer, Service};
 
-use crate::exchange::Answer;
-use crate::exchange::download::DownBody;
+use crate::exchange::DownstreamResponse;
+use crate::exchange::download::ResponseBody;
 use crate::exchange::slot::Serving;
 use crate::http::fields::Fields;
-use crate::request::downstream::Arrival;
+use crate::request::downstream::DownstreamRequest;
 use crate::request::head::Caller;
-use crate::worker::context::Lane;
+use crate::worker::context::WorkerContext;
 
 /// What serves the requests of one connection.
-pub(super) type Rim = Isolated<Door>;
+pub(super) type RequestService = Isolated<ExchangeService>;
 
 /// The service of one connection.
-pub(super) fn rim(lane: Rc<Lane>, entrance: Entrance, caller: Caller) -> Rim {
-    Isolation.layer(Door { lane, entrance, caller })
+pub(super) fn request_service(context: Rc<WorkerContext>, entrance: Entrance, caller: Caller) -> RequestService {
+    Isolation.layer(ExchangeService { context, entrance, caller })
 }
 
 /// Where requests come in.
 #[derive(Clone)]
-pub(super) struct Door {
-    lane: Rc<Lane>,
+pub(super) struct ExchangeService {
+    context: Rc<WorkerContext>,
     entrance: Entrance,
     caller: Caller,
 }
 
 /// A request that is being answered.
-pub(super) struct Answering(Serving);
+pub(super) struct Serving_(Serving);
 
-impl Future for Answering {
-    type Output = Result<Answer, Infallible>;
+impl Future for Serving_ {
+    type Output = Result<DownstreamResponse, Infallible>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         Pin::new(&mut self.0).poll(cx).map(Ok)
     }
 }
 
-impl Service<Arrival> for Door {
-    type Response = Answer;
+impl Service<DownstreamRequest> for ExchangeService {
+    type Response = DownstreamResponse;
     type Error = Infallible;
-    type Future = Answering;
+    type Future = Serving_;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, arrival: Arrival) -> Answering {
-        Answering(Serving::begin(&self.lane, self.entrance, self.caller, arrival))
+    fn call(&mut self, request: DownstreamRequest) -> Serving_ {
+        Serving_(Serving::begin(&self.context, self.entrance, self.caller, request))
     }
 }
 
@@ -77,12 +77,12 @@ pub(super) struct Isolated<S>(S);
 /// A future behind [`Isolation`].
 pub(super) struct Isolating<F>(F);
 
-impl<S, F> Service<Arrival> for Isolated<S>
+impl<S, F> Service<DownstreamRequest> for Isolated<S>
 where
-    S: Service<Arrival, Response = Answer, Error = Infallible, Future = F>,
-    F: Future<Output = Result<Answer, Infallible>> + Unpin,
+    S: Service<DownstreamRequest, Response = DownstreamResponse, Error = Infallible, Future = F>,
+    F: Future<Output = Result<DownstreamResponse, Infallible>> + Unpin,
 {
-    type Response = Answer;
+    type Response = DownstreamResponse;
     type Error = Infallible;
     type Future = Isolating<F>;
 
@@ -90,21 +90,21 @@ where
         self.0.poll_ready(cx)
     }
 
-    fn call(&mut self, arrival: Arrival) -> Isolating<F> {
-        Isolating(self.0.call(arrival))
+    fn call(&mut self, request: DownstreamRequest) -> Isolating<F> {
+        Isolating(self.0.call(request))
     }
 }
 
-impl<F: Future<Output = Result<Answer, Infallible>> + Unpin> Future for Isolating<F> {
-    type Output = Result<Answer, Infallible>;
+impl<F: Future<Output = Result<DownstreamResponse, Infallible>> + Unpin> Future for Isolating<F> {
+    type Output = Result<DownstreamResponse, Infallible>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match catch_unwind(AssertUnwindSafe(|| Pin::new(&mut self.0).poll(cx))) {
             Ok(polled) => polled,
             Err(_) => {
                 tracing::error!("a request's task panicked; it is answered with 500");
-                let (fields, body) = (Fields::default(), DownBody::Own(None, None));
-                Poll::Ready(Ok(Answer { status: 500, fields, body }))
+                let (fields, body) = (Fields::default(), ResponseBody::Own(None, None));
+                Poll::Ready(Ok(DownstreamResponse { status: 500, fields, body }))
             }
         }
     }

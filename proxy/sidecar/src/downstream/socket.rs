@@ -14,14 +14,14 @@ use tokio::net::TcpStream;
 
 use crate::net::readable::read_what_is_there;
 use crate::net::turn::give_way;
-use crate::worker::connection_state::Talk;
+use crate::worker::connection_state::ConnectionState;
 
 /// A caller's socket, for HTTP/2 and tunnels. What was read to tell the protocol is read again first.
 pub(crate) struct Downstream {
     stream: Arc<TcpStream>,
     first: BytesMut,
     /// Who is told of what passes through a tunnel.
-    talk: Option<Rc<Talk>>,
+    conn_state: Option<Rc<ConnectionState>>,
     /// How much may be read of it before others have their turn, where somebody says when that was.
     turn: Option<Rc<Cell<usize>>>,
 }
@@ -29,13 +29,13 @@ pub(crate) struct Downstream {
 impl Downstream {
     /// A socket from which `first` has been read.
     pub(super) fn new(stream: Arc<TcpStream>, first: BytesMut) -> Self {
-        Self { stream, first, talk: None, turn: None }
+        Self { stream, first, conn_state: None, turn: None }
     }
 
     /// A socket that becomes a tunnel.
-    pub(super) fn tunnel(stream: Arc<TcpStream>, talk: &Rc<Talk>) -> Self {
-        talk.tunnels();
-        Self { stream, first: BytesMut::new(), talk: Some(talk.clone()), turn: None }
+    pub(super) fn tunnel(stream: Arc<TcpStream>, conn_state: &Rc<ConnectionState>) -> Self {
+        conn_state.tunnels();
+        Self { stream, first: BytesMut::new(), conn_state: Some(conn_state.clone()), turn: None }
     }
 
     /// Has no more read of it than there is in this cell, which whoever reads fills again with each turn.
@@ -65,8 +65,8 @@ impl AsyncRead for Downstream {
         if let Some(turn) = &this.turn {
             turn.set(turn.get().saturating_sub(buf.filled().len() - before));
         }
-        if let (Some(talk), Poll::Ready(_)) = (&this.talk, &read) {
-            talk.moves();
+        if let (Some(conn_state), Poll::Ready(_)) = (&this.conn_state, &read) {
+            conn_state.moves();
         }
         read
     }
@@ -83,8 +83,8 @@ impl Downstream {
             match write(&self.stream) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 written => {
-                    if let Some(talk) = &self.talk {
-                        talk.moves();
+                    if let Some(conn_state) = &self.conn_state {
+                        conn_state.moves();
                     }
                     return Poll::Ready(written);
                 }

@@ -19,9 +19,9 @@ impl Application for App {
 }
 
 /// One that stays.
-struct Here;
+struct OwnAddresses;
 
-impl Application for Here {
+impl Application for OwnAddresses {
     async fn refuses(&self) -> Vec<bool> {
         vec![false]
     }
@@ -39,18 +39,18 @@ fn elapsed(clock: Clock) -> u64 {
 fn a_side_never_goes_back() {
     let drain = Drain::new(1);
     let watch = drain.watch();
-    for (manner, after, close) in [
-        (Manner::Leaving, Manner::Leaving, true),
-        (Manner::Open, Manner::Leaving, true),
-        (Manner::Shut, Manner::Shut, false),
-        (Manner::Closing, Manner::Closing, true),
-        (Manner::Leaving, Manner::Closing, true),
+    for (phase, after, close) in [
+        (DrainPhase::Leaving, DrainPhase::Leaving, true),
+        (DrainPhase::Open, DrainPhase::Leaving, true),
+        (DrainPhase::Shut, DrainPhase::Shut, false),
+        (DrainPhase::Closing, DrainPhase::Closing, true),
+        (DrainPhase::Leaving, DrainPhase::Closing, true),
     ] {
-        drain.advance(Side::Inbound, manner);
+        drain.advance(Side::Inbound, phase);
         assert_eq!(watch.borrow().of(Side::Inbound), after);
         assert_eq!(drain.says_close(Side::Inbound), close);
     }
-    assert_eq!(watch.borrow().of(Side::Outbound), Manner::Open);
+    assert_eq!(watch.borrow().of(Side::Outbound), DrainPhase::Open);
     assert!(!drain.says_close(Side::Outbound));
 }
 
@@ -58,8 +58,8 @@ fn a_side_never_goes_back() {
 fn a_port_shuts_when_the_application_is_gone_from_it_and_a_side_when_it_is_gone_from_all() {
     let drain = Drain::new(1);
     let shut = || {
-        let stance = *drain.watch().borrow();
-        [0, 1, 70].map(|port| stance.shuts(Side::Inbound, Some(port)))
+        let drain_state = *drain.watch().borrow();
+        [0, 1, 70].map(|port| drain_state.shuts(Side::Inbound, Some(port)))
     };
     assert_eq!(shut(), [false; 3]);
     drain.forsake(&[false, true]);
@@ -70,7 +70,7 @@ fn a_port_shuts_when_the_application_is_gone_from_it_and_a_side_when_it_is_gone_
     assert_eq!(shut(), [true; 3]);
     assert!(!drain.watch().borrow().shuts(Side::Outbound, None));
     drain.forsake(&[]);
-    assert_eq!(drain.watch().borrow().of(Side::Inbound), Manner::Closing);
+    assert_eq!(drain.watch().borrow().of(Side::Inbound), DrainPhase::Closing);
 }
 
 #[test]
@@ -93,17 +93,17 @@ async fn a_whole_drain() {
     assert_eq!(drain.life(), Life::Starting);
     drain.started();
     assert_eq!(drain.life(), Life::Live);
-    let mut stance = drain.watch();
+    let mut drain_state = drain.watch();
     let held = drain.traffic(0).connection(Side::Inbound);
     drain.ask();
     let connection = async {
-        stance.wait_for(|s| s.inbound == Manner::Leaving).await.unwrap();
+        drain_state.wait_for(|s| s.inbound == DrainPhase::Leaving).await.unwrap();
         assert_eq!(drain.life(), Life::Draining);
-        stance.wait_for(|s| s.inbound == Manner::Leaving && s.outbound == Manner::Leaving).await.unwrap();
-        stance.wait_for(|s| s.inbound == Manner::Closing && s.outbound == Manner::Closing).await.unwrap();
+        drain_state.wait_for(|s| s.inbound == DrainPhase::Leaving && s.outbound == DrainPhase::Leaving).await.unwrap();
+        drain_state.wait_for(|s| s.inbound == DrainPhase::Closing && s.outbound == DrainPhase::Closing).await.unwrap();
         drop(held);
     };
-    tokio::join!(drain.run(clock, pace(), &Here), connection);
+    tokio::join!(drain.run(clock, pace(), &OwnAddresses), connection);
     assert!((6_000..6_200).contains(&elapsed(clock)), "{}", elapsed(clock));
 }
 
@@ -112,13 +112,13 @@ async fn a_process_that_nobody_calls_does_not_linger() {
     for (inbound, expected) in [(false, 500..600), (true, 5_000..5_200)] {
         let (clock, drain) = (Clock::start(), Drain::new(1));
         let listening = drain.traffic(0).listener(Side::Outbound);
-        let mut stance = drain.watch();
+        let mut drain_state = drain.watch();
         let listener = async {
-            stance.wait_for(|s| s.shuts(Side::Outbound, None)).await.unwrap();
+            drain_state.wait_for(|s| s.shuts(Side::Outbound, None)).await.unwrap();
             drop(listening);
         };
         drain.ask();
-        tokio::join!(drain.run(clock, Pace { inbound, ..pace() }, &Here), listener);
+        tokio::join!(drain.run(clock, Pace { inbound, ..pace() }, &OwnAddresses), listener);
         assert!(expected.contains(&elapsed(clock)), "{}", elapsed(clock));
     }
 }
@@ -127,13 +127,13 @@ async fn a_process_that_nobody_calls_does_not_linger() {
 async fn an_application_that_is_gone_is_not_stood_in_for() {
     let (clock, drain, app) = (Clock::start(), Drain::new(1), App::default());
     let listening = drain.traffic(0).listener(Side::Inbound);
-    let mut stance = drain.watch();
+    let mut drain_state = drain.watch();
     drain.ask();
     let listener = async {
         clock.until(Time(0) + Span::from_secs(1)).await;
-        assert!(!stance.borrow().shuts(Side::Inbound, Some(0)), "as long as it listens it is served");
+        assert!(!drain_state.borrow().shuts(Side::Inbound, Some(0)), "as long as it listens it is served");
         app.gone.set(true);
-        stance.wait_for(|s| s.shuts(Side::Inbound, Some(0))).await.unwrap();
+        drain_state.wait_for(|s| s.shuts(Side::Inbound, Some(0))).await.unwrap();
         drop(listening);
         elapsed(clock)
     };
@@ -147,21 +147,21 @@ async fn an_announced_end_is_safe_when_nobody_comes_any_more_and_the_process_wai
     let (clock, drain) = (Clock::start(), Drain::new(1));
     drain.started();
     let (listening, idle) = (drain.traffic(0).listener(Side::Inbound), drain.traffic(0).connection(Side::Inbound));
-    let mut stance = drain.watch();
+    let mut drain_state = drain.watch();
     drain.announce();
     let story = async {
-        stance.wait_for(|s| s.inbound == Manner::Leaving).await.unwrap();
+        drain_state.wait_for(|s| s.inbound == DrainPhase::Leaving).await.unwrap();
         assert_eq!((drain.life(), drain.is_safe()), (Life::Draining, false));
-        stance.wait_for(|s| s.inbound == Manner::Closing).await.unwrap();
+        drain_state.wait_for(|s| s.inbound == DrainPhase::Closing).await.unwrap();
         assert!((5_000..5_200).contains(&elapsed(clock)), "{}", elapsed(clock));
-        assert_eq!((drain.is_safe(), stance.borrow().outbound), (false, Manner::Open));
+        assert_eq!((drain.is_safe(), drain_state.borrow().outbound), (false, DrainPhase::Open));
         drop((listening, idle));
         clock.until(clock.now() + Span::from_millis(100)).await;
         assert!(drain.is_safe());
         clock.until(Time(0) + Span::from_secs(100)).await;
         drain.ask();
     };
-    tokio::join!(drain.run(clock, pace(), &Here), story);
+    tokio::join!(drain.run(clock, pace(), &OwnAddresses), story);
     assert!((100_000..100_200).contains(&elapsed(clock)), "{}", elapsed(clock));
 }
 
@@ -171,9 +171,9 @@ async fn asking_twice_ends_at_once() {
     drain.traffic(0).exchange_began(Side::Outbound);
     let again = async {
         drain.ask();
-        drain.watch().wait_for(|s| s.inbound == Manner::Leaving).await.unwrap();
+        drain.watch().wait_for(|s| s.inbound == DrainPhase::Leaving).await.unwrap();
         drain.ask();
     };
-    tokio::join!(drain.run(clock, pace(), &Here), again);
+    tokio::join!(drain.run(clock, pace(), &OwnAddresses), again);
     assert!(elapsed(clock) < 1_000);
 }

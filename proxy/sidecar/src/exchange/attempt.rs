@@ -21,20 +21,20 @@ use super::mirror;
 use super::response::response_head;
 use super::tunnel::Far;
 use crate::body::upload::Upload;
-use crate::body::upstream::UpBody;
+use crate::body::upstream::UpstreamBody;
 use crate::drain::Side;
 use crate::http::fields::{Fields, Name};
-use crate::net::upstream_limits::Allowance;
+use crate::request::budget::ConnectionBudget;
 use crate::request::head::RequestHead;
-use crate::request::upstream::Departure;
+use crate::request::upstream::UpstreamRequest;
 use crate::telemetry::record::Reporter;
-use crate::upstream::connection_request::{Arrived, Ask, ConnectError, NotAnswered};
+use crate::upstream::connection_request::{ConnectError, ConnectionRequest, NoResponse, UpstreamResponse};
 use crate::upstream::lease::Lease;
-use crate::worker::context::{Lane, is_inside};
+use crate::worker::context::{WorkerContext, is_inside};
 
 /// A response whose head has come, and the connection that it came on.
 pub(crate) struct Answered {
-    pub(crate) response: Arrived,
+    pub(crate) response: UpstreamResponse,
     pub(crate) lease: Lease,
     /// The endpoint's end of a tunnel, when that is what follows.
     pub(crate) far: Option<Far>,
@@ -61,8 +61,8 @@ impl Attempting {
         };
         head.turn(exchange, &ledger.caller);
         let spec = exchange.live().snapshot().cluster(cluster);
-        ledger.lane.introduce(head, spec, ledger.reporter);
-        mirror::send(&ledger.lane, exchange, ledger.reporter, head, ledger.upload.as_ref());
+        ledger.context.introduce(head, spec, ledger.reporter);
+        mirror::send(&ledger.context, exchange, ledger.reporter, head, ledger.upload.as_ref());
         Self { cluster, answered: None }
     }
 
@@ -80,7 +80,7 @@ impl Attempting {
     ) -> Result<Step, CallerGone> {
         self.answered = None;
         if attempt.fresh {
-            ledger.lane.telemetry.stale_replay(&self.cluster(ledger.exchange().live()).name);
+            ledger.context.telemetry.stale_replay(&self.cluster(ledger.exchange().live()).name);
         }
         let Some(body) = body(ledger) else { return Ok(bodiless(ledger)) };
         let http2 = self.speaks_http2(head, ledger);
@@ -91,10 +91,10 @@ impl Attempting {
         ledger.exchange_mut().connected(now);
         if lease.is_bare() {
             // Its connection is all that a CONNECT asks of an endpoint.
-            let open = Arrived { status: 200, fields: Fields::default() };
+            let open = UpstreamResponse { status: 200, fields: Fields::default() };
             return Ok(self.after_response(open, lease, ledger));
         }
-        let departure = Departure {
+        let departure = UpstreamRequest {
             head,
             number: (ledger.reporter == Reporter::Source).then_some(attempt.number),
             expected: ledger.exchange().expected(now),
@@ -104,9 +104,9 @@ impl Attempting {
         if let Some(upload) = ledger.upload.as_ref().filter(|_| head.expects && !departure.expects) {
             upload.give_leave();
         }
-        let hints = ledger.hints.take();
-        let sent = under_timers(pin!(lease.send(&departure, body, hints.as_ref())), ledger).await;
-        ledger.hints = hints;
+        let informational = ledger.informational.take();
+        let sent = under_timers(pin!(lease.send(&departure, body, informational.as_ref())), ledger).await;
+        ledger.informational = informational;
         ledger.sent |= !matches!(&sent, Ok(Err(unanswered)) if unanswered.unsent || !lease.written());
         note_received(ledger);
         match sent {
@@ -148,8 +148,9 @@ impl Attempting {
     ) -> Result<(Lease, Time), Step> {
         let bare = head.tunnel() == Some(Tunnel::Connect);
         if let Some(endpoint) = &attempt.endpoint {
-            let ask = self.ask(attempt, ledger.exchange().live(), endpoint, (http2, bare), whose(ledger), attempt.at);
-            if let Some(lease) = ledger.lane.pool.idle(&ask) {
+            let wanted =
+                self.ask(attempt, ledger.exchange().live(), endpoint, (http2, bare), whose(ledger), attempt.at);
+            if let Some(lease) = ledger.context.pool.idle(&wanted) {
                 return Ok((lease, attempt.at));
             }
         }
@@ -161,24 +162,24 @@ impl Attempting {
         &self,
         attempt: &Attempt,
         head: &RequestHead,
-        manner: (bool, bool),
+        phase: (bool, bool),
         ledger: &mut Ledger,
     ) -> Result<(Lease, Time), Step> {
-        let lane = ledger.lane.clone();
+        let context = ledger.context.clone();
         let (endpoint, now) = match &attempt.endpoint {
             Some(endpoint) => (endpoint.clone(), attempt.at),
-            None => (self.original(head, ledger).await?, lane.clock.now()),
+            None => (self.original(head, ledger).await?, context.clock.now()),
         };
         let live = ledger.exchange().live().clone();
-        let allowance = ledger.allowance.clone();
-        let whose = (&*lane, side(ledger.reporter), allowance.as_ref());
-        let ask = self.ask(attempt, &live, &endpoint, manner, whose, now);
-        let kept = if attempt.endpoint.is_none() { lane.pool.idle(&ask) } else { None };
+        let budget = ledger.budget.clone();
+        let whose = (&*context, side(ledger.reporter), budget.as_ref());
+        let wanted = self.ask(attempt, &live, &endpoint, phase, whose, now);
+        let kept = if attempt.endpoint.is_none() { context.pool.idle(&wanted) } else { None };
         if let Some(lease) = kept {
             return Ok((lease, now));
         }
-        match under_timers(pin!(lane.pool.acquire(&ask, &lane.telemetry)), ledger).await? {
-            Ok(lease) => Ok((lease, lane.clock.now())),
+        match under_timers(pin!(context.pool.acquire(&wanted, &context.telemetry)), ledger).await? {
+            Ok(lease) => Ok((lease, context.clock.now())),
             Err(error) => Err(unconnected(error, ledger)),
         }
     }
@@ -190,10 +191,10 @@ impl Attempting {
         live: &'a Live,
         endpoint: &'a Endpoint,
         (http2, bare): (bool, bool),
-        (lane, from, allowance): Whose<'a>,
+        (context, from, budget): Whose<'a>,
         now: Time,
-    ) -> Ask<'a> {
-        Ask {
+    ) -> ConnectionRequest<'a> {
+        ConnectionRequest {
             cluster: self.cluster(live),
             settings: &live.snapshot().cluster(self.cluster).connection,
             endpoint,
@@ -201,14 +202,14 @@ impl Attempting {
             bare,
             fresh: attempt.fresh || bare,
             passing: attempt.endpoint.is_none(),
-            room: &lane.shared.room,
-            allowance,
-            here: (&lane.shared.here, from),
+            upstream_connections: &context.shared.upstream_connections,
+            budget,
+            own_addresses: (&context.shared.own_addresses, from),
             now,
-            ping_after: lane.shared.settings.ping_after,
-            worker: lane.telemetry.worker(),
-            heads: lane.shared.settings.endpoint_heads(),
-            backlog: &lane.backlog,
+            ping_after: context.shared.settings.ping_after,
+            worker: context.telemetry.worker(),
+            heads: context.shared.settings.endpoint_heads(),
+            send_buffer: &context.send_buffer,
         }
     }
 
@@ -219,8 +220,8 @@ impl Attempting {
         let live = ledger.exchange().live().clone();
         let host = live.snapshot().cluster(self.cluster).service.full_name(&host).into_owned();
         let port = port.unwrap_or(80);
-        let lane = ledger.lane.clone();
-        let addresses = under_timers(pin!(lane.resolve(&host)), ledger).await?;
+        let context = ledger.context.clone();
+        let addresses = under_timers(pin!(context.resolve(&host)), ledger).await?;
         let error = |failure, words: &str| ConnectError { failure, words: words.into() };
         let Some(ip) = addresses.first() else {
             return Err(unconnected(error(Failure::Dns, "the name has no address"), ledger));
@@ -233,7 +234,7 @@ impl Attempting {
 
     /// Whether the Leeboard beside the endpoint says that its application did not get the request. Only one in the mesh is
     /// believed.
-    fn is_unprocessed(&self, response: &Arrived, ledger: &Ledger) -> bool {
+    fn is_unprocessed(&self, response: &UpstreamResponse, ledger: &Ledger) -> bool {
         response.fields.has(Name::Unprocessed)
             && ledger.reporter == Reporter::Source
             && is_inside(ledger.exchange().live().snapshot().cluster(self.cluster))
@@ -241,18 +242,18 @@ impl Attempting {
 
     /// It is as if the endpoint itself had refused the connection.
     fn unprocessed(&self, lease: &Lease, ledger: &mut Ledger) -> Step {
-        let (lane, exchange) = (&ledger.lane, ledger.exchange());
+        let (context, exchange) = (&ledger.context, ledger.exchange());
         if let Some(endpoint) = exchange.endpoint() {
             let cluster = self.cluster(exchange.live());
             let address = Some(endpoint.address());
-            lane.telemetry.connection_failed(&cluster.name, address, Failure::Unprocessed.reason());
-            lane.shared.doubts.unreachable(cluster, endpoint);
+            context.telemetry.connection_failed(&cluster.name, address, Failure::Unprocessed.reason());
+            context.shared.unreachable.unreachable(cluster, endpoint);
         }
         failed(Failure::Unprocessed, false, lease, ledger)
     }
 
-    fn after_response(&mut self, response: Arrived, mut lease: Lease, ledger: &mut Ledger) -> Step {
-        let now = ledger.lane.clock.now();
+    fn after_response(&mut self, response: UpstreamResponse, mut lease: Lease, ledger: &mut Ledger) -> Step {
+        let now = ledger.context.clock.now();
         let replay = ledger.replay();
         let exchange = ledger.exchange_mut();
         let step = exchange.after(Outcome::Response(response_head(&response)), replay, now);
@@ -265,7 +266,7 @@ impl Attempting {
             }
             // A connection on which the request is still being sent cannot take another.
             _ if tunnel || !handed_on(ledger) => {}
-            _ => lease.drain(ledger.lane.clock),
+            _ => lease.drain(ledger.context.clock),
         }
         step
     }
@@ -274,44 +275,44 @@ impl Attempting {
 /// The status by which an endpoint agrees to switch protocols.
 const SWITCHING: u16 = 101;
 
-fn after_failure(unanswered: NotAnswered, lease: &Lease, ledger: &mut Ledger) -> Step {
+fn after_failure(unanswered: NoResponse, lease: &Lease, ledger: &mut Ledger) -> Step {
     let written = !unanswered.unsent && lease.written();
     failed(unanswered.failure, written, lease, ledger)
 }
 
 fn failed(failure: Failure, written: bool, lease: &Lease, ledger: &mut Ledger) -> Step {
-    let now = ledger.lane.clock.now();
+    let now = ledger.context.clock.now();
     let replay = ledger.replay();
     ledger.exchange_mut().after(Outcome::Failed { failure, reused: lease.reused, written }, replay, now)
 }
 
 /// Whose connections are asked for: the worker's, from which side, and what the caller may use of them.
-type Whose<'a> = (&'a Lane, Side, Option<&'a Rc<Allowance>>);
+type Whose<'a> = (&'a WorkerContext, Side, Option<&'a Rc<ConnectionBudget>>);
 
 fn whose(ledger: &Ledger) -> Whose<'_> {
-    (&ledger.lane, side(ledger.reporter), ledger.allowance.as_ref())
+    (&ledger.context, side(ledger.reporter), ledger.budget.as_ref())
 }
 
 fn unconnected(error: ConnectError, ledger: &mut Ledger) -> Step {
     // Envoy: a connection that was not made in time has no other reason.
     ledger.transport_failure = (error.failure != Failure::ConnectTimeout).then_some(error.words);
-    let now = ledger.lane.clock.now();
+    let now = ledger.context.clock.now();
     let replay = ledger.replay();
     let failed = Outcome::Failed { failure: error.failure, reused: false, written: false };
     ledger.exchange_mut().after(failed, replay, now)
 }
 
 /// The request's body, from its beginning; `None` when that is gone.
-fn body(ledger: &Ledger) -> Option<UpBody> {
+fn body(ledger: &Ledger) -> Option<UpstreamBody> {
     match &ledger.upload {
-        None => Some(UpBody::Empty),
-        Some(upload) => upload.reader().map(UpBody::Upload),
+        None => Some(UpstreamBody::Empty),
+        Some(upload) => upload.reader().map(UpstreamBody::Upload),
     }
 }
 
 /// The policy makes no attempt of what it knows to be gone. Whatever else should come to this is not sent either.
 fn bodiless(ledger: &mut Ledger) -> Step {
-    let now = ledger.lane.clock.now();
+    let now = ledger.context.clock.now();
     let failed = Outcome::Failed { failure: Failure::Terminated, reused: false, written: false };
     ledger.exchange_mut().after(failed, Replay::Gone, now)
 }
@@ -323,7 +324,7 @@ fn handed_on(ledger: &Ledger) -> bool {
 
 fn note_received(ledger: &mut Ledger) {
     if ledger.upload.as_ref().is_some_and(Upload::complete) {
-        let now = ledger.lane.clock.now();
+        let now = ledger.context.clock.now();
         ledger.exchange_mut().received(now);
     }
 }
@@ -343,7 +344,7 @@ async fn under_timers<T>(mut work: Pin<&mut impl Future<Output = T>>, ledger: &m
             let (tick, look) = (ledger.exchange().next_tick().map(|(at, _)| at), ledger.next_look());
             let Some(at) = [tick, look].into_iter().flatten().min() else { return Poll::Pending };
             std::task::ready!(ledger.poll_until(at, cx));
-            let now = ledger.lane.clock.now().max(at);
+            let now = ledger.context.clock.now().max(at);
             if tick.is_some_and(|tick| tick <= now) {
                 return Poll::Ready(Err(ledger.woke(now)));
             }

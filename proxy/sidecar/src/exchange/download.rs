@@ -18,7 +18,7 @@ use crate::http::http2::outgoing::Source;
 use crate::upstream::lease::Lease;
 
 /// What the caller is sent.
-pub(crate) enum DownBody {
+pub(crate) enum ResponseBody {
     /// An endpoint's body.
     Stream(Box<Download>),
     /// Nothing: the connection becomes a tunnel, which the listener takes from here.
@@ -73,7 +73,7 @@ impl Download {
         }
         if self.ledger.upload.as_ref().is_none_or(|upload| upload.poll_over(cx).is_ready()) {
             self.receiving = false;
-            let now = self.ledger.lane.clock.now();
+            let now = self.ledger.context.clock.now();
             let exchange = self.ledger.exchange_mut();
             exchange.received(now);
             self.deadline = exchange.deadline();
@@ -113,7 +113,7 @@ impl Download {
         if let Some(deadline) = self.deadline {
             // A body that always has more never waits for its timer.
             let goes_on = frame.is_ready() && !lease.is_end_stream();
-            let over = goes_on && self.ledger.lane.clock.now() >= deadline;
+            let over = goes_on && self.ledger.context.clock.now() >= deadline;
             if over || (frame.is_pending() && self.ledger.poll_until(deadline, cx).is_ready()) {
                 self.end(End::TimedOut);
                 return self.break_off(Broken::TimedOut, cx);
@@ -183,55 +183,55 @@ impl Drop for Download {
     }
 }
 
-impl DownBody {
+impl ResponseBody {
     /// Notes that the caller has taken some of it.
     pub(crate) fn read_on(&mut self) {
         match self {
-            DownBody::Stream(download) => download.ledger.read_on(),
-            DownBody::Own(_, Some(ledger)) => ledger.read_on(),
-            DownBody::Own(_, None) | DownBody::Tunnel(_) => {}
+            ResponseBody::Stream(download) => download.ledger.read_on(),
+            ResponseBody::Own(_, Some(ledger)) => ledger.read_on(),
+            ResponseBody::Own(_, None) | ResponseBody::Tunnel(_) => {}
         }
     }
 
     /// Too much is held for callers who do not read: the rest of this one is not sent.
     pub(crate) fn give_up(&mut self) {
-        if let DownBody::Stream(download) = self {
+        if let ResponseBody::Stream(download) = self {
             download.give_up();
         }
     }
 }
 
-impl Source for DownBody {
+impl Source for ResponseBody {
     fn poll_aside(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match self {
-            DownBody::Stream(download) => download.poll_aside(cx),
-            DownBody::Own(_, Some(ledger)) => {
+            ResponseBody::Stream(download) => download.poll_aside(cx),
+            ResponseBody::Own(_, Some(ledger)) => {
                 let Some(at) = ledger.unread_until() else { return Poll::Pending };
                 ready!(ledger.poll_until(at, cx));
                 ledger.unread();
                 Poll::Ready(())
             }
-            DownBody::Own(_, None) | DownBody::Tunnel(_) => Poll::Pending,
+            ResponseBody::Own(_, None) | ResponseBody::Tunnel(_) => Poll::Pending,
         }
     }
 
     fn unwanted(&self) -> usize {
         match self {
-            DownBody::Stream(download) => download.lease.as_ref().map_or(0, Lease::gathered),
-            DownBody::Tunnel(_) | DownBody::Own(..) => 0,
+            ResponseBody::Stream(download) => download.lease.as_ref().map_or(0, Lease::gathered),
+            ResponseBody::Tunnel(_) | ResponseBody::Own(..) => 0,
         }
     }
 }
 
-impl Body for DownBody {
+impl Body for ResponseBody {
     type Data = Bytes;
     type Error = Broken;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         match self.get_mut() {
-            DownBody::Stream(download) => download.poll_frame(cx),
-            DownBody::Tunnel(_) => Poll::Ready(None),
-            DownBody::Own(words, ledger) => {
+            ResponseBody::Stream(download) => download.poll_frame(cx),
+            ResponseBody::Tunnel(_) => Poll::Ready(None),
+            ResponseBody::Own(words, ledger) => {
                 let words = words.take().filter(|words| !words.is_empty());
                 if let (Some(words), Some(ledger)) = (&words, ledger) {
                     ledger.bytes_sent = words.len() as u64;
@@ -243,17 +243,17 @@ impl Body for DownBody {
 
     fn is_end_stream(&self) -> bool {
         match self {
-            DownBody::Stream(download) => download.is_end_stream(),
-            DownBody::Tunnel(_) => true,
-            DownBody::Own(words, _) => words.as_ref().is_none_or(Bytes::is_empty),
+            ResponseBody::Stream(download) => download.is_end_stream(),
+            ResponseBody::Tunnel(_) => true,
+            ResponseBody::Own(words, _) => words.as_ref().is_none_or(Bytes::is_empty),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            DownBody::Stream(download) => download.left().map_or_else(SizeHint::default, SizeHint::with_exact),
-            DownBody::Tunnel(_) => SizeHint::with_exact(0),
-            DownBody::Own(words, _) => SizeHint::with_exact(words.as_ref().map_or(0, |words| words.len() as u64)),
+            ResponseBody::Stream(download) => download.left().map_or_else(SizeHint::default, SizeHint::with_exact),
+            ResponseBody::Tunnel(_) => SizeHint::with_exact(0),
+            ResponseBody::Own(words, _) => SizeHint::with_exact(words.as_ref().map_or(0, |words| words.len() as u64)),
         }
     }
 }

@@ -16,14 +16,14 @@ use leeboard_policy::verdict::{BadRequest, Flags, Stall, Verdict};
 use crate::body::upload::Upload;
 use crate::drain::Side;
 use crate::http::fields::Name;
-use crate::http::informational::Hints;
-use crate::net::deadline::Alarm;
-use crate::net::upstream_limits::Allowance;
-use crate::request::downstream::Arrival;
+use crate::http::informational::InformationalResponses;
+use crate::net::deadline::DeadlineTimer;
+use crate::request::budget::ConnectionBudget;
+use crate::request::downstream::DownstreamRequest;
 use crate::request::head::{Caller, RequestHead};
 use crate::telemetry::FaultKind;
 use crate::telemetry::record::{LoggedHead, Record, Reporter, counted_grpc_status};
-use crate::worker::context::Lane;
+use crate::worker::context::WorkerContext;
 
 thread_local! {
     /// Whether what is being dropped here is dropped since its caller has reset its stream.
@@ -44,14 +44,14 @@ pub(super) fn dropped() -> End {
 
 /// What is noted while an exchange runs.
 pub(crate) struct Ledger {
-    pub(crate) lane: Rc<Lane>,
+    pub(crate) context: Rc<WorkerContext>,
     /// `None` for requests that were refused before anything was decided.
     pub(crate) exchange: Option<Exchange>,
     pub(crate) upload: Option<Upload>,
     /// How the caller is told what comes before an answer, if it can be.
-    pub(crate) hints: Option<Hints>,
+    pub(crate) informational: Option<InformationalResponses>,
     /// How many connections to endpoints may be in use for the caller's connection, where it has many requests at a time.
-    pub(crate) allowance: Option<Rc<Allowance>>,
+    pub(crate) budget: Option<Rc<ConnectionBudget>>,
     pub(crate) caller: Caller,
     peer: Option<Arc<Workload>>,
     /// Whether the caller is another Leeboard.
@@ -78,7 +78,7 @@ pub(crate) struct Ledger {
     began: Time,
     began_wall: SystemTime,
     head: Option<Box<LoggedHead>>,
-    alarm: Option<Alarm>,
+    timer: Option<DeadlineTimer>,
     /// Since when the caller has not taken what there is for it.
     unread: Option<Time>,
     /// How the request's body comes.
@@ -90,18 +90,18 @@ pub(crate) struct Ledger {
 impl Ledger {
     /// Opens the account.
     pub(crate) fn open(
-        lane: Rc<Lane>,
+        context: Rc<WorkerContext>,
         caller: Caller,
         reporter: Reporter,
         version: http::Version,
         began: Time,
     ) -> Box<Self> {
-        lane.traffic.exchange_began(side(reporter));
+        context.traffic.exchange_began(side(reporter));
         Box::new(Self {
             exchange: None,
             upload: None,
-            hints: None,
-            allowance: None,
+            informational: None,
+            budget: None,
             caller,
             peer: None,
             by_leeboard: false,
@@ -122,10 +122,10 @@ impl Ledger {
             version,
             seed: 0,
             began,
-            began_wall: lane.clock.wall_at(began),
+            began_wall: context.clock.wall_at(began),
             head: None,
-            lane,
-            alarm: None,
+            context,
+            timer: None,
             unread: None,
             pace: Pace { seen: 0, since: began, look: began },
             over: None,
@@ -137,7 +137,7 @@ impl Ledger {
         self.seed = seed;
         self.by_leeboard = head.hops > 0;
         self.request_head_bytes = (head.fields.size() + head.path.as_str().len() + head.authority.len()) as u64;
-        if self.lane.logs {
+        if self.context.logs {
             let text = |name| head.fields.get(name).map(|value| String::from_utf8_lossy(value).into_owned());
             self.head = Some(Box::new(LoggedHead {
                 method: head.method.clone(),
@@ -153,14 +153,14 @@ impl Ledger {
     }
 
     /// Notes what can be made out of a request that is refused.
-    pub(crate) fn note_refused(&mut self, arrival: &Arrival) {
-        self.request_head_bytes = arrival.head_bytes() as u64;
-        if self.lane.logs {
-            let text = |name| arrival.fields.get(name).map(|value| String::from_utf8_lossy(value).into_owned());
+    pub(crate) fn note_refused(&mut self, request: &DownstreamRequest) {
+        self.request_head_bytes = request.head_bytes() as u64;
+        if self.context.logs {
+            let text = |name| request.fields.get(name).map(|value| String::from_utf8_lossy(value).into_owned());
             self.head = Some(Box::new(LoggedHead {
-                method: arrival.method.clone(),
-                path: arrival.target.path().to_owned(),
-                authority: arrival
+                method: request.method.clone(),
+                path: request.target.path().to_owned(),
+                authority: request
                     .target
                     .authority()
                     .map(str::to_owned)
@@ -188,7 +188,7 @@ impl Ledger {
     /// Notes what the caller's proxy says of it, if it is one to be believed. Only the application's side is called by others.
     pub(crate) fn caller_is(&mut self, peer: Option<String>) {
         let peer = peer.filter(|_| self.reporter == Reporter::Destination);
-        self.peer = peer.and_then(|peer| self.lane.peers.find(peer, self.caller.peer.ip()));
+        self.peer = peer.and_then(|peer| self.context.peers.find(peer, self.caller.peer.ip()));
     }
 
     /// The exchange; a request that was admitted has one.
@@ -220,18 +220,18 @@ impl Ledger {
 
     /// Waits until a moment, which may be another each time.
     pub(crate) fn poll_until(&mut self, at: Time, cx: &mut Context<'_>) -> Poll<()> {
-        let lane = &self.lane;
-        self.alarm.get_or_insert_with(|| lane.alarms.take(&lane.clock, at)).poll_until(&lane.clock, at, cx)
+        let context = &self.context;
+        self.timer.get_or_insert_with(|| context.timers.take(&context.clock, at)).poll_until(&context.clock, at, cx)
     }
 
     /// Whether an HTTP/1 answer says that its connection ends; HTTP/2 has GOAWAY for that.
     pub(crate) fn closes(&self) -> bool {
-        self.version < http::Version::HTTP_2 && self.lane.shared.drain.says_close(side(self.reporter))
+        self.version < http::Version::HTTP_2 && self.context.shared.drain.says_close(side(self.reporter))
     }
 
     /// Notes how a response that was passed on ended, and when.
     pub(crate) fn ended(&mut self, end: End) -> Time {
-        let now = self.lane.clock.now();
+        let now = self.context.clock.now();
         self.over = Some(now);
         if let Some(exchange) = &mut self.exchange {
             exchange.ended(end, now);
@@ -247,8 +247,8 @@ impl Ledger {
 
     /// Until when the caller may leave unread what there is for it; `None` is for ever.
     pub(crate) fn unread_until(&mut self) -> Option<Time> {
-        let allowed = self.lane.shared.settings.stalled_reader?;
-        let clock = self.lane.clock;
+        let allowed = self.context.shared.settings.stalled_reader?;
+        let clock = self.context.clock;
         Some(*self.unread.get_or_insert_with(|| clock.now()) + allowed)
     }
 
@@ -256,13 +256,13 @@ impl Ledger {
     pub(crate) fn unread(&mut self) {
         self.flags = self.flags.with(Flags::STREAM_IDLE);
         self.details = End::Stalled.details();
-        self.lane.telemetry.stalled("reader");
+        self.context.telemetry.stalled("reader");
     }
 
     /// When to look next whether the request's body still moves; `None` while it need not. A call of gRPC is a talk, in which
     /// there may be nothing to say.
     pub(crate) fn next_look(&self) -> Option<Time> {
-        let allowed = self.lane.shared.settings.stalled_body?;
+        let allowed = self.context.shared.settings.stalled_body?;
         let coming = self.upload.as_ref().is_some_and(|upload| !upload.complete());
         let judged = self.exchange.as_ref().is_some_and(|exchange| !exchange.is_grpc());
         (coming && judged).then(|| self.pace.look.max(self.began + pause(allowed)))
@@ -270,7 +270,7 @@ impl Ledger {
 
     /// Looks whether the request's body still moves, and at whom it stands still.
     pub(crate) fn look(&mut self, now: Time) -> Option<Stall> {
-        let allowed = self.lane.shared.settings.stalled_body?;
+        let allowed = self.context.shared.settings.stalled_body?;
         let upload = self.upload.as_ref()?;
         self.pace.look = now + pause(allowed);
         if self.pace.seen != upload.received() {
@@ -280,7 +280,7 @@ impl Ledger {
             return None;
         }
         let stall = if upload.awaited() { Stall::Caller } else { Stall::Endpoint };
-        self.lane.telemetry.stalled(match stall {
+        self.context.telemetry.stalled(match stall {
             Stall::Caller => "request-body",
             Stall::Endpoint => "endpoint",
         });
@@ -289,7 +289,7 @@ impl Ledger {
 
     /// Whether the caller has left, as far as can be told without waiting.
     pub(crate) fn caller_left(&self) -> bool {
-        self.hints.as_ref().is_some_and(Hints::caller_left)
+        self.informational.as_ref().is_some_and(InformationalResponses::caller_left)
     }
 }
 
@@ -321,33 +321,33 @@ impl Drop for Ledger {
         if let Some(upload) = &self.upload {
             upload.abandon();
         }
-        if let Some(alarm) = self.alarm.take() {
-            self.lane.alarms.put(alarm);
+        if let Some(timer) = self.timer.take() {
+            self.context.timers.put(timer);
         }
         for event in self.exchange.as_mut().map(Exchange::take_events).unwrap_or_default() {
-            self.lane.outlier(&event);
+            self.context.outlier(&event);
         }
         if let Some(exchange) = &self.exchange {
             self.count(exchange);
         }
         let record = self.record();
-        self.lane.telemetry.finish(&record);
-        self.lane.traffic.exchange_over(side(self.reporter));
+        self.context.telemetry.finish(&record);
+        self.context.traffic.exchange_over(side(self.reporter));
     }
 }
 
 impl Ledger {
     /// What only the metrics of Leeboard's own show.
     fn count(&self, exchange: &Exchange) {
-        let telemetry = &self.lane.telemetry;
+        let telemetry = &self.context.telemetry;
         let faults = exchange.faults();
         if let Some(route) = exchange.route().filter(|_| faults != Faults::default()) {
             (0..faults.delays).for_each(|_| telemetry.fault(&route.name, FaultKind::Delay));
             (0..faults.aborts).for_each(|_| telemetry.fault(&route.name, FaultKind::Abort));
         }
         if let Some(cluster) = exchange.cluster() {
-            if let Some(outgrown) = self.upload.as_ref().and_then(Upload::outgrown) {
-                telemetry.outgrown(&cluster.name, outgrown);
+            if let Some(replay_overflow) = self.upload.as_ref().and_then(Upload::replay_overflow) {
+                telemetry.replay_overflow(&cluster.name, replay_overflow);
             }
             telemetry.retries(&cluster.name, exchange.retries());
         }
@@ -368,9 +368,9 @@ impl Ledger {
             (head.route, head.rule) = (Some(route.name.clone()), Some(route.origin.clone()));
         }
         let destination = match exchange {
-            Some(_) if self.blocked => self.lane.black_hole(),
-            Some(exchange) => self.lane.destination(exchange, self.peer.as_ref()),
-            None => self.lane.nowhere(),
+            Some(_) if self.blocked => self.context.black_hole(),
+            Some(exchange) => self.context.destination(exchange, self.peer.as_ref()),
+            None => self.context.nowhere(),
         };
         let malformed = self.is_malformed();
         if malformed {
@@ -384,7 +384,7 @@ impl Ledger {
         Record {
             reporter: self.reporter,
             started: self.began_wall,
-            duration: self.over.unwrap_or_else(|| self.lane.clock.now()) - self.began,
+            duration: self.over.unwrap_or_else(|| self.context.clock.now()) - self.began,
             protocol: self.version,
             status: self.status,
             grpc_status: self.grpc_status.map(counted_grpc_status),

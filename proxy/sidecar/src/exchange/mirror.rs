@@ -13,17 +13,17 @@ use leeboard_policy::outlier::Score;
 use leeboard_policy::verdict::Failure;
 
 use super::ledger::side;
-use crate::body::mirror::CopyReader;
+use crate::body::mirror::MirrorBody;
 use crate::body::upload::Upload;
-use crate::body::upstream::UpBody;
+use crate::body::upstream::UpstreamBody;
 use crate::drain::Side;
 use crate::host::clock::duration;
 use crate::request::head::RequestHead;
-use crate::request::upstream::Departure;
+use crate::request::upstream::UpstreamRequest;
 use crate::telemetry::MirrorOutcome;
 use crate::telemetry::record::Reporter;
-use crate::upstream::connection_request::Ask;
-use crate::worker::context::Lane;
+use crate::upstream::connection_request::ConnectionRequest;
+use crate::worker::context::WorkerContext;
 
 /// How much of a body a mirror may lag behind by before it is given up.
 const LAG: usize = 1024 * 1024;
@@ -32,7 +32,7 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Sends the copies that the policy has drawn.
 pub(crate) fn send(
-    lane: &Rc<Lane>,
+    context: &Rc<WorkerContext>,
     exchange: &Exchange,
     reporter: Reporter,
     head: &RequestHead,
@@ -40,31 +40,31 @@ pub(crate) fn send(
 ) {
     for copy in exchange.copies() {
         if copy.endpoint.is_none() {
-            lane.telemetry.mirror(&copy.cluster.name, MirrorOutcome::Dropped);
+            context.telemetry.mirror(&copy.cluster.name, MirrorOutcome::Dropped);
             continue;
         }
         let body = upload.map(|upload| upload.copy(LAG));
-        let sending = Sending(lane.clone(), side(reporter));
+        let sending = Sending(context.clone(), side(reporter));
         let (live, mut head, grpc) = (exchange.live().clone(), head.clone(), exchange.is_grpc());
-        lane.introduce(&mut head, live.snapshot().cluster(copy.cluster.id), reporter);
+        context.introduce(&mut head, live.snapshot().cluster(copy.cluster.id), reporter);
         tokio::task::spawn_local(async move { sending.run(copy, &live, &head, grpc, body).await });
     }
 }
 
 /// A copy under way.
-struct Sending(Rc<Lane>, Side);
+struct Sending(Rc<WorkerContext>, Side);
 
 impl Sending {
-    async fn run(self, copy: Copy, live: &Live, head: &RequestHead, grpc: bool, body: Option<CopyReader>) {
+    async fn run(self, copy: Copy, live: &Live, head: &RequestHead, grpc: bool, body: Option<MirrorBody>) {
         let allowed = copy.timeout.map_or(TIMEOUT, duration);
-        let given_up = body.as_ref().map(CopyReader::given_up);
+        let given_up = body.as_ref().map(MirrorBody::given_up);
         let lost = async {
             match given_up {
                 Some(given_up) => given_up.await,
                 None => pending().await,
             }
         };
-        let body = body.map_or(UpBody::Empty, UpBody::Copy);
+        let body = body.map_or(UpstreamBody::Empty, UpstreamBody::Copy);
         let sent = tokio::select! {
             biased;
             () = lost => Ok(Err(Failure::Overflow)),
@@ -89,9 +89,9 @@ impl Sending {
         live: &Live,
         head: &RequestHead,
         grpc: bool,
-        body: UpBody,
+        body: UpstreamBody,
     ) -> Result<u16, Failure> {
-        let lane = &self.0;
+        let context = &self.0;
         let Some(endpoint) = &copy.endpoint else { return Err(Failure::Overflow) };
         let spec = live.snapshot().cluster(copy.cluster.id);
         let http2 = match spec.protocol {
@@ -100,7 +100,7 @@ impl Sending {
             Protocol::Client => head.version == Version::HTTP_2,
         };
         let settings = &spec.connection;
-        let ask = Ask {
+        let wanted = ConnectionRequest {
             cluster: &copy.cluster,
             settings,
             endpoint,
@@ -108,22 +108,22 @@ impl Sending {
             bare: false,
             fresh: false,
             passing: false,
-            room: &lane.shared.room,
-            allowance: None,
-            here: (&lane.shared.here, self.1),
-            now: lane.clock.now(),
-            ping_after: lane.shared.settings.ping_after,
-            worker: lane.telemetry.worker(),
-            heads: lane.shared.settings.endpoint_heads(),
-            backlog: &lane.backlog,
+            upstream_connections: &context.shared.upstream_connections,
+            budget: None,
+            own_addresses: (&context.shared.own_addresses, self.1),
+            now: context.clock.now(),
+            ping_after: context.shared.settings.ping_after,
+            worker: context.telemetry.worker(),
+            heads: context.shared.settings.endpoint_heads(),
+            send_buffer: &context.send_buffer,
         };
-        let mut lease = lane.pool.acquire(&ask, &lane.telemetry).await.map_err(|error| error.failure)?;
-        let departure = Departure { head, number: Some(1), expected: copy.timeout, grpc, expects: false };
+        let mut lease = context.pool.acquire(&wanted, &context.telemetry).await.map_err(|error| error.failure)?;
+        let departure = UpstreamRequest { head, number: Some(1), expected: copy.timeout, grpc, expects: false };
         let answered = lease.send(&departure, body, None).await.map_err(|unanswered| unanswered.failure)?;
         while let Some(frame) = poll_fn(|cx| lease.poll_frame(cx)).await {
             frame?;
         }
-        lease.give_back(lane.clock.now(), None);
+        lease.give_back(context.clock.now(), None);
         Ok(answered.status)
     }
 }

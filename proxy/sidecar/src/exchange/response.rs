@@ -16,10 +16,10 @@ use crate::http::fields::{Fields, Name, Names};
 use crate::http::hop_by_hop::strip_hop_by_hop;
 use crate::http::http1::write::decimal;
 use crate::request::head::{Caller, RequestHead, connection_fact};
-use crate::upstream::connection_request::Arrived;
+use crate::upstream::connection_request::UpstreamResponse;
 
 /// What the policy looks at in a response.
-pub(crate) fn response_head(response: &Arrived) -> ResponseHead {
+pub(crate) fn response_head(response: &UpstreamResponse) -> ResponseHead {
     ResponseHead {
         status: response.status,
         grpc_status: grpc_status(&response.fields),
@@ -46,13 +46,13 @@ pub(crate) fn peer_keeps(fields: &Fields) -> Option<Span> {
 
 /// Makes an endpoint's response head fit to be passed on.
 pub(crate) fn pass_on(
-    response: &mut Arrived,
+    response: &mut UpstreamResponse,
     service_time: Option<Span>,
     exchange: &Exchange,
     request: &RequestHead,
     caller: &Caller,
 ) {
-    let Arrived { status, fields } = response;
+    let UpstreamResponse { status, fields } = response;
     strip_hop_by_hop(fields);
     // What it says to a proxy it says to no application, and only a proxy may say it.
     fields.drop_all(const { Names::of(&[Name::Unprocessed]) });
@@ -66,7 +66,12 @@ pub(crate) fn pass_on(
 }
 
 /// The proxy's own answer, and its words. `host` is what the caller asked for.
-pub(crate) fn own(reply: &Reply, exchange: &Exchange, request: &RequestHead, caller: &Caller) -> (Arrived, Bytes) {
+pub(crate) fn own(
+    reply: &Reply,
+    exchange: &Exchange,
+    request: &RequestHead,
+    caller: &Caller,
+) -> (UpstreamResponse, Bytes) {
     let answer = &reply.answer;
     let mut body = match &reply.body {
         Some(body) => Bytes::copy_from_slice(body),
@@ -101,11 +106,11 @@ pub(crate) fn own(reply: &Reply, exchange: &Exchange, request: &RequestHead, cal
         fields.replace(Name::ContentLength, body.len().to_string().as_bytes());
         body = Bytes::new();
     }
-    (Arrived { status, fields }, body)
+    (UpstreamResponse { status, fields }, body)
 }
 
 /// An answer to what could not be admitted, so that nothing is known of its route.
-pub(crate) fn refusal(answer: &leeboard_policy::verdict::Answer) -> Arrived {
+pub(crate) fn refusal(answer: &leeboard_policy::verdict::Answer) -> UpstreamResponse {
     let mut fields = Fields::default();
     fields.put(Name::Server, b"leeboard");
     fields.put(Name::Connection, b"close");
@@ -116,7 +121,7 @@ pub(crate) fn refusal(answer: &leeboard_policy::verdict::Answer) -> Arrived {
     if !answer.body.is_empty() {
         fields.put(Name::ContentType, b"text/plain");
     }
-    Arrived { status: answer.status, fields }
+    UpstreamResponse { status: answer.status, fields }
 }
 
 /// gRPC over HTTP/2: printable ASCII but `%` stands for itself.

@@ -10,10 +10,10 @@ use std::task::{Context, Poll};
 
 use leeboard_policy::request::Entrance;
 
-use super::{Answer, serve};
-use crate::request::downstream::Arrival;
+use super::{DownstreamResponse, serve};
+use crate::request::downstream::DownstreamRequest;
 use crate::request::head::Caller;
-use crate::worker::context::Lane;
+use crate::worker::context::WorkerContext;
 
 /// The most berths that wait for an exchange.
 const SPARE: usize = 128;
@@ -32,28 +32,28 @@ pub(crate) fn forget() {
     });
 }
 
-/// Room for one exchange, whose type has no name.
+/// UpstreamConnections for one exchange, whose type has no name.
 trait Berth {
-    fn begin(&mut self, lane: Rc<Lane>, entrance: Entrance, caller: Caller, arrival: Arrival);
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Answer>;
+    fn begin(&mut self, context: Rc<WorkerContext>, entrance: Entrance, caller: Caller, request: DownstreamRequest);
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<DownstreamResponse>;
     fn clear(&mut self);
 }
 
-struct Room<F, R> {
+struct UpstreamConnections<F, R> {
     serve: F,
     running: Pin<Box<Option<R>>>,
 }
 
-impl<F, R> Berth for Room<F, R>
+impl<F, R> Berth for UpstreamConnections<F, R>
 where
-    F: Fn(Rc<Lane>, Entrance, Caller, Arrival) -> R,
-    R: Future<Output = Answer>,
+    F: Fn(Rc<WorkerContext>, Entrance, Caller, DownstreamRequest) -> R,
+    R: Future<Output = DownstreamResponse>,
 {
-    fn begin(&mut self, lane: Rc<Lane>, entrance: Entrance, caller: Caller, arrival: Arrival) {
-        self.running.set(Some((self.serve)(lane, entrance, caller, arrival)));
+    fn begin(&mut self, context: Rc<WorkerContext>, entrance: Entrance, caller: Caller, request: DownstreamRequest) {
+        self.running.set(Some((self.serve)(context, entrance, caller, request)));
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Answer> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<DownstreamResponse> {
         match self.running.as_mut().as_pin_mut() {
             Some(running) => running.poll(cx),
             None => unreachable!("an exchange is begun before it is polled"),
@@ -67,46 +67,51 @@ where
 
 fn room<F, R>(serve: F) -> Box<dyn Berth>
 where
-    F: Fn(Rc<Lane>, Entrance, Caller, Arrival) -> R + 'static,
-    R: Future<Output = Answer> + 'static,
+    F: Fn(Rc<WorkerContext>, Entrance, Caller, DownstreamRequest) -> R + 'static,
+    R: Future<Output = DownstreamResponse> + 'static,
 {
-    Box::new(Room { serve, running: Box::pin(None) })
+    Box::new(UpstreamConnections { serve, running: Box::pin(None) })
 }
 
 /// An exchange under way.
 pub(crate) struct Serving {
-    berth: Option<Box<dyn Berth>>,
+    slot: Option<Box<dyn Berth>>,
 }
 
 impl Serving {
     /// Begins to serve a request.
-    pub(crate) fn begin(lane: &Rc<Lane>, entrance: Entrance, caller: Caller, arrival: Arrival) -> Self {
+    pub(crate) fn begin(
+        context: &Rc<WorkerContext>,
+        entrance: Entrance,
+        caller: Caller,
+        request: DownstreamRequest,
+    ) -> Self {
         let free = FREE.with_borrow_mut(Vec::pop);
-        let mut berth = free.unwrap_or_else(|| room(serve));
-        berth.begin(lane.clone(), entrance, caller, arrival);
-        Self { berth: Some(berth) }
+        let mut slot = free.unwrap_or_else(|| room(serve));
+        slot.begin(context.clone(), entrance, caller, request);
+        Self { slot: Some(slot) }
     }
 }
 
 impl Future for Serving {
-    type Output = Answer;
+    type Output = DownstreamResponse;
 
     /// An exchange that panics takes its berth with it.
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answer> {
-        let Some(mut berth) = self.berth.take() else { unreachable!("nobody waits for an exchange that is over") };
-        let polled = berth.poll(cx);
-        self.berth = Some(berth);
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<DownstreamResponse> {
+        let Some(mut slot) = self.slot.take() else { unreachable!("nobody waits for an exchange that is over") };
+        let polled = slot.poll(cx);
+        self.slot = Some(slot);
         polled
     }
 }
 
 impl Drop for Serving {
     fn drop(&mut self) {
-        let Some(mut berth) = self.berth.take() else { return };
-        berth.clear();
+        let Some(mut slot) = self.slot.take() else { return };
+        slot.clear();
         FREE.with_borrow_mut(|free| {
             if free.len() < SPARE {
-                free.push(berth);
+                free.push(slot);
             }
         });
     }

@@ -8,17 +8,17 @@ use leeboard_policy::verdict::Verdict;
 use leeboard_sim::Request;
 use leeboard_sim::explain::Question;
 
-use crate::http::http1::read::{self, Rules};
-use crate::request::downstream::Arrival;
+use crate::http::http1::read::{self, HeadRules};
+use crate::request::downstream::DownstreamRequest;
 use crate::request::head::RequestHead;
 use crate::request::upgrade;
 
 /// What a head may be, as `leeboard run` has it by default.
-const RULES: Rules = Rules::strict(60 * 1024, 100);
+const RULES: HeadRules = HeadRules::strict(60 * 1024, 100);
 
 /// A request in words.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(crate) struct Inquiry {
+pub(crate) struct RequestText {
     /// The method, as `GET`.
     pub(crate) method: String,
     /// `http://host:port/path?query`; the scheme may be left out.
@@ -29,7 +29,7 @@ pub(crate) struct Inquiry {
     pub(crate) seed: u64,
 }
 
-impl Inquiry {
+impl RequestText {
     /// What the policy is asked.
     ///
     /// # Errors
@@ -61,7 +61,7 @@ impl Inquiry {
             return Err("a header has more than one line".to_owned());
         }
         let entrance = Entrance::Outbound { port: None };
-        let mut head = RequestHead::admit(&mut Arrival::of_head(read, None, None)).map_err(bad)?;
+        let mut head = RequestHead::admit(&mut DownstreamRequest::of_head(read, None, None)).map_err(bad)?;
         if !upgrade::may_enter(&head.method, entrance) {
             return Err("the proxy opens no such tunnel".to_owned());
         }
@@ -129,7 +129,7 @@ mod tests {
 
     fn asked(method: &str, url: &str, headers: &[&str]) -> Result<Request, String> {
         let headers = headers.iter().map(|text| header(text)).collect::<Result<_, _>>()?;
-        let inquiry = Inquiry { method: method.into(), url: url.into(), headers, seed: 1 };
+        let inquiry = RequestText { method: method.into(), url: url.into(), headers, seed: 1 };
         inquiry.question().map(|question| question.request)
     }
 
@@ -155,8 +155,8 @@ mod tests {
         let headers = request.unwrap().headers;
         let has = |name: &str| headers.iter().any(|(known, _)| known == name);
         assert!(has("x-canary") && has("x-request-id") && has("x-forwarded-proto"), "{headers:?}");
-        let odd = Inquiry { method: "GET".into(), url: "shop".into(), seed: 1, ..Inquiry::default() };
-        let odd = Inquiry { headers: vec![field(b"x: admin\xff ").unwrap()], ..odd }.question().unwrap();
+        let odd = RequestText { method: "GET".into(), url: "shop".into(), seed: 1, ..RequestText::default() };
+        let odd = RequestText { headers: vec![field(b"x: admin\xff ").unwrap()], ..odd }.question().unwrap();
         assert!(odd.request.headers.contains(&("x".into(), b"admin\xff".to_vec())));
         assert!(!has("x-gone") && !has("x-envoy-max-retries") && !has("connection"), "{headers:?}");
     }

@@ -11,7 +11,7 @@ use leeboard_policy::snapshot::Snapshot;
 use leeboard_sim::explain::{Explanation, Setting, Tried};
 
 /// A configuration as it is written, and where a proxy stands that `snapshot`s were compiled for.
-pub(crate) struct Texts<'t> {
+pub(crate) struct ConfigSources<'t> {
     /// The objects in force.
     pub(crate) resources: &'t Resources,
     /// Where the proxy stands.
@@ -20,7 +20,7 @@ pub(crate) struct Texts<'t> {
     pub(crate) sources: &'t [Source],
 }
 
-impl Texts<'_> {
+impl ConfigSources<'_> {
     /// Adds what they tell to an explanation by a snapshot that was compiled from them.
     pub(crate) fn complete(&self, told: &mut Explanation, snapshot: &Snapshot) {
         self.settings(told, snapshot);

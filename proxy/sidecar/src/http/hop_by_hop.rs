@@ -18,7 +18,7 @@ pub(crate) fn strip_hop_by_hop(fields: &mut Fields) {
 }
 
 /// What HTTP/2 may carry of these fields: it has no such names, but for a `TE` of `trailers`. A route may have set one.
-pub(crate) fn without_hops(fields: &Fields) -> Cow<'_, Fields> {
+pub(crate) fn without_hop_by_hop(fields: &Fields) -> Cow<'_, Fields> {
     let te = fields.get(Name::Te).is_some_and(|te| te != b"trailers");
     if !te && !HOP_BY_HOP.iter().any(|name| *name != Name::Te && fields.has(*name)) {
         return Cow::Borrowed(fields);

@@ -2,7 +2,7 @@
 //! bodies of every framing. RFC 9112.
 //!
 //! A general client or server runs each connection in a task of its own and talks to it through channels, so that any number
-//! of callers may use it. Here one task carries a request from one socket to the other: nothing is queued, nothing is woken
+//! of callers may use it. OwnAddresses one task carries a request from one socket to the other: nothing is queued, nothing is woken
 //! but by a socket, and a connection that waits holds no buffer. `httparse` reads the heads, as it does for hyper.
 
 pub(crate) mod body;

@@ -1,4 +1,4 @@
-//! What passes between a caller and this end before its answer: interim answers, such as 103 Early Hints and 100 Continue, which are
+//! What passes between a caller and this end before its answer: interim answers, such as 103 Early InformationalResponses and 100 Continue, which are
 //! passed on as they come (RFC 9110 §15.2), and whether the caller is still there.
 //!
 //! A caller that has closed its own direction may wait for its answer, or be gone: nothing on the wire tells the one from the other
@@ -21,7 +21,7 @@ use tokio::net::TcpStream;
 
 use super::fields::{Fields, Names};
 use super::hop_by_hop::strip_hop_by_hop;
-use super::http1::request_body::CallerBody;
+use super::http1::request_body::RequestBody;
 use super::http1::write;
 
 /// The most bytes of interim answers that wait for a caller who does not read; beyond it they are dropped.
@@ -38,7 +38,7 @@ pub(crate) enum HalfClose {
 
 /// The way by which interim answers reach a caller.
 #[derive(Clone, Debug)]
-pub(crate) struct Hints(Rc<Way>);
+pub(crate) struct InformationalResponses(Rc<Way>);
 
 #[derive(Debug)]
 struct Way {
@@ -74,7 +74,7 @@ enum Presence {
 /// After how many looks a caller that has closed its own direction is asked once more whether it is there.
 const ASK_AGAIN: u32 = 20;
 
-impl Hints {
+impl InformationalResponses {
     /// A caller's connection on which nothing is being written.
     pub(crate) fn new(stream: Arc<TcpStream>, half_close: HalfClose) -> Self {
         Self::to(Caller::Wire(stream, RefCell::default()), half_close)
@@ -130,12 +130,12 @@ impl Hints {
     pub(crate) async fn until_left<T>(
         &self,
         mut answering: impl Future<Output = T> + Unpin,
-        body: Option<&CallerBody>,
+        body: Option<&RequestBody>,
     ) -> Option<T> {
         poll_fn(|cx| match Pin::new(&mut answering).poll(cx) {
             Poll::Ready(answer) => Poll::Ready(Some(answer)),
             // While the body comes, whoever reads it sees its end.
-            Poll::Pending if self.0.half_close == HalfClose::Abort && body.is_none_or(CallerBody::is_end_stream) => {
+            Poll::Pending if self.0.half_close == HalfClose::Abort && body.is_none_or(RequestBody::is_end_stream) => {
                 self.poll_left(cx).map(|()| None)
             }
             Poll::Pending => Poll::Pending,

@@ -3,7 +3,7 @@
 use leeboard_policy::pattern::Pattern;
 
 /// What stands for a value that is not shown.
-pub(crate) const HIDDEN: &str = "[redacted]";
+pub(crate) const REDACTED: &str = "[redacted]";
 
 /// Names of headers that are credentials.
 const NAMES: [&str; 4] = ["authorization", "cookie", "proxy-authorization", "set-cookie"];
@@ -13,12 +13,12 @@ const WORDS: [&str; 8] = ["apikey", "credential", "credentials", "key", "passwd"
 
 /// Tells names whose values are secret from others.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Secrets {
+pub(crate) struct SensitiveHeaders {
     /// What the user names besides.
     pub(crate) named: Option<Pattern>,
 }
 
-impl Secrets {
+impl SensitiveHeaders {
     /// Whether the value of a header, cookie or query parameter of this name is secret.
     pub(crate) fn hide(&self, name: &str) -> bool {
         let name = name.to_ascii_lowercase();

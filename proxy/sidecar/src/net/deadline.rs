@@ -1,7 +1,7 @@
 //! Timers that are armed once for many requests.
 //!
 //! Nearly every request has a deadline, and nearly none reaches it. A timer of its own would be put into the runtime's wheel
-//! and taken out again for each. Here a request borrows one that an earlier request has armed: it fires too early for this
+//! and taken out again for each. OwnAddresses a request borrows one that an earlier request has armed: it fires too early for this
 //! one, if at all, and is then armed for what is still to be waited for.
 
 use std::cell::RefCell;
@@ -14,12 +14,12 @@ use tokio::time::Sleep;
 use crate::host::clock::Clock;
 
 /// A timer of the runtime's, and the moment for which it is armed.
-pub(crate) struct Alarm {
+pub(crate) struct DeadlineTimer {
     sleep: Pin<Box<Sleep>>,
     armed: Time,
 }
 
-impl Alarm {
+impl DeadlineTimer {
     /// Waits until a moment, which may be another each time.
     pub(crate) fn poll_until(&mut self, clock: &Clock, at: Time, cx: &mut Context<'_>) -> Poll<()> {
         if at < self.armed {
@@ -45,20 +45,23 @@ const SPARE: usize = 1024;
 
 /// A worker's alarms that nobody needs just now.
 #[derive(Default)]
-pub(crate) struct Alarms(RefCell<Vec<Alarm>>);
+pub(crate) struct DeadlineTimers(RefCell<Vec<DeadlineTimer>>);
 
-impl Alarms {
+impl DeadlineTimers {
     /// An alarm, armed for this moment or an earlier one if that can be had.
-    pub(crate) fn take(&self, clock: &Clock, at: Time) -> Alarm {
+    pub(crate) fn take(&self, clock: &Clock, at: Time) -> DeadlineTimer {
         let spare = self.0.borrow_mut().pop();
-        spare.unwrap_or_else(|| Alarm { sleep: Box::pin(tokio::time::sleep_until(clock.instant(at))), armed: at })
+        spare.unwrap_or_else(|| DeadlineTimer {
+            sleep: Box::pin(tokio::time::sleep_until(clock.instant(at))),
+            armed: at,
+        })
     }
 
     /// Takes an alarm back as it is.
-    pub(crate) fn put(&self, alarm: Alarm) {
+    pub(crate) fn put(&self, timer: DeadlineTimer) {
         let mut spare = self.0.borrow_mut();
         if spare.len() < SPARE {
-            spare.push(alarm);
+            spare.push(timer);
         }
     }
 
@@ -81,18 +84,18 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_borrowed_alarm_waits_as_long_as_its_borrower_says() {
-        let (clock, alarms) = (Clock::start(), Alarms::default());
+        let (clock, timers) = (Clock::start(), DeadlineTimers::default());
         let began = clock.now();
         for (spans, expected) in
             [(vec![50], 50), (vec![80], 80), (vec![500, 20], 20), (vec![10, 900], 900), (vec![0], 0)]
         {
             let from = clock.now();
-            let mut alarm = alarms.take(&clock, from + Span::from_millis(spans[0]));
+            let mut timer = timers.take(&clock, from + Span::from_millis(spans[0]));
             for (turn, span) in spans.iter().enumerate() {
                 let at = from + Span::from_millis(*span);
                 let last = turn + 1 == spans.len();
                 poll_fn(|cx| {
-                    let polled = alarm.poll_until(&clock, at, cx);
+                    let polled = timer.poll_until(&clock, at, cx);
                     if last { polled } else { Poll::Ready(()) }
                 })
                 .await;
@@ -100,11 +103,11 @@ mod tests {
             let waited = clock.now() - from;
             assert!(waited >= Span::from_millis(expected), "{spans:?}");
             assert!(waited <= Span::from_millis(expected + 2), "{spans:?} took {waited:?}");
-            alarms.put(alarm);
+            timers.put(timer);
         }
         assert!(clock.now() > began);
-        assert_eq!(alarms.0.borrow().len(), 1, "one alarm has served all");
-        alarms.forget();
-        assert!(alarms.0.borrow().is_empty());
+        assert_eq!(timers.0.borrow().len(), 1, "one alarm has served all");
+        timers.forget();
+        assert!(timers.0.borrow().is_empty());
     }
 }

@@ -9,7 +9,7 @@ use rustc_hash::FxHashMap;
 
 /// The most connections of callers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Most {
+pub(crate) struct DownstreamLimits {
     /// At all listeners together.
     pub(crate) all: usize,
     /// At one listener.
@@ -20,26 +20,26 @@ pub(crate) struct Most {
 
 /// The callers of all workers.
 #[derive(Debug)]
-pub(crate) struct Crowd {
-    most: Most,
+pub(crate) struct DownstreamConnections {
+    most: DownstreamLimits,
     all: AtomicUsize,
     listeners: Vec<AtomicUsize>,
     callers: Mutex<FxHashMap<IpAddr, usize>>,
 }
 
-impl Crowd {
+impl DownstreamConnections {
     /// Nobody yet, at so many listeners.
-    pub(crate) fn new(most: Most, listeners: usize) -> Arc<Self> {
+    pub(crate) fn new(most: DownstreamLimits, listeners: usize) -> Arc<Self> {
         let listeners = (0..listeners).map(|_| AtomicUsize::new(0)).collect();
         Arc::new(Self { most, all: AtomicUsize::new(0), listeners, callers: Mutex::default() })
     }
 
     /// Takes a place, or tells which limit has none left, as the metrics name it.
-    pub(crate) fn enter(self: &Arc<Self>, listener: usize, caller: IpAddr) -> Result<Place, &'static str> {
+    pub(crate) fn enter(self: &Arc<Self>, listener: usize, caller: IpAddr) -> Result<DownstreamSlot, &'static str> {
         let caller = caller.to_canonical();
         take(&self.all, self.most.all).ok_or("max-connections")?;
         // What has been taken is given back by dropping it.
-        let mut place = Place { crowd: self.clone(), listener: None, caller: None };
+        let mut place = DownstreamSlot { downstream_connections: self.clone(), listener: None, caller: None };
         take(&self.listeners[listener], self.most.listener).ok_or("max-listener-connections")?;
         place.listener = Some(listener);
         let mut callers = self.callers();
@@ -66,20 +66,20 @@ fn take(count: &AtomicUsize, most: usize) -> Option<usize> {
 /// A caller's place. Dropping it gives it back.
 #[derive(Debug)]
 #[must_use = "it is given back when it is dropped"]
-pub(crate) struct Place {
-    crowd: Arc<Crowd>,
+pub(crate) struct DownstreamSlot {
+    downstream_connections: Arc<DownstreamConnections>,
     listener: Option<usize>,
     caller: Option<IpAddr>,
 }
 
-impl Drop for Place {
+impl Drop for DownstreamSlot {
     fn drop(&mut self) {
-        self.crowd.all.fetch_sub(1, Relaxed);
+        self.downstream_connections.all.fetch_sub(1, Relaxed);
         if let Some(listener) = self.listener {
-            self.crowd.listeners[listener].fetch_sub(1, Relaxed);
+            self.downstream_connections.listeners[listener].fetch_sub(1, Relaxed);
         }
         let Some(caller) = self.caller else { return };
-        let mut callers = self.crowd.callers();
+        let mut callers = self.downstream_connections.callers();
         if let Some(count) = callers.get_mut(&caller) {
             *count -= 1;
             if *count == 0 {
@@ -95,8 +95,8 @@ mod tests {
 
     #[test]
     fn each_limit_is_exact_and_what_is_refused_takes_nothing() {
-        let crowd = Crowd::new(Most { all: 5, listener: 3, caller: 2 }, 2);
-        let enter = |listener, caller: &str| crowd.enter(listener, caller.parse().unwrap());
+        let downstream_connections = DownstreamConnections::new(DownstreamLimits { all: 5, listener: 3, caller: 2 }, 2);
+        let enter = |listener, caller: &str| downstream_connections.enter(listener, caller.parse().unwrap());
         let mut places = Vec::new();
         #[rustfmt::skip]
         let table = [
@@ -123,7 +123,10 @@ mod tests {
         places.pop();
         places.push(enter(1, "10.0.0.4").unwrap());
         places.clear();
-        assert_eq!(crowd.all.load(Relaxed), 0);
-        assert!(crowd.callers().is_empty() && crowd.listeners.iter().all(|count| count.load(Relaxed) == 0));
+        assert_eq!(downstream_connections.all.load(Relaxed), 0);
+        assert!(
+            downstream_connections.callers().is_empty()
+                && downstream_connections.listeners.iter().all(|count| count.load(Relaxed) == 0)
+        );
     }
 }

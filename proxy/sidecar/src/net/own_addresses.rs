@@ -6,7 +6,7 @@ use crate::drain::Side;
 
 /// The addresses at which this process listens, as they are bound.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(crate) struct Here {
+pub(crate) struct OwnAddresses {
     /// What nothing that the application sends may lead to: a request would come back to where it came from, or reach the pages
     /// that change the process.
     outbound: Vec<SocketAddr>,
@@ -14,7 +14,7 @@ pub(crate) struct Here {
     inbound: Vec<SocketAddr>,
 }
 
-impl Here {
+impl OwnAddresses {
     /// A listener that nothing may be sent to from this side.
     pub(crate) fn bar(&mut self, from: Side, listener: SocketAddr) {
         match from {
@@ -70,10 +70,10 @@ mod tests {
             ("127.0.0.1:15001", "192.0.2.1:15001", false),
         ];
         for (bound, to, expected) in table {
-            let mut here = Here::default();
-            here.bar(Side::Outbound, bound.parse().unwrap());
-            assert_eq!(here.leads_back(Side::Outbound, to.parse().unwrap()), expected, "{to} at {bound}");
-            assert!(!here.leads_back(Side::Inbound, to.parse().unwrap()), "{to} at {bound}");
+            let mut own_addresses = OwnAddresses::default();
+            own_addresses.bar(Side::Outbound, bound.parse().unwrap());
+            assert_eq!(own_addresses.leads_back(Side::Outbound, to.parse().unwrap()), expected, "{to} at {bound}");
+            assert!(!own_addresses.leads_back(Side::Inbound, to.parse().unwrap()), "{to} at {bound}");
         }
     }
 
@@ -83,8 +83,8 @@ mod tests {
         let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
         let Ok(()) = socket.connect("192.0.2.1:9") else { return };
         let own = SocketAddr::new(socket.local_addr().unwrap().ip(), 15001);
-        let mut here = Here::default();
-        here.bar(Side::Outbound, "0.0.0.0:15001".parse().unwrap());
-        assert!(here.leads_back(Side::Outbound, own), "{own}");
+        let mut own_addresses = OwnAddresses::default();
+        own_addresses.bar(Side::Outbound, "0.0.0.0:15001".parse().unwrap());
+        assert!(own_addresses.leads_back(Side::Outbound, own), "{own}");
     }
 }

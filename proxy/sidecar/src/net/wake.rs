@@ -7,26 +7,26 @@ use std::task::{Context, Poll, Wake, Waker};
 
 /// Tells whether it is the one thing for which a task was woken that waits for many, so that it need not look each time.
 #[derive(Debug)]
-pub(crate) struct Bell {
+pub(crate) struct WakeFlag {
     rung: AtomicBool,
     task: Waker,
 }
 
-impl Wake for Bell {
+impl Wake for WakeFlag {
     fn wake(self: Arc<Self>) {
         self.rung.store(true, Relaxed);
         self.task.wake_by_ref();
     }
 }
 
-impl Bell {
+impl WakeFlag {
     /// The bell of a task, which is another when the task's waker is.
-    pub(crate) fn of<'b>(bell: &'b mut Option<Arc<Bell>>, task: &Waker) -> &'b Arc<Bell> {
-        let bell = bell.get_or_insert_with(|| Arc::new(Bell { rung: true.into(), task: task.clone() }));
-        if !bell.task.will_wake(task) {
-            *bell = Arc::new(Bell { rung: true.into(), task: task.clone() });
+    pub(crate) fn of<'b>(wake_flag: &'b mut Option<Arc<WakeFlag>>, task: &Waker) -> &'b Arc<WakeFlag> {
+        let wake_flag = wake_flag.get_or_insert_with(|| Arc::new(WakeFlag { rung: true.into(), task: task.clone() }));
+        if !wake_flag.task.will_wake(task) {
+            *wake_flag = Arc::new(WakeFlag { rung: true.into(), task: task.clone() });
         }
-        bell
+        wake_flag
     }
 
     /// Looks if it has rung since it was last looked, and at first.
@@ -66,7 +66,7 @@ mod tests {
         }));
         let tasks = [Arc::new(Task::default()), Arc::new(Task::default())];
         let wakers = tasks.each_ref().map(|task| Waker::from(task.clone()));
-        let mut bell = None;
+        let mut wake_flag = None;
         #[rustfmt::skip]
         let table = [
             // which task looks, whether it has rung before, how often it has looked then
@@ -76,7 +76,7 @@ mod tests {
             if rings {
                 kept.take().expect("it has been looked at").wake();
             }
-            let polled = Bell::of(&mut bell, &wakers[task]).poll(what.as_mut());
+            let polled = WakeFlag::of(&mut wake_flag, &wakers[task]).poll(what.as_mut());
             assert_eq!((looks.get(), polled.is_ready()), (expected, turn == 6), "turn {turn}");
         }
         assert_eq!(tasks.each_ref().map(|task| task.0.load(Relaxed)), [1, 1], "a ring wakes its task");

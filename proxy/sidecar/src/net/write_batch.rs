@@ -24,36 +24,36 @@ const ROOM: usize = 4 * 1024;
 
 /// Whom a message is for.
 #[derive(Clone, Debug)]
-pub(crate) enum Reader {
+pub(crate) enum WriteTarget {
     Caller(Arc<TcpStream>),
     Endpoint(Arc<Meter>),
 }
 
-impl Reader {
+impl WriteTarget {
     fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            Reader::Caller(stream) => stream.try_write(bytes),
-            Reader::Endpoint(meter) => meter.try_write(bytes),
+            WriteTarget::Caller(stream) => stream.try_write(bytes),
+            WriteTarget::Endpoint(meter) => meter.try_write(bytes),
         }
     }
 
     fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
-            Reader::Caller(stream) => stream.poll_write_ready(cx),
-            Reader::Endpoint(meter) => meter.poll_writable(cx),
+            WriteTarget::Caller(stream) => stream.poll_write_ready(cx),
+            WriteTarget::Endpoint(meter) => meter.poll_writable(cx),
         }
     }
 }
 
 #[derive(Debug)]
-struct Letter {
-    to: Reader,
+struct PendingWrite {
+    to: WriteTarget,
     bytes: Vec<u8>,
     /// How much of it the kernel has.
     written: usize,
 }
 
-impl Letter {
+impl PendingWrite {
     /// Writes what the kernel takes. True once nothing is left to do, if only since the reader is gone: whoever waits for its
     /// answer learns that by reading.
     fn leave(&mut self) -> bool {
@@ -71,28 +71,28 @@ impl Letter {
 
 /// A thread's messages.
 #[derive(Debug, Default)]
-struct Outbox {
+struct WriteBatch {
     /// Whoever delivers; nobody does before it has been there once.
-    carrier: Option<Waker>,
-    waiting: Vec<Letter>,
+    flusher: Option<Waker>,
+    waiting: Vec<PendingWrite>,
     /// The number of the first that waits. They are numbered in turn.
     first: u64,
     /// What the kernel had no room for, by number.
-    stuck: BTreeMap<u64, Letter>,
+    stuck: BTreeMap<u64, PendingWrite>,
     spare: Vec<Vec<u8>>,
 }
 
 thread_local! {
-    static OUTBOX: RefCell<Outbox> = RefCell::default();
+    static BATCH: RefCell<WriteBatch> = RefCell::default();
 }
 
-impl Outbox {
-    fn deliver(&mut self) {
-        for mut letter in self.waiting.drain(..) {
-            if letter.leave() {
-                keep(&mut self.spare, letter.bytes);
+impl WriteBatch {
+    fn flush(&mut self) {
+        for mut pending in self.waiting.drain(..) {
+            if pending.leave() {
+                keep(&mut self.spare, pending.bytes);
             } else {
-                self.stuck.insert(self.first, letter);
+                self.stuck.insert(self.first, pending);
             }
             self.first += 1;
         }
@@ -100,9 +100,9 @@ impl Outbox {
 
     /// Goes on with what was stuck; the task is woken when there may be room for it.
     fn push(&mut self, cx: &mut Context<'_>) {
-        self.stuck.retain(|_, letter| {
-            while !letter.leave() {
-                match letter.to.poll_writable(cx) {
+        self.stuck.retain(|_, pending| {
+            while !pending.leave() {
+                match pending.to.poll_writable(cx) {
                     Poll::Pending => return true,
                     Poll::Ready(Ok(())) => {}
                     Poll::Ready(Err(_)) => return false,
@@ -121,14 +121,14 @@ fn keep(spare: &mut Vec<Vec<u8>>, mut buffer: Vec<u8>) {
 }
 
 /// Delivers what is posted on this thread, for as long as the thread lives.
-pub(crate) async fn deliver() {
+pub(crate) async fn flush() {
     poll_fn(|cx| {
-        OUTBOX.with_borrow_mut(|outbox| {
-            if !outbox.carrier.as_ref().is_some_and(|carrier| carrier.will_wake(cx.waker())) {
-                outbox.carrier = Some(cx.waker().clone());
+        BATCH.with_borrow_mut(|batch| {
+            if !batch.flusher.as_ref().is_some_and(|flusher| flusher.will_wake(cx.waker())) {
+                batch.flusher = Some(cx.waker().clone());
             }
-            outbox.deliver();
-            outbox.push(cx);
+            batch.flush();
+            batch.push(cx);
         });
         Poll::Pending
     })
@@ -136,53 +136,53 @@ pub(crate) async fn deliver() {
 }
 
 /// Delivers what waits on this thread now, for there may be no later.
-pub(crate) fn deliver_now() {
-    OUTBOX.with_borrow_mut(Outbox::deliver);
+pub(crate) fn flush_now() {
+    BATCH.with_borrow_mut(WriteBatch::flush);
 }
 
 /// Posts a message, unless nobody delivers on this thread: then it is given back.
-pub(crate) fn post(to: Reader, bytes: Vec<u8>) -> Result<Posted, Vec<u8>> {
-    OUTBOX.with_borrow_mut(|outbox| {
-        let Some(carrier) = &outbox.carrier else { return Err(bytes) };
-        if outbox.waiting.is_empty() {
-            carrier.wake_by_ref();
+pub(crate) fn queue_write(to: WriteTarget, bytes: Vec<u8>) -> Result<QueuedWrite, Vec<u8>> {
+    BATCH.with_borrow_mut(|batch| {
+        let Some(flusher) = &batch.flusher else { return Err(bytes) };
+        if batch.waiting.is_empty() {
+            flusher.wake_by_ref();
         }
-        let posted = Posted { number: outbox.first + outbox.waiting.len() as u64 };
-        outbox.waiting.push(Letter { to, bytes, written: 0 });
-        if outbox.waiting.len() >= MOST {
-            outbox.deliver();
+        let queued = QueuedWrite { number: batch.first + batch.waiting.len() as u64 };
+        batch.waiting.push(PendingWrite { to, bytes, written: 0 });
+        if batch.waiting.len() >= MOST {
+            batch.flush();
         }
-        Ok(posted)
+        Ok(queued)
     })
 }
 
 /// A message that was posted. Dropping it takes back what has not left.
 #[derive(Debug)]
 #[must_use = "a message that is dropped may never leave"]
-pub(crate) struct Posted {
+pub(crate) struct QueuedWrite {
     number: u64,
 }
 
-impl Posted {
+impl QueuedWrite {
     /// Takes back what has not left; `None` once all of it has.
     pub(crate) fn take_back(&mut self) -> Option<Vec<u8>> {
-        OUTBOX.with_borrow_mut(|outbox| {
-            let mut letter = match self.number.checked_sub(outbox.first) {
+        BATCH.with_borrow_mut(|batch| {
+            let mut pending = match self.number.checked_sub(batch.first) {
                 // What is empty leaves at once, and its place stays, for the numbers behind it.
                 Some(at) => {
-                    let letter = outbox.waiting.get_mut(usize::try_from(at).ok()?)?;
-                    Letter { to: letter.to.clone(), bytes: std::mem::take(&mut letter.bytes), written: 0 }
+                    let pending = batch.waiting.get_mut(usize::try_from(at).ok()?)?;
+                    PendingWrite { to: pending.to.clone(), bytes: std::mem::take(&mut pending.bytes), written: 0 }
                 }
-                None if outbox.stuck.is_empty() => return None,
-                None => outbox.stuck.remove(&self.number)?,
+                None if batch.stuck.is_empty() => return None,
+                None => batch.stuck.remove(&self.number)?,
             };
-            letter.bytes.drain(..letter.written);
-            (!letter.bytes.is_empty()).then_some(letter.bytes)
+            pending.bytes.drain(..pending.written);
+            (!pending.bytes.is_empty()).then_some(pending.bytes)
         })
     }
 }
 
-impl Drop for Posted {
+impl Drop for QueuedWrite {
     fn drop(&mut self) {
         let _ = self.take_back();
     }
@@ -190,15 +190,15 @@ impl Drop for Posted {
 
 /// An empty buffer, which an earlier message may have left.
 pub(crate) fn buffer() -> Vec<u8> {
-    OUTBOX.with_borrow_mut(|outbox| outbox.spare.pop()).unwrap_or_default()
+    BATCH.with_borrow_mut(|batch| batch.spare.pop()).unwrap_or_default()
 }
 
 /// Lets go of half of the buffers that no message on this thread needs.
 pub(crate) fn forget() {
-    OUTBOX.with_borrow_mut(|outbox| {
-        let keep = outbox.spare.len() / 2;
-        outbox.spare.truncate(keep);
-        outbox.spare.shrink_to(keep * 2);
+    BATCH.with_borrow_mut(|batch| {
+        let keep = batch.spare.len() / 2;
+        batch.spare.truncate(keep);
+        batch.spare.shrink_to(keep * 2);
     });
 }
 
@@ -215,8 +215,8 @@ mod tests {
         (Arc::new(near), listener.accept().await.unwrap().0)
     }
 
-    fn post_to(near: &Arc<TcpStream>, text: &[u8]) -> Posted {
-        post(Reader::Caller(near.clone()), text.to_vec()).expect("somebody delivers")
+    fn post_to(near: &Arc<TcpStream>, text: &[u8]) -> QueuedWrite {
+        queue_write(WriteTarget::Caller(near.clone()), text.to_vec()).expect("somebody delivers")
     }
 
     async fn read(far: &mut TcpStream, count: usize) -> Vec<u8> {
@@ -228,10 +228,10 @@ mod tests {
     #[tokio::test]
     async fn messages_leave_together_but_for_those_that_were_taken_back() {
         let (near, mut far) = pair().await;
-        let given_back = post(Reader::Caller(near.clone()), b"nobody delivers yet".to_vec()).map(drop);
+        let given_back = queue_write(WriteTarget::Caller(near.clone()), b"nobody delivers yet".to_vec()).map(drop);
         assert_eq!(given_back, Err(b"nobody delivers yet".to_vec()));
-        let mut carrier = Box::pin(deliver());
-        let mut turn = async || poll_fn(|cx| Poll::Ready(carrier.as_mut().poll(cx).is_pending())).await;
+        let mut flusher = Box::pin(flush());
+        let mut turn = async || poll_fn(|cx| Poll::Ready(flusher.as_mut().poll(cx).is_pending())).await;
         assert!(turn().await);
 
         let (mut one, mut two, mut three) =
@@ -242,7 +242,7 @@ mod tests {
         drop(post_to(&near, b"unwanted"));
         turn().await;
         assert_eq!(read(&mut far, 9).await, b"one three");
-        assert_eq!([&mut one, &mut two, &mut three].map(Posted::take_back), [None, None, None]);
+        assert_eq!([&mut one, &mut two, &mut three].map(QueuedWrite::take_back), [None, None, None]);
 
         let many: Vec<_> = (0..MOST).map(|_| post_to(&near, b".")).collect();
         assert_eq!(read(&mut far, MOST).await, [b'.'; MOST], "so many do not wait");
@@ -257,34 +257,34 @@ mod tests {
     async fn what_the_kernel_has_no_room_for_follows_or_can_be_taken_back() {
         const LARGE: usize = 16 * 1024 * 1024;
         let (near, mut far) = pair().await;
-        let deliver = tokio::task::spawn(deliver());
+        let flush = tokio::task::spawn(flush());
         tokio::task::yield_now().await;
         let text: Vec<u8> = (0..LARGE).map(|at| (at % 251) as u8).collect();
-        let mut posted = post_to(&near, &text);
+        let mut queued = post_to(&near, &text);
         assert_eq!(read(&mut far, LARGE).await, text);
-        assert_eq!(posted.take_back(), None);
+        assert_eq!(queued.take_back(), None);
 
-        let mut posted = post_to(&near, &text);
+        let mut queued = post_to(&near, &text);
         let begun = read(&mut far, 1).await;
-        let left = posted.take_back().expect("a part of it is stuck");
+        let left = queued.take_back().expect("a part of it is stuck");
         assert!(text.ends_with(&left) && left.len() < LARGE);
         let rest = read(&mut far, LARGE - left.len() - 1).await;
         assert_eq!([begun, rest, left].concat(), text, "nothing is lost, nothing comes twice");
-        deliver.abort();
+        flush.abort();
     }
 
     #[tokio::test]
     async fn a_reader_who_is_gone_holds_nobody_up() {
         let ((near, far), (other, mut listening)) = (pair().await, pair().await);
-        let mut carrier = Box::pin(deliver());
-        let mut turn = async || poll_fn(|cx| Poll::Ready(carrier.as_mut().poll(cx).is_pending())).await;
+        let mut flusher = Box::pin(flush());
+        let mut turn = async || poll_fn(|cx| Poll::Ready(flusher.as_mut().poll(cx).is_pending())).await;
         turn().await;
         socket2::SockRef::from(&far).set_linger(Some(std::time::Duration::ZERO)).unwrap();
         drop(far);
-        let posted: Vec<_> = (0..3).map(|_| post_to(&near, b"lost")).collect();
+        let queued: Vec<_> = (0..3).map(|_| post_to(&near, b"lost")).collect();
         let heard = post_to(&other, b"heard");
         turn().await;
         assert_eq!(read(&mut listening, 5).await, b"heard");
-        drop((posted, heard));
+        drop((queued, heard));
     }
 }

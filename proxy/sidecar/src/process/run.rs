@@ -17,26 +17,26 @@ use tokio::time::timeout;
 
 use super::settings::{OutboundPolicy, Settings};
 use crate::admin::{AdminState, Controls, DrainListeners, Drained, Listening, Scope, server};
-use crate::body::replay::Memory;
-use crate::config::store::{Audience, Opening, Store};
+use crate::body::replay::ReplayMemory;
+use crate::config::store::{ConfigObserver, FirstLoad, Store};
 use crate::config::{dns, files};
-use crate::dns::unreachable::Doubts;
+use crate::dns::unreachable::UnreachableEndpoints;
 use crate::dns::{on_demand, resolver};
 use crate::downstream;
 use crate::drain::application::Ports;
-use crate::drain::{Drain, Life, Manner, Pace, Side};
+use crate::drain::{Drain, DrainPhase, Life, Pace, Side};
 use crate::host::clock::Clock;
 use crate::host::env::hostname;
 use crate::host::exit::{COULD_NOT, DONE};
 use crate::host::limits;
 use crate::host::memory::give_back;
-use crate::net::downstream_limits::Crowd;
-use crate::net::own_addresses::Here;
-use crate::net::upstream_limits::Room;
+use crate::net::downstream_limits::DownstreamConnections;
+use crate::net::own_addresses::OwnAddresses;
+use crate::net::upstream_limits::UpstreamConnections;
 use crate::net::write_batch;
 use crate::telemetry::Telemetry;
-use crate::telemetry::program_log::{Log, LogLevel};
-use crate::worker::shared::{Shared, Worker};
+use crate::telemetry::program_log::{LogLevel, ProgramLog};
+use crate::worker::shared::{Shared, WorkerStart};
 
 /// How long the start waits for DNS. What is not known by then is learnt while serving.
 const FIRST_NAMES: Duration = Duration::from_secs(2);
@@ -45,7 +45,7 @@ const UPDATES: usize = 1024;
 /// How long the end waits for the workers' last records.
 const LAST_RECORDS: Duration = Duration::from_secs(1);
 
-impl Audience for Shared {
+impl ConfigObserver for Shared {
     fn outlier(&self, event: &OutlierEvent) {
         Shared::outlier(self, event);
     }
@@ -56,7 +56,7 @@ impl Audience for Shared {
 }
 
 /// Runs until the process is asked to end; the exit code.
-pub(crate) fn run(settings: Settings, log: &Log, level: LogLevel) -> u8 {
+pub(crate) fn run(settings: Settings, log: &ProgramLog, level: LogLevel) -> u8 {
     match try_run(settings, log, level) {
         Ok(()) => DONE,
         Err(complaint) => {
@@ -66,36 +66,37 @@ pub(crate) fn run(settings: Settings, log: &Log, level: LogLevel) -> u8 {
     }
 }
 
-fn try_run(settings: Settings, log: &Log, level: LogLevel) -> Result<(), String> {
+fn try_run(settings: Settings, log: &ProgramLog, level: LogLevel) -> Result<(), String> {
     let clock = Clock::start();
     let mut files =
         files::Files::new(settings.config.clone()).with_mesh(settings.mesh_config.clone()).within(settings.config_most);
     let reading = files.read().unwrap_or_default();
-    let store = Store::open(reading, site(&settings), &opening(&settings), clock)?;
+    let store = Store::open(reading, site(&settings), &first_load(&settings), clock)?;
     let read = clock.now();
     let resolver = resolver::Resolver::new(settings.dns, settings.dns_max_ttl)?;
     let sockets = Sockets::open(&settings)?;
     let (sink, format) = settings.log_of_requests(store.mesh());
     let telemetry = Telemetry::start(settings.worker.workload.clone(), &sink, format, Some(log.clone()))
         .map_err(|error| format!("error: access log: {error}"))?;
-    let (names, questions) = on_demand::Names::new(clock);
-    let (doubts, doubted) = Doubts::new(clock, names.clone());
+    let (names, questions) = on_demand::OnDemandNames::new(clock);
+    let (unreachable, doubted) = UnreachableEndpoints::new(clock, names.clone());
     let descriptors = limits::descriptors();
-    let crowd = Crowd::new(settings.most_callers(descriptors), 1 + settings.inbound.len());
+    let downstream_connections =
+        DownstreamConnections::new(settings.most_callers(descriptors), 1 + settings.inbound.len());
     let (most_open, most_for_caller) = settings.most_to_endpoints(descriptors);
     let shared = Arc::new(Shared {
         drain: Drain::new(settings.worker.workers),
-        replay: Memory::new(settings.replay_memory),
+        replay: ReplayMemory::new(settings.replay_memory),
         settings: settings.worker.clone(),
         clock,
         live: store.live(),
         telemetry,
         names: names.clone(),
-        doubts,
+        unreachable,
         pools: Arc::default(),
-        here: sockets.here.clone(),
-        crowd,
-        room: Room::new(most_open),
+        own_addresses: sockets.own_addresses.clone(),
+        downstream_connections,
+        upstream_connections: UpstreamConnections::new(most_open),
         most_for_caller,
     });
     let runtime = Builder::new_current_thread()
@@ -122,7 +123,7 @@ struct Discovery {
     files: files::Files,
     store: Store,
     resolver: resolver::Resolver,
-    names: on_demand::Names,
+    names: on_demand::OnDemandNames,
     questions: mpsc::Receiver<on_demand::Question>,
     doubted: mpsc::Receiver<IpAddr>,
 }
@@ -156,8 +157,8 @@ async fn prepare(
     tokio::spawn(dns::keep_fresh(resolver.clone(), clock, store.wanted(), doubted, updates.clone()));
     tokio::spawn(on_demand::answer(names, resolver, questions));
     tokio::spawn(files::watch(files, reload.clone(), updates));
-    let audience = shared.clone();
-    tokio::spawn(async move { store.run(updated, &*audience).await });
+    let observer = shared.clone();
+    tokio::spawn(async move { store.run(updated, &*observer).await });
     listen_for_signals(shared, reload).map_err(|error| format!("error: signals: {error}"))?;
 
     if timeout(FIRST_NAMES, settled.wait_for(|settled| *settled)).await.is_err() {
@@ -175,9 +176,9 @@ fn ports(settings: &Settings) -> Ports {
     Ports(settings.inbound.iter().map(|port| port.app).collect())
 }
 
-fn opening(settings: &Settings) -> Opening {
+fn first_load(settings: &Settings) -> FirstLoad {
     let mesh = settings.mesh_config.as_deref().map(files::name);
-    Opening { grace: settings.config_grace, strict: settings.strict_config, mesh }
+    FirstLoad { grace: settings.config_grace, strict: settings.strict_config, mesh }
 }
 
 fn site(settings: &Settings) -> Site {
@@ -200,7 +201,7 @@ struct Sockets {
     /// For each inbound port one for each worker.
     inbound: Vec<Vec<TcpListener>>,
     listening: Vec<Listening>,
-    here: Here,
+    own_addresses: OwnAddresses,
 }
 
 impl Sockets {
@@ -211,7 +212,7 @@ impl Sockets {
             outbound: Vec::new(),
             inbound: Vec::new(),
             listening: Vec::new(),
-            here: Here::default(),
+            own_addresses: OwnAddresses::default(),
         };
         let pages = [
             ("admin", Scope::Admin, settings.admin),
@@ -223,21 +224,21 @@ impl Sockets {
             let socket = crate::net::listen::alone(address).map_err(|error| refused(kind, address, &error))?;
             let bound = socket.local_addr().unwrap_or(address);
             if scope == Scope::Admin {
-                all.here.bar(Side::Outbound, bound);
-                all.here.bar(Side::Inbound, bound);
+                all.own_addresses.bar(Side::Outbound, bound);
+                all.own_addresses.bar(Side::Inbound, bound);
             }
             all.tell(kind, kind, bound);
             all.admin.push((scope, socket));
         }
         if let Some(address) = settings.outbound {
             let (bound, sockets) = all.share("outbound", "outbound", address, settings.worker.workers)?;
-            all.here.bar(Side::Outbound, bound);
+            all.own_addresses.bar(Side::Outbound, bound);
             all.outbound = sockets;
         }
         for port in &settings.inbound {
             let name = format!("inbound|{}|", port.app.port());
             let (bound, sockets) = all.share("inbound", &name, port.listen, settings.worker.workers)?;
-            all.here.bar(Side::Inbound, bound);
+            all.own_addresses.bar(Side::Inbound, bound);
             all.inbound.push(sockets);
         }
         Ok(all)
@@ -291,7 +292,7 @@ fn start_workers(
     let (alive, gone) = std::sync::mpsc::channel();
     let mut outbound = outbound.into_iter();
     for index in 0..shared.settings.workers {
-        let worker = Worker {
+        let worker = WorkerStart {
             shared: shared.clone(),
             traffic: shared.drain.traffic(index),
             outbound: outbound.next(),
@@ -307,7 +308,7 @@ fn start_workers(
                         () = downstream::serve(worker) => {}
                         _ = ending.wait_for(|over| *over) => {}
                     }
-                    write_batch::deliver_now();
+                    write_batch::flush_now();
                 }),
                 Err(error) => tracing::error!(%error, "a worker has no runtime"),
             }
@@ -372,10 +373,10 @@ impl Controls for Process {
     }
 
     fn drain_listeners(&self, drain: DrainListeners) {
-        let manner = if drain.graceful { Manner::Closing } else { Manner::Shut };
-        self.shared.drain.advance(Side::Inbound, manner);
+        let phase = if drain.graceful { DrainPhase::Closing } else { DrainPhase::Shut };
+        self.shared.drain.advance(Side::Inbound, phase);
         if !drain.inbound_only {
-            self.shared.drain.advance(Side::Outbound, manner);
+            self.shared.drain.advance(Side::Outbound, phase);
         }
     }
 

@@ -9,8 +9,8 @@ use leeboard_istio::resources::MeshConfig;
 use leeboard_policy::time::Span;
 
 use crate::config::search as files;
-use crate::http::sensitive::Secrets;
-use crate::net::downstream_limits::Most;
+use crate::http::sensitive::SensitiveHeaders;
+use crate::net::downstream_limits::DownstreamLimits;
 use crate::telemetry::access_log;
 use crate::telemetry::log_sink::Sink;
 use crate::telemetry::program_log::Format;
@@ -29,7 +29,7 @@ pub(crate) struct Settings {
     /// Files and folders of configuration.
     pub(crate) config: Vec<PathBuf>,
     /// How much of them is read.
-    pub(crate) config_most: files::Most,
+    pub(crate) config_most: files::FileLimits,
     /// How long an edit waits for its other half.
     pub(crate) config_grace: Span,
     /// Whether a broken object ends the start.
@@ -69,7 +69,7 @@ pub(crate) struct Settings {
     /// Names by which the admin port may be asked.
     pub(crate) admin_hosts: Vec<String>,
     /// Headers whose values admin pages do not show.
-    pub(crate) redact: Secrets,
+    pub(crate) redact: SensitiveHeaders,
     /// The DNS server, when it is not the system's.
     pub(crate) dns: Option<SocketAddr>,
     /// How long an answer of DNS is believed at most; `None` is as long as is usual for the name.
@@ -99,10 +99,10 @@ pub(crate) enum OutboundPolicy {
 impl Settings {
     /// How many callers may be connected when the process may have so many descriptors open. Each needs one, and mostly another to
     /// an endpoint; some are left for everything else. By default no listener has all places, and no address half of them.
-    pub(crate) fn most_callers(&self, descriptors: usize) -> Most {
+    pub(crate) fn most_callers(&self, descriptors: usize) -> DownstreamLimits {
         let [all, listener, caller] = self.max_connections.map(|most| most.map(NonZeroUsize::get));
         let all = all.unwrap_or((descriptors / 2).saturating_sub(OTHER_DESCRIPTORS).max(LEAST_CALLERS));
-        Most {
+        DownstreamLimits {
             all,
             listener: listener.unwrap_or((all - all / 4).max(1)).min(all),
             caller: caller.unwrap_or((all / 2).max(1)).min(all),

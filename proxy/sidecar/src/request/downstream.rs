@@ -6,33 +6,33 @@ use h2::RecvStream;
 use http::{Method, Version};
 use leeboard_policy::verdict::BadRequest;
 
-use crate::body::downstream::Inflow;
+use super::budget::ConnectionBudget;
+use crate::body::downstream::DownstreamBody;
 use crate::http::fields::{Fields, Name};
 use crate::http::http1::read;
-use crate::http::http1::request_body::CallerBody;
+use crate::http::http1::request_body::RequestBody;
 use crate::http::http2::incoming::Incoming;
-use crate::http::informational::Hints;
+use crate::http::informational::InformationalResponses;
 use crate::http::target::Target;
-use crate::net::upstream_limits::Allowance;
 
 /// A request that nobody has looked at yet.
 #[derive(Debug)]
-pub(crate) struct Arrival {
+pub(crate) struct DownstreamRequest {
     pub(crate) method: Method,
     pub(crate) target: Target,
     pub(crate) version: Version,
     pub(crate) fields: Fields,
     /// Why its connection cannot make sense of it.
     pub(crate) bad: Option<BadRequest>,
-    pub(crate) body: Option<Inflow>,
-    pub(crate) hints: Option<Hints>,
+    pub(crate) body: Option<DownstreamBody>,
+    pub(crate) informational: Option<InformationalResponses>,
     /// What its connection may use of connections to endpoints; `None` where requests come one after the other.
-    pub(crate) allowance: Option<Rc<Allowance>>,
+    pub(crate) budget: Option<Rc<ConnectionBudget>>,
     /// Whether its caller waits to be told to send the body, and can be told by the endpoint.
     pub(crate) expects: bool,
 }
 
-impl Arrival {
+impl DownstreamRequest {
     /// A request on an HTTP/2 stream.
     pub(crate) fn of_stream(request: http::Request<RecvStream>) -> Self {
         let (parts, stream) = request.into_parts();
@@ -45,20 +45,24 @@ impl Arrival {
             version: parts.version,
             fields,
             bad: None,
-            body: (!incoming.is_end_stream()).then_some(Inflow::Stream(incoming)),
-            hints: None,
-            allowance: None,
+            body: (!incoming.is_end_stream()).then_some(DownstreamBody::Stream(incoming)),
+            informational: None,
+            budget: None,
             expects: false,
         }
     }
 
     /// A request on an HTTP/1 connection.
-    pub(crate) fn of_head(request: read::Request, body: Option<CallerBody>, hints: Option<Hints>) -> Self {
+    pub(crate) fn of_head(
+        request: read::Request,
+        body: Option<RequestBody>,
+        informational: Option<InformationalResponses>,
+    ) -> Self {
         let read::Request { method, target, version, fields, length, .. } = request;
-        let (body, bad) = (body.map(Inflow::Wire), length.err());
-        let told = hints.is_some() && version == Version::HTTP_11;
+        let (body, bad) = (body.map(DownstreamBody::Wire), length.err());
+        let told = informational.is_some() && version == Version::HTTP_11;
         let expects = body.is_some() && told && expects_leave(&fields);
-        Self { method, target, version, fields, bad, body, hints, allowance: None, expects }
+        Self { method, target, version, fields, bad, body, informational, budget: None, expects }
     }
 
     /// How long the head is, about as HTTP/1 would write it.
@@ -83,8 +87,8 @@ impl Arrival {
             fields: Fields::default(),
             bad: Some(bad),
             body: None,
-            hints: None,
-            allowance: None,
+            informational: None,
+            budget: None,
             expects: false,
         }
     }

@@ -11,7 +11,7 @@ use leeboard_policy::request::{Entrance, Head, Secure, Tunnel};
 use leeboard_policy::rewrite::normalise;
 use leeboard_policy::verdict::BadRequest;
 
-use super::downstream::Arrival;
+use super::downstream::DownstreamRequest;
 use super::{peer_header, upgrade};
 use crate::http::fields::{Fields, Name, Names};
 use crate::http::hop_by_hop::strip;
@@ -93,18 +93,18 @@ const MOST_NAMED: usize = 10;
 impl RequestHead {
     /// Takes the head of what has arrived, or says why it cannot be served.
     /// What is refused stays as it came.
-    pub(crate) fn admit(arrival: &mut Arrival) -> Result<Self, BadRequest> {
-        if let Some(bad) = arrival.bad {
+    pub(crate) fn admit(request: &mut DownstreamRequest) -> Result<Self, BadRequest> {
+        if let Some(bad) = request.bad {
             return Err(bad);
         }
-        match arrival.target {
+        match request.target {
             Target::Asterisk => return Err(BadRequest::Asterisk),
             Target::Nothing(_) => return Err(BadRequest::InvalidTarget),
             Target::Path(_) | Target::Url { .. } | Target::Authority(_) => {}
         }
-        let authority = check(arrival)?;
-        let upgrade = upgrade::wanted_upgrade(&arrival.method, arrival.version, &arrival.fields);
-        let Arrival { method, target, fields, version, expects, .. } = arrival;
+        let authority = check(request)?;
+        let upgrade = upgrade::wanted_upgrade(&request.method, request.version, &request.fields);
+        let DownstreamRequest { method, target, fields, version, expects, .. } = request;
         let (version, expects) = (*version, *expects);
         let peer = fields.text(Name::Peer).map(peer_header::told);
         let told = fields.text(Name::Hops).and_then(|hops| hops.parse().ok()).unwrap_or(0);
@@ -157,7 +157,7 @@ impl RequestHead {
 
     /// What the chosen route makes of the head: rewrites, and the route's and destination's header operations.
     pub(crate) fn turn(&mut self, exchange: &Exchange, caller: &Caller) {
-        exchange.edit_request(&mut Outgoing { head: self, caller });
+        exchange.edit_request(&mut RequestEdit { head: self, caller });
         if let Some(path) = exchange.path() {
             self.path = Path::read(path).expect("the policy lets no other path leave");
         }
@@ -173,15 +173,15 @@ impl RequestHead {
 }
 
 /// The authority, once it is sure what the request is and where it ends.
-fn check(arrival: &Arrival) -> Result<String, BadRequest> {
-    let fields = &arrival.fields;
-    if arrival.version > Version::HTTP_11 && fields.all(Name::ContentLength).nth(1).is_some() {
+fn check(request: &DownstreamRequest) -> Result<String, BadRequest> {
+    let fields = &request.fields;
+    if request.version > Version::HTTP_11 && fields.all(Name::ContentLength).nth(1).is_some() {
         return Err(BadRequest::AmbiguousLength);
     }
     check_connection(fields)?;
-    let authority = authority(arrival)?;
-    if arrival.method == Method::CONNECT {
-        upgrade::check_target(arrival)?;
+    let authority = authority(request)?;
+    if request.method == Method::CONNECT {
+        upgrade::check_target(request)?;
     }
     Ok(authority)
 }
@@ -218,13 +218,13 @@ fn forwarded_scheme(fields: &Fields) -> Option<&'static str> {
 }
 
 /// The target's authority if it has one (absolute form, HTTP/2), else Host. RFC 9112 §3.2. A port that is left empty is none.
-fn authority(arrival: &Arrival) -> Result<String, BadRequest> {
-    let mut hosts = arrival.fields.all(Name::Host);
+fn authority(request: &DownstreamRequest) -> Result<String, BadRequest> {
+    let mut hosts = request.fields.all(Name::Host);
     let (host, another) = (hosts.next(), hosts.next());
     if another.is_some() {
         return Err(BadRequest::InvalidHost);
     }
-    let text = match (&arrival.target, host) {
+    let text = match (&request.target, host) {
         (Target::Url { authority: Some(authority), .. } | Target::Authority(authority), _) => authority.as_str(),
         (_, None | Some(b"")) => return Err(BadRequest::MissingHost),
         (_, Some(host)) => std::str::from_utf8(host).map_err(|_| BadRequest::InvalidHost)?,
@@ -296,12 +296,12 @@ pub(crate) struct Caller {
 }
 
 /// A request that is being edited on its way out.
-struct Outgoing<'a> {
+struct RequestEdit<'a> {
     head: &'a mut RequestHead,
     caller: &'a Caller,
 }
 
-impl Facts for Outgoing<'_> {
+impl Facts for RequestEdit<'_> {
     fn request(&self, name: &str) -> Option<Cow<'_, [u8]>> {
         self.head.header(name)
     }
@@ -315,7 +315,7 @@ impl Facts for Outgoing<'_> {
     }
 }
 
-impl HeaderEdit for Outgoing<'_> {
+impl HeaderEdit for RequestEdit<'_> {
     fn remove(&mut self, name: &str) {
         self.head.fields.remove(name.as_bytes());
     }
@@ -363,13 +363,13 @@ pub(crate) fn protocol_name(version: Version) -> &'static str {
 mod tests {
     use super::*;
 
-    fn arrival(target: &str, headers: &[(&str, &str)]) -> Arrival {
+    fn request(target: &str, headers: &[(&str, &str)]) -> DownstreamRequest {
         let lines: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
         let head = format!("GET {target} HTTP/1.1\r\n{lines}\r\n");
-        let rules = crate::http::http1::read::Rules::strict(4096, 50);
+        let rules = crate::http::http1::read::HeadRules::strict(4096, 50);
         let (request, _) =
             crate::http::http1::read::request(head.as_bytes(), &rules).expect("the test's request is one");
-        Arrival::of_head(request, None, None)
+        DownstreamRequest::of_head(request, None, None)
     }
 
     #[test]
@@ -409,7 +409,7 @@ mod tests {
             ("/", &[("host", "a"), ("upgrade", "h2c")], None),
         ];
         for (target, headers, expected) in table {
-            let refused = RequestHead::admit(&mut arrival(target, headers)).err();
+            let refused = RequestHead::admit(&mut request(target, headers)).err();
             assert_eq!(refused, *expected, "{target} {headers:?}");
         }
     }
@@ -432,7 +432,7 @@ mod tests {
             ("/a\"b`<>?<\"", &[("host", "a")], "a", "/a\"b`<>?<\"", "http"),
         ];
         for (target, headers, authority, path, scheme) in table {
-            let head = RequestHead::admit(&mut arrival(target, headers)).expect("a good request");
+            let head = RequestHead::admit(&mut request(target, headers)).expect("a good request");
             let found = (head.authority.as_str(), head.path.as_str(), head.scheme);
             assert_eq!(found, (*authority, *path, *scheme), "{target} {headers:?}");
         }
@@ -442,7 +442,7 @@ mod tests {
     fn what_a_proxy_says_it_changed_is_believed_of_the_callers_proxy_only() {
         for (entrance, kept) in [(Entrance::Outbound { port: None }, false), (Entrance::Inbound(0), true)] {
             let sent = [("host", "a"), ("x-envoy-original-path", "/b"), ("x-envoy-original-host", "b")];
-            let mut head = RequestHead::admit(&mut arrival("/", &sent)).expect("a good request");
+            let mut head = RequestHead::admit(&mut request("/", &sent)).expect("a good request");
             head.announce(Dice(1), entrance);
             assert_eq!((head.fields.has(Name::OriginalPath), head.fields.has(Name::OriginalHost)), (kept, kept));
         }
@@ -462,7 +462,7 @@ mod tests {
             ("x-kept", "1"),
             ("authorization", "b"),
         ];
-        let head = RequestHead::admit(&mut arrival("/", &sent)).expect("a good request");
+        let head = RequestHead::admit(&mut request("/", &sent)).expect("a good request");
         let mut names: Vec<_> = head.fields.iter().map(|(_, name, _)| String::from_utf8_lossy(name)).collect();
         names.sort_unstable();
         // Whether an expectation goes on is for each attempt to say.
@@ -472,7 +472,7 @@ mod tests {
 
     #[test]
     fn request_ids_are_version_4() {
-        let mut head = RequestHead::admit(&mut arrival("/", &[("host", "a")])).expect("a good request");
+        let mut head = RequestHead::admit(&mut request("/", &[("host", "a")])).expect("a good request");
         head.announce(Dice(1), Entrance::Outbound { port: None });
         let id = head.fields.text(Name::RequestId).expect("ASCII");
         assert_eq!((id.len(), &id[14..15]), (36, "4"));

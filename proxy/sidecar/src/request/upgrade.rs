@@ -7,7 +7,7 @@ use leeboard_policy::request::Entrance;
 use leeboard_policy::snapshot::split_authority;
 use leeboard_policy::verdict::BadRequest;
 
-use super::downstream::Arrival;
+use super::downstream::DownstreamRequest;
 use crate::http::fields::{Fields, Name};
 use crate::http::target::Target;
 
@@ -36,13 +36,13 @@ fn tokens(fields: &Fields, name: Name) -> impl Iterator<Item = &str> {
 }
 
 /// A CONNECT names a host and a port, and is one connection's own: not an HTTP/2 stream's.
-pub(crate) fn check_target(arrival: &Arrival) -> Result<(), BadRequest> {
-    let port = match &arrival.target {
+pub(crate) fn check_target(request: &DownstreamRequest) -> Result<(), BadRequest> {
+    let port = match &request.target {
         Target::Authority(authority) if is_authority(authority) => split_authority(authority).1,
         _ => None,
     };
     match port {
-        _ if arrival.version > Version::HTTP_11 => Err(BadRequest::Upgrade),
+        _ if request.version > Version::HTTP_11 => Err(BadRequest::Upgrade),
         None | Some(0) => Err(BadRequest::InvalidTarget),
         Some(_) => Ok(()),
     }
@@ -63,11 +63,21 @@ pub(crate) fn switch(fields: &mut Fields, protocols: &str) {
 mod tests {
     use super::*;
 
-    fn arrival(method: Method, target: &str, version: Version, headers: &[(&str, &str)]) -> Arrival {
+    fn request(method: Method, target: &str, version: Version, headers: &[(&str, &str)]) -> DownstreamRequest {
         let mut fields = Fields::default();
         headers.iter().for_each(|(name, value)| fields.push(name.as_bytes(), value.as_bytes()));
         let target = Target::read(&method, target);
-        Arrival { method, target, version, fields, bad: None, body: None, hints: None, allowance: None, expects: false }
+        DownstreamRequest {
+            method,
+            target,
+            version,
+            fields,
+            bad: None,
+            body: None,
+            informational: None,
+            budget: None,
+            expects: false,
+        }
     }
 
     #[test]
@@ -84,7 +94,7 @@ mod tests {
             (Version::HTTP_10, &[(connection, "upgrade"), (upgrade, "websocket")], None),
         ];
         for (version, headers, expected) in table {
-            let asked = arrival(Method::GET, "/", *version, headers);
+            let asked = request(Method::GET, "/", *version, headers);
             let wanted = wanted_upgrade(&asked.method, *version, &asked.fields);
             assert_eq!(wanted.as_deref(), *expected, "{headers:?}");
         }
@@ -98,7 +108,7 @@ mod tests {
             ("a.test", Version::HTTP_11, Some(BadRequest::InvalidTarget)),
             ("a.test:443", Version::HTTP_2, Some(BadRequest::Upgrade)),
         ] {
-            assert_eq!(check_target(&arrival(Method::CONNECT, target, version, &[])).err(), refused, "{target}");
+            assert_eq!(check_target(&request(Method::CONNECT, target, version, &[])).err(), refused, "{target}");
         }
     }
 }

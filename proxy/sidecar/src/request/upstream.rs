@@ -6,7 +6,7 @@ use leeboard_policy::time::Span;
 
 use super::head::RequestHead;
 use crate::http::fields::{Name, Names};
-use crate::http::hop_by_hop::without_hops;
+use crate::http::hop_by_hop::without_hop_by_hop;
 use crate::http::http1::write;
 
 /// A head for which HTTP/2 has no room.
@@ -26,7 +26,7 @@ pub(crate) struct Framing {
 
 /// One attempt's request.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Departure<'r> {
+pub(crate) struct UpstreamRequest<'r> {
     /// What all attempts have in common.
     pub(crate) head: &'r RequestHead,
     /// Envoy: `x-envoy-attempt-count`; `None` leaves the word to the caller's proxy. Istio: as the application's does.
@@ -39,7 +39,7 @@ pub(crate) struct Departure<'r> {
     pub(crate) expects: bool,
 }
 
-impl Departure<'_> {
+impl UpstreamRequest<'_> {
     /// Whether the head says itself how long the body is.
     fn says_length(&self) -> bool {
         self.head.fields.has(Name::ContentLength)
@@ -121,7 +121,8 @@ impl Departure<'_> {
         *request.uri_mut() = Uri::from_parts(uri).map_err(|_| Unsendable)?;
         *request.method_mut() = head.method.clone();
         *request.version_mut() = Version::HTTP_2;
-        *request.headers_mut() = without_hops(&head.fields).to_map(self.own(), self.said(length).into_iter().flatten());
+        *request.headers_mut() =
+            without_hop_by_hop(&head.fields).to_map(self.own(), self.said(length).into_iter().flatten());
         Ok(request)
     }
 

@@ -16,7 +16,7 @@ const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// What the log says of a sink that takes too little.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Words {
+pub(crate) struct Notices {
     /// Lines are dropped from now on; nothing where nobody could read it.
     pub(crate) began: Option<fn()>,
     /// All that waited has been written at last; so many lines were dropped in all.
@@ -25,7 +25,7 @@ pub(crate) struct Words {
 
 /// The way to a sink. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(crate) struct Spool {
+pub(crate) struct LineQueue {
     sender: Sender<Message>,
     state: Arc<State>,
 }
@@ -37,7 +37,7 @@ struct State {
     waiting: AtomicUsize,
     dropped: AtomicU64,
     dropping: AtomicBool,
-    words: Words,
+    words: Notices,
 }
 
 enum Message {
@@ -45,7 +45,7 @@ enum Message {
     Written(Sender<()>),
 }
 
-impl Spool {
+impl LineQueue {
     /// Starts the thread of a sink, which is opened there: that may take as long as it likes.
     ///
     /// # Errors
@@ -53,7 +53,7 @@ impl Spool {
     pub(crate) fn start(
         name: &str,
         bound: usize,
-        words: Words,
+        words: Notices,
         open: impl FnOnce() -> io::Result<Box<dyn Write>> + Send + 'static,
     ) -> io::Result<Self> {
         let (sender, receiver) = mpsc::channel();
@@ -64,13 +64,13 @@ impl Spool {
             dropping: AtomicBool::new(false),
             words,
         });
-        let spool = Self { sender, state: state.clone() };
+        let queue = Self { sender, state: state.clone() };
         thread::Builder::new().name(name.into()).spawn(move || match open() {
             Ok(out) => write_all(out, &receiver, &state),
             // The channel goes with its receiver: from here on everything is dropped.
             Err(error) => tracing::error!(%error, "a log cannot be opened"),
         })?;
-        Ok(spool)
+        Ok(queue)
     }
 
     /// Lines lost so far.
@@ -166,30 +166,30 @@ pub(crate) mod tests {
         }
     }
 
-    pub(crate) const SILENT: Words = Words { began: None, over: |_| {} };
+    pub(crate) const SILENT: Notices = Notices { began: None, over: |_| {} };
 
-    fn spool(paper: &Paper, bound: usize, words: Words) -> Spool {
+    fn queue(paper: &Paper, bound: usize, words: Notices) -> LineQueue {
         let paper = paper.clone();
-        Spool::start("test", bound, words, move || Ok(Box::new(paper))).unwrap()
+        LineQueue::start("test", bound, words, move || Ok(Box::new(paper))).unwrap()
     }
 
     #[test]
     fn what_is_handed_over_is_written_in_order() {
         let paper = Paper::default();
-        let spool = spool(&paper, 1 << 20, SILENT);
+        let queue = queue(&paper, 1 << 20, SILENT);
         for line in 0..100 {
-            spool.hand_over(format!("{line}\n").into_bytes(), 1);
+            queue.hand_over(format!("{line}\n").into_bytes(), 1);
         }
-        spool.finish();
+        queue.finish();
         let expected: String = (0..100).map(|line| format!("{line}\n")).collect();
-        assert_eq!((paper.text(), spool.dropped()), (expected, 0));
+        assert_eq!((paper.text(), queue.dropped()), (expected, 0));
     }
 
     #[test]
     fn a_stuck_sink_costs_lines_and_no_time() {
         static BEGAN: AtomicU64 = AtomicU64::new(0);
         static OVER: AtomicU64 = AtomicU64::new(0);
-        let words = Words {
+        let words = Notices {
             began: Some(|| {
                 BEGAN.fetch_add(1, Relaxed);
             }),
@@ -198,32 +198,32 @@ pub(crate) mod tests {
         let paper = Paper::default();
         let stuck = paper.0.lock().unwrap();
         let line = vec![b'x'; 1024 - OVERHEAD];
-        let spool = spool(&paper, 10 * 1024, words);
-        (0..13).for_each(|_| spool.hand_over(line.clone(), 1));
-        assert_eq!((spool.dropped(), BEGAN.load(Relaxed)), (3, 1), "told once");
+        let queue = queue(&paper, 10 * 1024, words);
+        (0..13).for_each(|_| queue.hand_over(line.clone(), 1));
+        assert_eq!((queue.dropped(), BEGAN.load(Relaxed)), (3, 1), "told once");
         drop(stuck);
-        spool.finish();
+        queue.finish();
         assert_eq!((paper.text().len(), OVER.load(Relaxed)), (10 * line.len(), 3));
-        spool.hand_over(line.clone(), 1);
-        spool.finish();
+        queue.hand_over(line.clone(), 1);
+        queue.finish();
         assert_eq!(paper.text().len(), 11 * line.len(), "it goes on");
     }
 
     #[test]
     fn what_is_larger_than_the_bound_is_taken_when_nothing_waits() {
         let paper = Paper::default();
-        let spool = spool(&paper, 16, SILENT);
-        spool.hand_over(vec![b'x'; 1000], 1);
-        spool.finish();
-        assert_eq!((paper.text().len(), spool.dropped()), (1000, 0));
+        let queue = queue(&paper, 16, SILENT);
+        queue.hand_over(vec![b'x'; 1000], 1);
+        queue.finish();
+        assert_eq!((paper.text().len(), queue.dropped()), (1000, 0));
     }
 
     #[test]
     fn a_sink_that_cannot_be_opened_drops_everything() {
-        let spool = Spool::start("test", 1 << 20, SILENT, || Err(io::Error::other("no"))).unwrap();
-        spool.finish();
-        spool.hand_over(b"x\n".to_vec(), 1);
-        assert_eq!(spool.dropped(), 1);
+        let queue = LineQueue::start("test", 1 << 20, SILENT, || Err(io::Error::other("no"))).unwrap();
+        queue.finish();
+        queue.hand_over(b"x\n".to_vec(), 1);
+        assert_eq!(queue.dropped(), 1);
     }
 
     #[test]
@@ -231,15 +231,15 @@ pub(crate) mod tests {
         let paper = Paper::default();
         let (ready, open) = mpsc::channel::<()>();
         let written = paper.clone();
-        let spool = Spool::start("test", 1 << 20, SILENT, move || {
+        let queue = LineQueue::start("test", 1 << 20, SILENT, move || {
             let _ = open.recv();
             Ok(Box::new(written))
         });
-        let spool = spool.unwrap();
-        spool.hand_over(b"early\n".to_vec(), 1);
+        let queue = queue.unwrap();
+        queue.hand_over(b"early\n".to_vec(), 1);
         assert_eq!(paper.text(), "");
         ready.send(()).unwrap();
-        spool.finish();
+        queue.finish();
         assert_eq!(paper.text(), "early\n");
     }
 }

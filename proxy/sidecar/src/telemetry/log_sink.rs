@@ -6,7 +6,7 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use super::access_log::{Format, write_line};
-use super::line_queue::{Spool, Words};
+use super::line_queue::{LineQueue, Notices};
 use super::record::Record;
 
 /// A worker hands its lines over when they are this many bytes, or at its next tick.
@@ -15,7 +15,7 @@ const BATCH: usize = 8 * 1024;
 /// The most bytes that wait for the sink. What comes while so many wait is dropped and counted.
 const BACKLOG: usize = 2 << 20;
 
-const WORDS: Words = Words {
+const NOTICES: Notices = Notices {
     began: Some(|| tracing::warn!("the access log's lines are not taken: what does not fit is dropped and counted")),
     over: |lines| tracing::warn!(lines, "the access log's lines are taken again; dropped since the start"),
 };
@@ -45,7 +45,7 @@ impl Sink {
 
 /// The writer's thread, as workers see it.
 #[derive(Clone, Debug)]
-pub(crate) struct LogWriter(Spool);
+pub(crate) struct LogWriter(LineQueue);
 
 impl LogWriter {
     /// Opens a sink and starts its thread; `None` when the log is off.
@@ -70,7 +70,7 @@ impl LogWriter {
     }
 
     fn start_on(open: impl FnOnce() -> io::Result<Box<dyn Write>> + Send + 'static) -> io::Result<Self> {
-        Spool::start("access-log", BACKLOG, WORDS, open).map(Self)
+        LineQueue::start("access-log", BACKLOG, NOTICES, open).map(Self)
     }
 
     /// Lines lost so far.

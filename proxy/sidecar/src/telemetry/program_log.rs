@@ -9,12 +9,12 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, reload};
 
-use super::line_queue::{Spool, Words};
+use super::line_queue::{LineQueue, Notices};
 
 /// The most bytes of the log that wait to be written. What comes while so many wait is dropped and counted.
 const BACKLOG: usize = 1 << 20;
 
-const WORDS: Words = Words {
+const NOTICES: Notices = Notices {
     began: None,
     over: |lines| {
         tracing::warn!(lines, "lines of this log were dropped since nobody took them, so many since the start")
@@ -39,9 +39,9 @@ pub(crate) struct LogLevel {
 
 /// The log's way to standard error.
 #[derive(Clone, Debug)]
-pub(crate) struct Log(Spool);
+pub(crate) struct ProgramLog(LineQueue);
 
-impl Log {
+impl ProgramLog {
     /// Says something that is no event: the reason for which the process ends.
     pub(crate) fn say(&self, text: &str) {
         self.0.hand_over(format!("{text}\n").into_bytes(), 1);
@@ -54,7 +54,7 @@ impl Log {
 }
 
 /// The end of the process waits, for a second at most, for the last lines.
-pub(crate) struct LastLines(Log);
+pub(crate) struct LastLines(ProgramLog);
 
 impl Drop for LastLines {
     fn drop(&mut self) {
@@ -62,7 +62,7 @@ impl Drop for LastLines {
     }
 }
 
-impl Write for Log {
+impl Write for ProgramLog {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.hand_over(bytes.to_vec(), 1);
         Ok(bytes.len())
@@ -73,7 +73,7 @@ impl Write for Log {
     }
 }
 
-impl fmt::MakeWriter<'_> for Log {
+impl fmt::MakeWriter<'_> for ProgramLog {
     type Writer = Self;
 
     fn make_writer(&self) -> Self {
@@ -103,9 +103,9 @@ impl LogLevel {
 ///
 /// # Errors
 /// When the level cannot be read, or a log has been started already.
-pub(crate) fn start(directives: &str, format: Format) -> Result<(Log, LogLevel, LastLines), String> {
-    let spool = Spool::start("log", BACKLOG, WORDS, || Ok(Box::new(io::stderr())));
-    let log = Log(spool.map_err(|error| format!("the log has no thread: {error}"))?);
+pub(crate) fn start(directives: &str, format: Format) -> Result<(ProgramLog, LogLevel, LastLines), String> {
+    let queue = LineQueue::start("log", BACKLOG, NOTICES, || Ok(Box::new(io::stderr())));
+    let log = ProgramLog(queue.map_err(|error| format!("the log has no thread: {error}"))?);
     let (level, layers) = build(directives, format, log.clone())?;
     layers.try_init().map_err(|error| error.to_string())?;
     std::panic::set_hook(Box::new(|panic| {

@@ -14,7 +14,7 @@ use super::metrics::{Event, KEEP_SECONDS, Metrics, Requests};
 use super::record::{Destination, Record, Reporter};
 use super::series::{Count, Share, Shared};
 use super::{FaultKind, MirrorOutcome, seconds};
-use crate::body::upload::Outgrown;
+use crate::body::upload::ReplayOverflow;
 
 /// Handles that a worker keeps at a time. Beyond it all are let go and found anew.
 const HANDLES: usize = 16 * 1024;
@@ -163,10 +163,10 @@ impl WorkerTelemetry {
     }
 
     /// Counts a request whose body was not kept to its end.
-    pub(crate) fn outgrown(&self, cluster: &Arc<str>, outgrown: Outgrown) {
-        let limit = match outgrown {
-            Outgrown::Request => "request",
-            Outgrown::Process => "process",
+    pub(crate) fn replay_overflow(&self, cluster: &Arc<str>, replay_overflow: ReplayOverflow) {
+        let limit = match replay_overflow {
+            ReplayOverflow::Request => "request",
+            ReplayOverflow::Process => "process",
         };
         self.count(Event::ReplayAbandoned, cluster, limit, 1);
     }
@@ -380,7 +380,7 @@ mod tests {
         worker.mirror(&cluster, MirrorOutcome::Dropped);
         worker.fault(&"canary".into(), FaultKind::Abort);
         worker.stale_replay(&cluster);
-        worker.outgrown(&cluster, Outgrown::Process);
+        worker.replay_overflow(&cluster, ReplayOverflow::Process);
         worker.stalled("reader");
         worker.bad_request("missing-host");
         worker.connection_failed(&cluster, Some(&endpoint), "connect-refused");

@@ -10,13 +10,13 @@ use leeboard_policy::verdict::Failure;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpStream, UnixStream};
 
-use super::connection::{Connection, Wire, stream_of};
-use super::connection_request::{Ask, ConnectError, Held};
-use super::http1::One;
-use super::http2::{self, Many, Shaken, Share};
+use super::connection::{Connection, Transport, stream_connection};
+use super::connection_request::{ConnectError, ConnectionRequest, HeldResources};
+use super::http1::Http1Connection;
+use super::http2::{self, Http2Connection, Http2Handshake, Http2Stream};
 use crate::host::clock::duration;
 use crate::http::http2::MAX_STREAMS;
-use crate::net::upstream_limits::Entered;
+use crate::net::upstream_limits::UpstreamSlot;
 use crate::net::upstream_socket::{Meter, Metered, Stream};
 use crate::telemetry::worker::PoolCounters;
 
@@ -27,23 +27,23 @@ const KEEPALIVE: cluster::TcpKeepalive =
 
 /// The sending side of a new connection.
 enum Sender {
-    /// One request at a time.
-    One(Box<One>),
-    /// Many streams.
-    Many(Shaken),
+    /// Http1Connection request at a time.
+    Http1Connection(Box<Http1Connection>),
+    /// Http2Connection streams.
+    Http2Connection(Http2Handshake),
     /// The socket itself.
     Bare(Metered),
 }
 
 /// Connects within the cluster's `connectTimeout`. A bare connection is left without any HTTP.
-async fn connect(ask: &Ask<'_>) -> Result<(Sender, Arc<Meter>), ConnectError> {
+async fn connect(request: &ConnectionRequest<'_>) -> Result<(Sender, Arc<Meter>), ConnectError> {
     let making = async {
-        let socket = Metered::new(open(ask.endpoint.address(), ask.settings).await.map_err(refused)?);
+        let socket = Metered::new(open(request.endpoint.address(), request.settings).await.map_err(refused)?);
         let meter = socket.meter();
-        let sender = if ask.bare { Sender::Bare(socket) } else { handshake(socket, ask).await? };
+        let sender = if request.bare { Sender::Bare(socket) } else { handshake(socket, request).await? };
         Ok((sender, meter))
     };
-    match tokio::time::timeout(duration(ask.settings.connect_timeout), making).await {
+    match tokio::time::timeout(duration(request.settings.connect_timeout), making).await {
         Ok(made) => made,
         Err(_) => Err(ConnectError { failure: Failure::ConnectTimeout, words: "connection timeout".into() }),
     }
@@ -96,12 +96,12 @@ fn words(error: &std::io::Error) -> String {
 }
 
 /// HTTP/1 begins with its first request.
-async fn handshake(socket: Metered, ask: &Ask<'_>) -> Result<Sender, ConnectError> {
-    if !ask.http2 {
-        return Ok(Sender::One(Box::new(One::new(socket, ask.heads))));
+async fn handshake(socket: Metered, request: &ConnectionRequest<'_>) -> Result<Sender, ConnectError> {
+    if !request.http2 {
+        return Ok(Sender::Http1Connection(Box::new(Http1Connection::new(socket, request.heads))));
     }
-    let shaken = http2::handshake(socket, ask.settings, ask.heads, ask.backlog.clone());
-    Ok(Sender::Many(shaken.await.map_err(broken)?))
+    let handshake = http2::handshake(socket, request.settings, request.heads, request.send_buffer.clone());
+    Ok(Sender::Http2Connection(handshake.await.map_err(broken)?))
 }
 
 fn broken(error: h2::Error) -> ConnectError {
@@ -110,52 +110,52 @@ fn broken(error: h2::Error) -> ConnectError {
 
 /// Makes a connection; an HTTP/2 one comes with the handle that others find it by.
 pub(super) async fn make(
-    ask: &Ask<'_>,
-    (entered, place): (Entered, Option<Slot>),
+    request: &ConnectionRequest<'_>,
+    (entered, place): (UpstreamSlot, Option<Slot>),
     counters: &dyn Fn() -> PoolCounters,
-) -> Result<(Connection, Option<Arc<Many>>), ConnectError> {
-    let (here, side) = ask.here;
-    if let Address::Socket(address) = ask.endpoint.address()
-        && here.leads_back(side, *address)
+) -> Result<(Connection, Option<Arc<Http2Connection>>), ConnectError> {
+    let (own_addresses, side) = request.own_addresses;
+    if let Address::Socket(address) = request.endpoint.address()
+        && own_addresses.leads_back(side, *address)
     {
         let words = "the request was addressed to this proxy itself".into();
         return Err(ConnectError { failure: Failure::ConnectRefused, words });
     }
-    let (sender, meter) = connect(ask).await?;
-    let held = Held { _place: place, _entered: entered, _counted: counters().opened() };
-    let old_at = ask.settings.max_age.map(|age| ask.now + age);
+    let (sender, meter) = connect(request).await?;
+    let held = HeldResources { _place: place, _entered: entered, _counted: counters().opened() };
+    let old_at = request.settings.max_age.map(|age| request.now + age);
     let alone = |wire, held| Connection {
         wire,
         meter: meter.clone(),
         served: 0,
-        idle_since: ask.now,
-        keep: ask.settings.idle_timeout,
+        idle_since: request.now,
+        keep: request.settings.idle_timeout,
         old_at,
         _held: Some(held),
-        passing: ask.passing,
-        worker: ask.worker,
+        passing: request.passing,
+        worker: request.worker,
     };
     match sender {
-        Sender::Bare(socket) => Ok((alone(Wire::Bare(Some(socket)), held), None)),
-        Sender::One(sender) => Ok((alone(Wire::One(sender), held), None)),
-        Sender::Many(Shaken { sender, allowed, presence }) => {
-            let many = Arc::new(Many {
+        Sender::Bare(socket) => Ok((alone(Transport::Bare(Some(socket)), held), None)),
+        Sender::Http1Connection(sender) => Ok((alone(Transport::Http1Connection(sender), held), None)),
+        Sender::Http2Connection(Http2Handshake { sender, allowed, presence }) => {
+            let many = Arc::new(Http2Connection {
                 sender: sender.clone(),
                 meter,
                 active: AtomicU32::new(1),
                 unread: AtomicU32::new(0),
                 served: AtomicU32::new(1),
                 allowed,
-                most: ask.settings.max_streams.unwrap_or(MAX_STREAMS),
-                spent: AtomicBool::new(ask.settings.max_requests == Some(1)),
-                keep: ask.settings.idle_timeout,
+                most: request.settings.max_streams.unwrap_or(MAX_STREAMS),
+                spent: AtomicBool::new(request.settings.max_requests == Some(1)),
+                keep: request.settings.idle_timeout,
                 old_at,
-                quiet: (AtomicU64::new(ask.now.0), AtomicU32::new(0)),
+                quiet: (AtomicU64::new(request.now.0), AtomicU32::new(0)),
                 presence,
-                passing: ask.passing,
+                passing: request.passing,
                 _held: held,
             });
-            Ok((stream_of(Share::new(many.clone(), sender), ask.now), Some(many)))
+            Ok((stream_connection(Http2Stream::new(many.clone(), sender), request.now), Some(many)))
         }
     }
 }

@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use leeboard_policy::time::{Span, Time};
 
-use super::connection_request::Held;
-use super::http1::One;
-use super::http2::Share;
+use super::connection_request::HeldResources;
+use super::http1::Http1Connection;
+use super::http2::Http2Stream;
 use crate::net::upstream_socket::{Meter, Metered};
 
 /// A connection in use, or one that waits for its next request.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    pub(super) wire: Wire,
+    pub(super) wire: Transport,
     pub(super) meter: Arc<Meter>,
     /// Requests that it has taken.
     pub(super) served: u32,
@@ -27,16 +27,16 @@ pub(crate) struct Connection {
     /// Whose runtime its socket belongs to.
     pub(super) worker: usize,
     /// What an HTTP/1 connection holds; the streams of an HTTP/2 one hold it together.
-    pub(super) _held: Option<Held>,
+    pub(super) _held: Option<HeldResources>,
 }
 
 /// What requests are sent on.
 #[derive(Debug)]
-pub(crate) enum Wire {
+pub(crate) enum Transport {
     /// HTTP/1.
-    One(Box<One>),
+    Http1Connection(Box<Http1Connection>),
     /// A stream's part in an HTTP/2 connection.
-    Many(Box<Share>),
+    Http2Connection(Box<Http2Stream>),
     /// No request: what comes after a CONNECT. Empty once the tunnel has the socket.
     Bare(Option<Metered>),
 }
@@ -45,18 +45,18 @@ impl Connection {
     /// Not too old, and nothing has come from the peer, nor its end, that the runtime has heard of.
     pub(super) fn fresh(&self, now: Time) -> bool {
         let open = match &self.wire {
-            Wire::One(_) => !self.meter.stale(),
-            Wire::Many(_) | Wire::Bare(_) => false,
+            Transport::Http1Connection(_) => !self.meter.stale(),
+            Transport::Http2Connection(_) | Transport::Bare(_) => false,
         };
         let young = self.old_at.is_none_or(|old_at| now < old_at);
         open && young && self.keep.is_none_or(|keep| now - self.idle_since < keep)
     }
 }
 
-/// One stream's part in a connection; its place among the streams has been taken.
-pub(super) fn stream_of(share: Share, now: Time) -> Connection {
-    let meter = share.many().meter.clone();
-    let wire = Wire::Many(Box::new(share));
+/// Http1Connection stream's part in a connection; its place among the streams has been taken.
+pub(super) fn stream_connection(stream: Http2Stream, now: Time) -> Connection {
+    let meter = stream.many().meter.clone();
+    let wire = Transport::Http2Connection(Box::new(stream));
     Connection {
         wire,
         meter,

@@ -12,14 +12,15 @@ use leeboard_policy::verdict::Failure;
 
 use crate::drain::Side;
 use crate::http::fields::Fields;
-use crate::http::http1::read::Rules;
-use crate::http::http2::send_buffer::Backlog;
-use crate::net::own_addresses::Here;
-use crate::net::upstream_limits::{Allowance, Entered, Room, Taken};
+use crate::http::http1::read::HeadRules;
+use crate::http::http2::send_buffer::WorkerSendBuffer;
+use crate::net::own_addresses::OwnAddresses;
+use crate::net::upstream_limits::{UpstreamConnections, UpstreamSlot};
+use crate::request::budget::{BudgetSlot, ConnectionBudget};
 use crate::telemetry::worker::OpenConnection;
 
 /// What a connection is wanted for.
-pub(crate) struct Ask<'a> {
+pub(crate) struct ConnectionRequest<'a> {
     /// The cluster.
     pub(crate) cluster: &'a LiveCluster,
     /// Its connection settings.
@@ -35,14 +36,14 @@ pub(crate) struct Ask<'a> {
     /// The endpoint is in no list: it is where the caller was going anyway.
     pub(crate) passing: bool,
     /// What the endpoint's heads may be.
-    pub(crate) heads: Rules,
+    pub(crate) heads: HeadRules,
     /// How many connections may be open, and how many more may be in use for this caller.
-    pub(crate) room: &'a Arc<Room>,
-    pub(crate) allowance: Option<&'a Rc<Allowance>>,
+    pub(crate) upstream_connections: &'a Arc<UpstreamConnections>,
+    pub(crate) budget: Option<&'a Rc<ConnectionBudget>>,
     /// What is held for callers who do not read.
-    pub(crate) backlog: &'a Rc<Backlog>,
+    pub(crate) send_buffer: &'a Rc<WorkerSendBuffer>,
     /// Where nothing may be sent to, and from which side this is sent.
-    pub(crate) here: (&'a Here, Side),
+    pub(crate) own_addresses: (&'a OwnAddresses, Side),
     /// After how long without a stream an HTTP/2 connection is asked for before it is used again; `None` is never.
     pub(crate) ping_after: Option<Span>,
     /// Now.
@@ -51,21 +52,24 @@ pub(crate) struct Ask<'a> {
     pub(crate) worker: usize,
 }
 
-impl Ask<'_> {
+impl ConnectionRequest<'_> {
     /// The endpoint's address, unless the caller has made it up.
     pub(super) fn known_address(&self) -> Option<&Address> {
         Some(self.endpoint.address()).filter(|_| !self.passing)
     }
 
-    /// One of the connections that carry one request at a time and may be in use for its caller.
-    pub(super) fn take(&self) -> Result<Option<Taken>, ConnectError> {
-        let Some(allowance) = self.allowance.filter(|_| !self.http2) else { return Ok(None) };
-        allowance.take().map(Some).ok_or_else(|| overflow("max-caller-endpoint-connections"))
+    /// Http1Connection of the connections that carry one request at a time and may be in use for its caller.
+    pub(super) fn take(&self) -> Result<Option<BudgetSlot>, ConnectError> {
+        let Some(budget) = self.budget.filter(|_| !self.http2) else { return Ok(None) };
+        budget.take().map(Some).ok_or_else(|| overflow("max-caller-endpoint-connections"))
     }
 
     /// A place for a new connection. When there is none, one is made of a connection that nobody uses.
-    pub(super) fn enter(&self, evict: impl FnOnce() -> bool) -> Result<Entered, ConnectError> {
-        let entered = self.room.enter().or_else(|| if evict() { self.room.enter() } else { None });
+    pub(super) fn enter(&self, evict: impl FnOnce() -> bool) -> Result<UpstreamSlot, ConnectError> {
+        let entered = self
+            .upstream_connections
+            .enter()
+            .or_else(|| if evict() { self.upstream_connections.enter() } else { None });
         entered.ok_or_else(|| overflow("max-endpoint-connections"))
     }
 
@@ -90,22 +94,22 @@ pub(crate) struct ConnectError {
 
 /// What a connection holds for as long as it is open.
 #[derive(Debug)]
-pub(crate) struct Held {
+pub(crate) struct HeldResources {
     pub(super) _place: Option<Slot>,
-    pub(super) _entered: Entered,
+    pub(super) _entered: UpstreamSlot,
     pub(super) _counted: OpenConnection,
 }
 
 /// The head of a response.
 #[derive(Debug)]
-pub(crate) struct Arrived {
+pub(crate) struct UpstreamResponse {
     pub(crate) status: u16,
     pub(crate) fields: Fields,
 }
 
 /// Why a request was not answered.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct NotAnswered {
+pub(crate) struct NoResponse {
     /// What went wrong.
     pub(crate) failure: Failure,
     /// Whether none of it was handed to the connection.

@@ -9,14 +9,14 @@ use bytes::{Buf, Bytes, BytesMut};
 use http_body::{Body, Frame};
 use leeboard_policy::verdict::Failure;
 
-use crate::body::upstream::UpBody;
+use crate::body::upstream::UpstreamBody;
 use crate::http::http1::body::Decoder;
-use crate::http::http1::read::{Length, Pieces, Response, Rules};
+use crate::http::http1::read::{HeadRules, HeadScanner, Length, Response};
 use crate::http::http1::request_body::{let_go, poll_read, poll_read_in_turn};
 use crate::http::http1::{READ, write};
 use crate::net::turn::Turn;
 use crate::net::upstream_socket::Metered;
-use crate::net::write_batch::{self, Posted, Reader};
+use crate::net::write_batch::{self, QueuedWrite, WriteTarget};
 use crate::request::upstream::Framing;
 
 /// The most that a kept connection may hold on to for its next head.
@@ -24,11 +24,11 @@ const KEPT: usize = 2 * 1024;
 
 /// A connection.
 #[derive(Debug)]
-pub(crate) struct One {
+pub(crate) struct Http1Connection {
     socket: Metered,
-    heads: Rules,
+    heads: HeadRules,
     /// How far the next head has been looked at.
-    pieces: Pieces,
+    pieces: HeadScanner,
     read: BytesMut,
     room: usize,
     turn: Turn,
@@ -38,7 +38,7 @@ pub(crate) struct One {
     piece: Bytes,
     line_end: bool,
     sending: Sending,
-    body: UpBody,
+    body: UpstreamBody,
     decoder: Decoder,
     to_head: bool,
     /// How many heads have come before that of the response.
@@ -64,13 +64,13 @@ enum Sending {
     Broken,
 }
 
-impl One {
+impl Http1Connection {
     /// A connection that has carried nothing.
-    pub(crate) fn new(socket: Metered, heads: Rules) -> Self {
+    pub(crate) fn new(socket: Metered, heads: HeadRules) -> Self {
         Self {
             socket,
             heads,
-            pieces: Pieces::default(),
+            pieces: HeadScanner::default(),
             read: BytesMut::new(),
             room: READ,
             turn: Turn::default(),
@@ -79,7 +79,7 @@ impl One {
             piece: Bytes::new(),
             line_end: false,
             sending: Sending::Done,
-            body: UpBody::Empty,
+            body: UpstreamBody::Empty,
             decoder: Decoder::done(),
             to_head: false,
             interim: 0,
@@ -88,7 +88,7 @@ impl One {
     }
 
     /// Begins a request. `head` writes its head, all but what says how long its body is.
-    pub(crate) fn begin(&mut self, body: UpBody, framing: Framing, head: impl FnOnce(&mut Vec<u8>)) {
+    pub(crate) fn begin(&mut self, body: UpstreamBody, framing: Framing, head: impl FnOnce(&mut Vec<u8>)) {
         if self.out.capacity() == 0 {
             self.out = write_batch::buffer();
         }
@@ -111,21 +111,21 @@ impl One {
         self.out.extend_from_slice(b"\r\n");
         self.body = body;
         self.to_head = framing.to_head;
-        self.pieces = Pieces::default();
+        self.pieces = HeadScanner::default();
         self.interim = 0;
         self.keeps = false;
         self.decoder = Decoder::done();
     }
 
     /// Sends a request that is only a head together with others, if that can be. What is returned is held until the answer comes.
-    pub(crate) fn post(&mut self) -> Option<Posted> {
+    pub(crate) fn queue_write(&mut self) -> Option<QueuedWrite> {
         if self.sending != Sending::Last {
             return None;
         }
-        match write_batch::post(Reader::Endpoint(self.socket.meter()), std::mem::take(&mut self.out)) {
-            Ok(posted) => {
+        match write_batch::queue_write(WriteTarget::Endpoint(self.socket.meter()), std::mem::take(&mut self.out)) {
+            Ok(queued) => {
                 self.sending = Sending::Done;
-                Some(posted)
+                Some(queued)
             }
             Err(out) => {
                 self.out = out;
@@ -226,7 +226,7 @@ impl One {
     /// let go.
     pub(crate) fn rest(&mut self) -> bool {
         let free = self.keeps && self.decoder.is_done() && self.sending == Sending::Done && self.read.is_empty();
-        self.body = UpBody::Empty;
+        self.body = UpstreamBody::Empty;
         self.room = READ;
         let_go(&mut self.read);
         if self.out.capacity() > KEPT {

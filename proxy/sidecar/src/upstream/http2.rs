@@ -21,14 +21,14 @@ use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-use super::connection_request::{Arrived, Ask, Held, NotAnswered};
-use crate::body::upstream::UpBody;
+use super::connection_request::{ConnectionRequest, HeldResources, NoResponse, UpstreamResponse};
+use crate::body::upstream::UpstreamBody;
 use crate::host::clock::duration;
 use crate::http::fields::Fields;
-use crate::http::http1::read::Rules;
-use crate::http::http2::incoming::{Cut, Incoming};
+use crate::http::http1::read::HeadRules;
+use crate::http::http2::incoming::{Incoming, StreamError};
 use crate::http::http2::outgoing::Outgoing;
-use crate::http::http2::send_buffer::Backlog;
+use crate::http::http2::send_buffer::WorkerSendBuffer;
 use crate::http::http2::{MAX_STREAMS, MOST_MISTAKES, SEND_BUFFER, SMALL_WINDOW, STREAM_WINDOW};
 use crate::net::upstream_socket::{Meter, Metered};
 
@@ -46,11 +46,11 @@ const CONNECTION_WINDOW: u32 = MAX_STREAMS * STREAM_WINDOW;
 pub(super) async fn handshake(
     socket: Metered,
     settings: &Settings,
-    heads: Rules,
-    backlog: Rc<Backlog>,
-) -> Result<Shaken, h2::Error> {
+    heads: HeadRules,
+    send_buffer: Rc<WorkerSendBuffer>,
+) -> Result<Http2Handshake, h2::Error> {
     let head = heads.bytes.saturating_add(heads.fields.saturating_mul(FIELD));
-    let shaken = h2::client::Builder::new()
+    let handshake = h2::client::Builder::new()
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_header_list_size(u32::try_from(head).unwrap_or(u32::MAX))
@@ -59,12 +59,12 @@ pub(super) async fn handshake(
         .max_concurrent_streams(0)
         .enable_push(false)
         .handshake(socket);
-    let (sender, mut driver): (_, Connection<_, Bytes>) = shaken.await?;
-    let presence = if settings.http2_keepalive.is_some() { None } else { driver.ping_pong().map(Presence::new) };
-    let mut alive = settings.http2_keepalive.and_then(|(every, within)| Alive::new(&mut driver, every, within));
+    let (sender, mut driver): (_, Connection<_, Bytes>) = handshake.await?;
+    let presence = if settings.http2_keepalive.is_some() { None } else { driver.ping_pong().map(PingProbe::new) };
+    let mut alive = settings.http2_keepalive.and_then(|(every, within)| KeepAlive::new(&mut driver, every, within));
     let allowed = Arc::new(AtomicUsize::new(driver.max_concurrent_send_streams()));
     let peers = allowed.clone();
-    let mut window = Window { backlog, small: false };
+    let mut window = WindowControl { send_buffer, small: false };
     tokio::task::spawn_local(poll_fn(move |cx| {
         window.follow(&mut driver);
         if alive.as_mut().is_some_and(|alive| alive.poll_silent(cx).is_ready()) {
@@ -78,27 +78,27 @@ pub(super) async fn handshake(
             }
         })
     }));
-    Ok(Shaken { sender, allowed, presence })
+    Ok(Http2Handshake { sender, allowed, presence })
 }
 
 /// A connection that has begun.
-pub(crate) struct Shaken {
+pub(crate) struct Http2Handshake {
     pub(super) sender: Sender,
     /// How many streams the peer allows at a time just now.
     pub(super) allowed: Arc<AtomicUsize>,
     /// `None` when it is asked for all the time.
-    pub(super) presence: Option<Presence>,
+    pub(super) presence: Option<PingProbe>,
 }
 
 /// By which it is found out whether the peer of a connection is still there that nobody has used for a while. What is between
 /// may have forgotten the connection, and then a request on it would wait for the end of its timeout.
 #[derive(Debug)]
-pub(crate) struct Presence(Mutex<PingPong>);
+pub(crate) struct PingProbe(Mutex<PingPong>);
 
 /// How long its answer may take. A new connection is there sooner than a much later one.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-impl Presence {
+impl PingProbe {
     fn new(pings: PingPong) -> Self {
         Self(Mutex::new(pings))
     }
@@ -114,15 +114,15 @@ impl Presence {
 }
 
 /// How much an endpoint may send on one stream before it is read: less while much is held for callers who do not read.
-struct Window {
-    backlog: Rc<Backlog>,
+struct WindowControl {
+    send_buffer: Rc<WorkerSendBuffer>,
     small: bool,
 }
 
-impl Window {
+impl WindowControl {
     /// Tells the peer when that changes.
     fn follow(&mut self, driver: &mut Connection<Metered, Bytes>) {
-        let changes = if self.small { self.backlog.is_roomy() } else { self.backlog.is_tight() };
+        let changes = if self.small { self.send_buffer.is_roomy() } else { self.send_buffer.is_tight() };
         // An error means that the peer has not confirmed what it was told last: it is told later.
         if changes && driver.set_initial_window_size(if self.small { STREAM_WINDOW } else { SMALL_WINDOW }).is_ok() {
             self.small = !self.small;
@@ -131,7 +131,7 @@ impl Window {
 }
 
 /// Asks the peer now and then whether it is there. Envoy: `connection_keepalive`.
-struct Alive {
+struct KeepAlive {
     pings: PingPong,
     every: Duration,
     within: Duration,
@@ -139,7 +139,7 @@ struct Alive {
     asked: bool,
 }
 
-impl Alive {
+impl KeepAlive {
     /// `None` when something else pings already.
     fn new(driver: &mut Connection<Metered, Bytes>, every: Span, within: Span) -> Option<Self> {
         let (every, within) = (duration(every), duration(within));
@@ -169,7 +169,7 @@ impl Alive {
 
 /// An HTTP/2 connection, shared by its streams.
 #[derive(Debug)]
-pub(crate) struct Many {
+pub(crate) struct Http2Connection {
     pub(super) sender: Sender,
     pub(super) meter: Arc<Meter>,
     pub(super) active: AtomicU32,
@@ -191,8 +191,8 @@ pub(crate) struct Many {
     /// Whether its endpoint is in no list, so that it goes by age alone.
     pub(super) passing: bool,
     /// By which it is asked for; `None` when that is done all the time.
-    pub(super) presence: Option<Presence>,
-    pub(super) _held: Held,
+    pub(super) presence: Option<PingProbe>,
+    pub(super) _held: HeldResources,
 }
 
 /// What comes of asking for a stream.
@@ -202,7 +202,7 @@ pub(super) enum Entry {
     Closed,
 }
 
-impl Many {
+impl Http2Connection {
     /// Takes a stream if there is room for one.
     pub(super) fn enter(&self, most_requests: Option<u32>) -> Entry {
         let mut sender = self.sender.clone();
@@ -231,9 +231,9 @@ impl Many {
     }
 
     /// Its streams, for who wants one more; `sure` tells that the peer must be known to be there.
-    pub(super) fn streams(&self, ask: &Ask<'_>, sure: bool) -> Streams {
+    pub(super) fn streams(&self, request: &ConnectionRequest<'_>, sure: bool) -> Streams {
         let active = self.active.load(Relaxed);
-        let room = active < self.most_streams() && self.young(ask.now) && !(sure && self.is_unsure(ask));
+        let room = active < self.most_streams() && self.young(request.now) && !(sure && self.is_unsure(request));
         Streams { active, unread: self.unread.load(Relaxed), room }
     }
 
@@ -248,20 +248,20 @@ impl Many {
     }
 
     /// Whether it has been without a stream for so long that nobody knows whether the peer is there.
-    pub(super) fn is_unsure(&self, ask: &Ask<'_>) -> bool {
-        let Some(after) = ask.ping_after.filter(|_| self.active.load(Relaxed) == 0) else { return false };
+    pub(super) fn is_unsure(&self, request: &ConnectionRequest<'_>) -> bool {
+        let Some(after) = request.ping_after.filter(|_| self.active.load(Relaxed) == 0) else { return false };
         let (since, served_before) = &self.quiet;
         served_before.load(Relaxed) == self.served.load(Relaxed)
-            && ask.now - Time(since.load(Relaxed)) >= after
+            && request.now - Time(since.load(Relaxed)) >= after
             && self.presence.is_some()
     }
 
     /// Asks the peer whether it is there. A connection whose peer does not answer takes no more streams.
-    pub(super) async fn look(&self, ask: &Ask<'_>) {
+    pub(super) async fn look(&self, request: &ConnectionRequest<'_>) {
         let Some(presence) = &self.presence else { return };
-        let known = || self.spent.load(Relaxed) || !self.is_unsure(ask);
+        let known = || self.spent.load(Relaxed) || !self.is_unsure(request);
         match presence.answers(known).await {
-            true => self.quiet.0.store(ask.now.0, Relaxed),
+            true => self.quiet.0.store(request.now.0, Relaxed),
             false => self.spent.store(true, Relaxed),
         }
     }
@@ -291,11 +291,11 @@ pub(super) fn closed(sender: &mut Sender) -> bool {
 
 /// A stream's part in a connection: one request, and its answer. Dropping it before both are over resets the stream.
 #[derive(Debug)]
-pub(crate) struct Share {
-    many: Arc<Many>,
+pub(crate) struct Http2Stream {
+    many: Arc<Http2Connection>,
     sender: Sender,
-    up: Option<Outgoing<UpBody>>,
-    pump: Option<Pump>,
+    up: Option<Outgoing<UpstreamBody>>,
+    pump: Option<BodyPump>,
     response: Option<ResponseFuture>,
     down: Option<Incoming>,
     /// Whether its answer has come and is not read.
@@ -304,10 +304,10 @@ pub(crate) struct Share {
 
 /// A body that goes up by itself: whoever waits for the caller to read its answer must not keep the endpoint waiting.
 #[derive(Debug)]
-struct Pump(JoinHandle<()>);
+struct BodyPump(JoinHandle<()>);
 
-impl Pump {
-    fn start(mut body: Outgoing<UpBody>) -> Self {
+impl BodyPump {
+    fn start(mut body: Outgoing<UpstreamBody>) -> Self {
         Self(tokio::task::spawn_local(async move {
             // What breaks off here is told by the stream.
             let _ = poll_fn(|cx| body.poll(cx)).await;
@@ -315,35 +315,35 @@ impl Pump {
     }
 }
 
-impl Drop for Pump {
+impl Drop for BodyPump {
     fn drop(&mut self) {
         self.0.abort();
     }
 }
 
-impl Drop for Share {
+impl Drop for Http2Stream {
     fn drop(&mut self) {
         self.note_unread(false);
         self.many.leave();
     }
 }
 
-impl Share {
+impl Http2Stream {
     /// A part whose place among the streams has been taken.
-    pub(super) fn new(many: Arc<Many>, sender: Sender) -> Self {
+    pub(super) fn new(many: Arc<Http2Connection>, sender: Sender) -> Self {
         Self { many, sender, up: None, pump: None, response: None, down: None, unread: false }
     }
 
     /// The connection.
-    pub(super) fn many(&self) -> &Many {
+    pub(super) fn many(&self) -> &Http2Connection {
         &self.many
     }
 
     /// Sends the head of a request.
-    pub(super) fn begin(&mut self, request: Request<()>, body: UpBody) -> Result<(), NotAnswered> {
+    pub(super) fn begin(&mut self, request: Request<()>, body: UpstreamBody) -> Result<(), NoResponse> {
         let over = body.is_end_stream();
         let sent = self.sender.send_request(request, over);
-        let (response, stream) = sent.map_err(|error| NotAnswered { failure: failure_of(&error), unsent: true })?;
+        let (response, stream) = sent.map_err(|error| NoResponse { failure: failure_of(&error), unsent: true })?;
         self.up = (!over).then(|| Outgoing::new(stream, body, ()));
         self.response = Some(response);
         Ok(())
@@ -354,13 +354,13 @@ impl Share {
         &mut self,
         cx: &mut Context<'_>,
         interim: &mut dyn FnMut(u16, Fields),
-    ) -> Poll<Result<Arrived, NotAnswered>> {
+    ) -> Poll<Result<UpstreamResponse, NoResponse>> {
         if let Some(mut up) = self.up.take()
             && up.poll(cx).is_pending()
         {
-            self.pump = Some(Pump::start(up));
+            self.pump = Some(BodyPump::start(up));
         }
-        let broken = |failure| Poll::Ready(Err(NotAnswered { failure, unsent: false }));
+        let broken = |failure| Poll::Ready(Err(NoResponse { failure, unsent: false }));
         let Some(response) = &mut self.response else { return broken(Failure::Terminated) };
         while let Some(Ok(early)) = ready!(response.poll_informational(cx)) {
             interim(early.status().as_u16(), Fields::from_map(early.headers()));
@@ -372,7 +372,7 @@ impl Share {
                 let (parts, stream) = response.into_parts();
                 let fields = Fields::from_map(&parts.headers);
                 self.down = Some(Incoming::new(stream, &fields));
-                Poll::Ready(Ok(Arrived { status: parts.status.as_u16(), fields }))
+                Poll::Ready(Ok(UpstreamResponse { status: parts.status.as_u16(), fields }))
             }
             Err(error) => broken(failure_of(&error)),
         }
@@ -387,8 +387,8 @@ impl Share {
         }
         Poll::Ready(frame.map(|frame| {
             frame.map_err(|cut| match cut {
-                Cut::Gone => Failure::RemoteReset,
-                Cut::Failed(error) => failure_of(&error),
+                StreamError::Gone => Failure::RemoteReset,
+                StreamError::Failed(error) => failure_of(&error),
             })
         }))
     }

@@ -13,17 +13,17 @@ use leeboard_policy::endpoints::EndpointId;
 use leeboard_policy::time::{Span, Time};
 use leeboard_policy::verdict::Failure;
 
-use super::connection::{Connection, Wire};
-use super::connection_request::{Arrived, Ask, NotAnswered};
-use super::idle::Shelf;
+use super::connection::{Connection, Transport};
+use super::connection_request::{ConnectionRequest, NoResponse, UpstreamResponse};
+use super::idle::IdleConnections;
 use super::shared_pool::SharedPool;
-use crate::body::upstream::UpBody;
+use crate::body::upstream::UpstreamBody;
 use crate::host::clock::Clock;
 use crate::http::http1::read::Response;
-use crate::http::informational::Hints;
-use crate::net::upstream_limits::Taken;
+use crate::http::informational::InformationalResponses;
 use crate::net::upstream_socket::Metered;
-use crate::request::upstream::Departure;
+use crate::request::budget::BudgetSlot;
+use crate::request::upstream::UpstreamRequest;
 
 /// No answer before an answer, but one of its own, and not HTTP/2's.
 const SWITCHING: u16 = 101;
@@ -33,9 +33,9 @@ const DRAINED: u64 = 16 * 1024;
 const DRAIN_TIME: Duration = Duration::from_secs(1);
 
 /// Where a connection goes back to.
-pub(super) enum Home {
+pub(super) enum ReturnTo {
     /// This worker's own.
-    Worker(Rc<RefCell<Shelf>>),
+    Worker(Rc<RefCell<IdleConnections>>),
     /// The cluster's, for all workers.
     Cluster(Arc<SharedPool>),
 }
@@ -45,84 +45,91 @@ pub(crate) struct Lease {
     connection: Option<Connection>,
     endpoint: EndpointId,
     /// `None` once it has been given back.
-    home: Option<Home>,
+    return_to: Option<ReturnTo>,
     max_requests: Option<u32>,
     written_before: u64,
     /// What it takes of what its caller may use.
-    taken: Option<Taken>,
+    taken: Option<BudgetSlot>,
     /// Whether the connection has served a request before.
     pub(crate) reused: bool,
 }
 
 impl Lease {
-    pub(super) fn new(connection: Connection, ask: &Ask<'_>, home: Home, reused: bool) -> Self {
+    pub(super) fn new(
+        connection: Connection,
+        request: &ConnectionRequest<'_>,
+        return_to: ReturnTo,
+        reused: bool,
+    ) -> Self {
         Self {
             written_before: connection.meter.written(),
             connection: Some(connection),
-            endpoint: ask.endpoint.id(),
-            home: Some(home),
-            max_requests: ask.settings.max_requests,
+            endpoint: request.endpoint.id(),
+            return_to: Some(return_to),
+            max_requests: request.settings.max_requests,
             taken: None,
             reused,
         }
     }
 
     /// The same, which counts as in use for its caller.
-    pub(super) fn counted(mut self, taken: Option<Taken>) -> Self {
+    pub(super) fn counted(mut self, taken: Option<BudgetSlot>) -> Self {
         self.taken = taken;
         self
     }
 
-    /// Sends a request and waits for the head of its response. `hints` takes what an endpoint says before that.
+    /// Sends a request and waits for the head of its response. `informational` takes what an endpoint says before that.
     pub(crate) async fn send(
         &mut self,
-        request: &Departure<'_>,
-        body: UpBody,
-        hints: Option<&Hints>,
-    ) -> Result<Arrived, NotAnswered> {
+        request: &UpstreamRequest<'_>,
+        body: UpstreamBody,
+        informational: Option<&InformationalResponses>,
+    ) -> Result<UpstreamResponse, NoResponse> {
         let Some(connection) = &mut self.connection else { unreachable!("a lease has its connection until it ends") };
         connection.served += 1;
         let mut interim = |status, fields| {
             // Leave to go on is for those who have asked for it.
             let passes = status != SWITCHING && (status != 100 || request.expects);
-            if let Some(hints) = hints.filter(|_| passes) {
-                hints.pass_on(status, fields);
+            if let Some(informational) = informational.filter(|_| passes) {
+                informational.pass_on(status, fields);
             }
         };
         match &mut connection.wire {
-            Wire::One(one) => {
+            Transport::Http1Connection(one) => {
                 one.begin(body, request.framing(), |out| request.write(out));
-                let mut posted = one.post();
+                let mut queued = one.queue_write();
                 let mut interim = |response: Response| interim(response.status, response.fields);
                 let answered = poll_fn(|cx| one.poll_head(cx, &mut interim)).await;
-                if posted.as_mut().is_some_and(|posted| posted.take_back().is_some()) {
+                if queued.as_mut().is_some_and(|queued| queued.take_back().is_some()) {
                     one.not_sent();
                 }
-                let response = answered.map_err(|failure| NotAnswered { failure, unsent: false })?;
-                Ok(Arrived { status: response.status, fields: response.fields })
+                let response = answered.map_err(|failure| NoResponse { failure, unsent: false })?;
+                Ok(UpstreamResponse { status: response.status, fields: response.fields })
             }
-            Wire::Many(stream) => {
+            Transport::Http2Connection(stream) => {
                 let head = request.http2(body.size_hint().exact());
-                let head = head.map_err(|_| NotAnswered { failure: Failure::Protocol, unsent: true })?;
+                let head = head.map_err(|_| NoResponse { failure: Failure::Protocol, unsent: true })?;
                 stream.begin(head, body)?;
                 poll_fn(|cx| stream.poll_head(cx, &mut interim)).await
             }
-            Wire::Bare(_) => unreachable!("a bare connection is asked for when there is no request to send"),
+            Transport::Bare(_) => unreachable!("a bare connection is asked for when there is no request to send"),
         }
     }
 
     /// The next frame of the response.
     pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
         match self.connection.as_mut().map(|connection| &mut connection.wire) {
-            Some(Wire::One(one)) => one.poll_frame(cx),
-            Some(Wire::Many(stream)) => stream.poll_frame(cx),
-            Some(Wire::Bare(_)) | None => Poll::Ready(None),
+            Some(Transport::Http1Connection(one)) => one.poll_frame(cx),
+            Some(Transport::Http2Connection(stream)) => stream.poll_frame(cx),
+            Some(Transport::Bare(_)) | None => Poll::Ready(None),
         }
     }
 
     /// Takes in what has come of the response although nobody wants it yet, where it would stand in the way of others.
     pub(crate) fn gather(&mut self, cx: &mut Context<'_>) {
-        if let Some(Wire::Many(stream)) = self.connection.as_mut().map(|connection| &mut connection.wire) {
+        if let Some(Transport::Http2Connection(stream)) =
+            self.connection.as_mut().map(|connection| &mut connection.wire)
+        {
             stream.gather(cx);
         }
     }
@@ -130,14 +137,14 @@ impl Lease {
     /// How much has been taken in.
     pub(crate) fn gathered(&self) -> usize {
         match self.connection.as_ref().map(|connection| &connection.wire) {
-            Some(Wire::Many(stream)) => stream.gathered(),
+            Some(Transport::Http2Connection(stream)) => stream.gathered(),
             _ => 0,
         }
     }
 
     /// Sends what can be sent of the request, while nobody asks for the response. Over HTTP/2 it goes up by itself.
     pub(crate) fn poll_upload(&mut self, cx: &mut Context<'_>) {
-        if let Some(Wire::One(one)) = self.connection.as_mut().map(|connection| &mut connection.wire) {
+        if let Some(Transport::Http1Connection(one)) = self.connection.as_mut().map(|connection| &mut connection.wire) {
             one.poll_upload(cx);
         }
     }
@@ -145,34 +152,34 @@ impl Lease {
     /// Whether the response is over.
     pub(crate) fn is_end_stream(&self) -> bool {
         match self.connection.as_ref().map(|connection| &connection.wire) {
-            Some(Wire::One(one)) => one.is_end_stream(),
-            Some(Wire::Many(stream)) => stream.is_end_stream(),
-            Some(Wire::Bare(_)) | None => true,
+            Some(Transport::Http1Connection(one)) => one.is_end_stream(),
+            Some(Transport::Http2Connection(stream)) => stream.is_end_stream(),
+            Some(Transport::Bare(_)) | None => true,
         }
     }
 
     /// How long the rest of the response's body is, where that is known.
     pub(crate) fn left(&self) -> Option<u64> {
         match self.connection.as_ref().map(|connection| &connection.wire) {
-            Some(Wire::One(one)) => one.left(),
-            Some(Wire::Many(stream)) => stream.left(),
-            Some(Wire::Bare(_)) | None => Some(0),
+            Some(Transport::Http1Connection(one)) => one.left(),
+            Some(Transport::Http2Connection(stream)) => stream.left(),
+            Some(Transport::Bare(_)) | None => Some(0),
         }
     }
 
     /// The connection itself, once, and what has been read from it: it leaves HTTP, or never was. The lease still holds its
     /// place.
     pub(crate) fn take_socket(&mut self) -> Option<(Metered, Bytes)> {
-        match std::mem::replace(&mut self.connection.as_mut()?.wire, Wire::Bare(None)) {
-            Wire::Bare(socket) => Some((socket?, Bytes::new())),
-            Wire::One(one) => Some(one.into_socket()),
-            Wire::Many(_) => None,
+        match std::mem::replace(&mut self.connection.as_mut()?.wire, Transport::Bare(None)) {
+            Transport::Bare(socket) => Some((socket?, Bytes::new())),
+            Transport::Http1Connection(one) => Some(one.into_socket()),
+            Transport::Http2Connection(_) => None,
         }
     }
 
     /// Whether the connection never was HTTP.
     pub(crate) fn is_bare(&self) -> bool {
-        self.connection.as_ref().is_some_and(|connection| matches!(connection.wire, Wire::Bare(_)))
+        self.connection.as_ref().is_some_and(|connection| matches!(connection.wire, Transport::Bare(_)))
     }
 
     /// Whether anything has been handed to the kernel on this connection since it was leased.
@@ -205,13 +212,13 @@ impl Lease {
     pub(crate) fn give_back(mut self, now: Time, peer_keeps: Option<Span>) {
         let Some(mut connection) = self.connection.take() else { return };
         let spent = self.max_requests.is_some_and(|most| connection.served >= most);
-        let Wire::One(one) = &mut connection.wire else { return };
+        let Transport::Http1Connection(one) = &mut connection.wire else { return };
         if one.rest() && !spent {
             connection.idle_since = now;
             connection.keep = [connection.keep, peer_keeps].into_iter().flatten().min();
-            match self.home.take() {
-                Some(Home::Worker(shelf)) => shelf.borrow_mut().put_one(self.endpoint, connection),
-                Some(Home::Cluster(pool)) => pool.put_one(self.endpoint, connection),
+            match self.return_to.take() {
+                Some(ReturnTo::Worker(idle)) => idle.borrow_mut().put_http1(self.endpoint, connection),
+                Some(ReturnTo::Cluster(pool)) => pool.put_http1(self.endpoint, connection),
                 None => {}
             }
         }
@@ -221,7 +228,7 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         drop(self.connection.take());
-        if let Some(Home::Cluster(pool)) = &self.home {
+        if let Some(ReturnTo::Cluster(pool)) = &self.return_to {
             pool.call_next();
         }
     }

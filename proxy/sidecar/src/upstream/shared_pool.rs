@@ -13,8 +13,8 @@ use tokio::sync::oneshot;
 
 use super::connect::make;
 use super::connection::Connection;
-use super::connection_request::{Ask, ConnectError};
-use super::idle::Shelf;
+use super::connection_request::{ConnectError, ConnectionRequest};
+use super::idle::IdleConnections;
 use crate::telemetry::worker::PoolCounters;
 
 /// The shared pools, by cluster.
@@ -29,13 +29,13 @@ impl SharedPools {
     }
 }
 
-/// One cluster's connections.
+/// Http1Connection cluster's connections.
 #[derive(Debug, Default)]
 pub(crate) struct SharedPool(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    shelf: Shelf,
+    idle: IdleConnections,
     /// Who waits, in order of arrival.
     line: VecDeque<(u64, oneshot::Sender<()>)>,
     next_number: u64,
@@ -52,37 +52,37 @@ enum Look {
 
 impl SharedPool {
     /// A connection that is there already. Nobody passes those who wait.
-    pub(super) fn idle(&self, ask: &Ask<'_>) -> Option<Connection> {
+    pub(super) fn idle(&self, request: &ConnectionRequest<'_>) -> Option<Connection> {
         let mut state = self.lock();
         if !state.line.is_empty() || state.called > 0 {
             return None;
         }
-        state.shelf.take(ask, ask.full(), false)
+        state.idle.take(request, request.full(), false)
     }
 
     /// A connection, the right to make one, or a wait in line for either; and whether it was there before.
     pub(super) async fn acquire(
         self: &Arc<Self>,
-        ask: &Ask<'_>,
+        request: &ConnectionRequest<'_>,
         counters: &dyn Fn() -> PoolCounters,
     ) -> Result<(Connection, bool), ConnectError> {
         let mut ticket: Option<Ticket> = None;
         loop {
-            match self.look(ask, ticket.as_mut()) {
+            match self.look(request, ticket.as_mut()) {
                 Look::Ready(connection) => return Ok((connection, true)),
                 Look::Connect(place) => {
                     let reservation = Reservation(self);
-                    let entered = ask.enter(|| self.lock().shelf.evict())?;
-                    let (connection, many) = make(ask, (entered, Some(place)), counters).await?;
+                    let entered = request.enter(|| self.lock().idle.evict())?;
+                    let (connection, many) = make(request, (entered, Some(place)), counters).await?;
                     std::mem::forget(reservation);
                     if let Some(many) = many {
-                        self.lock().shelf.put_many(ask.endpoint.id(), &many);
+                        self.lock().idle.put_http2(request.endpoint.id(), &many);
                         self.call_all();
                     }
                     return Ok((connection, false));
                 }
                 Look::Wait => match &mut ticket {
-                    None => ticket = Some(self.queue(ask)?),
+                    None => ticket = Some(self.queue(request)?),
                     Some(ticket) => ticket.wait().await,
                 },
             }
@@ -90,7 +90,7 @@ impl SharedPool {
     }
 
     /// Nobody passes those who wait: a newcomer looks only when the line is empty.
-    fn look(&self, ask: &Ask<'_>, ticket: Option<&mut Ticket>) -> Look {
+    fn look(&self, request: &ConnectionRequest<'_>, ticket: Option<&mut Ticket>) -> Look {
         let mut state = self.lock();
         match ticket {
             Some(ticket) if !ticket.called => return Look::Wait,
@@ -101,24 +101,24 @@ impl SharedPool {
             None if state.line.is_empty() && state.called == 0 => {}
             None => return Look::Wait,
         }
-        if !ask.fresh
-            && let Some(connection) = state.shelf.take(ask, ask.full(), false)
+        if !request.fresh
+            && let Some(connection) = state.idle.take(request, request.full(), false)
         {
             return Look::Ready(connection);
         }
-        if ask.full() {
-            state.shelf.evict();
+        if request.full() {
+            state.idle.evict();
         }
-        match ask.cluster.take(Limit::Connections) {
+        match request.cluster.take(Limit::Connections) {
             Some(place) => Look::Connect(place),
             None => Look::Wait,
         }
     }
 
     /// A place in line, if `http1MaxPendingRequests` has one left.
-    fn queue(self: &Arc<Self>, ask: &Ask<'_>) -> Result<Ticket, ConnectError> {
+    fn queue(self: &Arc<Self>, request: &ConnectionRequest<'_>) -> Result<Ticket, ConnectError> {
         let overflow = || ConnectError { failure: Failure::Overflow, words: "overflow".into() };
-        let pending = ask.cluster.take(Limit::Pending).ok_or_else(overflow)?;
+        let pending = request.cluster.take(Limit::Pending).ok_or_else(overflow)?;
         let mut state = self.lock();
         let number = state.next_number;
         state.next_number += 1;
@@ -138,22 +138,22 @@ impl SharedPool {
     }
 
     /// Keeps a connection, and lets the first in line look.
-    pub(super) fn put_one(&self, endpoint: EndpointId, connection: Connection) {
+    pub(super) fn put_http1(&self, endpoint: EndpointId, connection: Connection) {
         let mut state = self.lock();
-        state.shelf.put_one(endpoint, connection);
+        state.idle.put_http1(endpoint, connection);
         state.call_next();
     }
 
     pub(super) fn sweep(&self, now: Time, wanted: &FxHashSet<EndpointId>, ejected: &FxHashSet<EndpointId>) {
         let mut state = self.lock();
-        state.shelf.sweep(now, wanted, ejected);
+        state.idle.sweep(now, wanted, ejected);
         state.call_next();
     }
 
     /// Closes what leads to an endpoint that is set aside, and lets the first in line have a place that this frees.
     pub(super) fn part_from(&self, endpoint: EndpointId) {
         let mut state = self.lock();
-        state.shelf.part_from(endpoint);
+        state.idle.part_from(endpoint);
         state.call_next();
     }
 

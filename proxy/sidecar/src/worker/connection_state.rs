@@ -8,11 +8,11 @@ use leeboard_policy::time::{Span, Time};
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
-use crate::drain::{Manner, Side, Stance};
-use crate::http::informational::Hints;
+use crate::drain::{DrainPhase, DrainState, Side};
+use crate::http::informational::InformationalResponses;
 
 /// The talk on one connection.
-pub(crate) struct Talk {
+pub(crate) struct ConnectionState {
     side: Side,
     /// When the first byte of a head came that is not complete yet.
     head_since: Cell<Option<Time>>,
@@ -27,7 +27,7 @@ pub(crate) struct Talk {
     turns: Cell<u32>,
     seen: Cell<(u32, Option<Time>)>,
     /// The caller, while an answer is made for it over HTTP/1.
-    awaiting: RefCell<Option<Hints>>,
+    awaiting: RefCell<Option<InformationalResponses>>,
     /// Told when the caller has left meanwhile.
     left: Notify,
     /// Whom to wake when there is a cue.
@@ -36,7 +36,7 @@ pub(crate) struct Talk {
 
 /// Why a talk is to end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Cue {
+pub(crate) enum CloseReason {
     /// The process is leaving.
     Close,
     /// Nothing has gone on for too long.
@@ -45,14 +45,14 @@ pub(crate) enum Cue {
 
 /// How long nothing may go on; `None` is for ever.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Patience {
+pub(crate) struct IdleTimeouts {
     /// While no request is being served.
     pub(crate) idle: Option<Span>,
     /// In a tunnel.
     pub(crate) tunnel: Option<Span>,
 }
 
-impl Talk {
+impl ConnectionState {
     /// A part of a head is here, and the rest is awaited: since when.
     pub(crate) fn mid_head_since(&self, now: Time) -> Time {
         let since = self.head_since.get().unwrap_or(now);
@@ -94,7 +94,7 @@ impl Talk {
     }
 
     /// Whether it has been idle for too long by now. To be asked now and then, and by so much too late.
-    fn tires(&self, now: Time, patience: Patience) -> bool {
+    fn tires(&self, now: Time, patience: IdleTimeouts) -> bool {
         let allowed = match (self.tunnel.get(), self.open.get()) {
             (true, _) => patience.tunnel,
             (false, 0) => patience.idle,
@@ -110,12 +110,12 @@ impl Talk {
     }
 
     /// Waits to be told that the connection is to end before its next request.
-    pub(crate) fn poll_cue(&self, cx: &mut Context<'_>) -> Poll<Cue> {
+    pub(crate) fn poll_close(&self, cx: &mut Context<'_>) -> Poll<CloseReason> {
         if self.closing.get() && self.head_since.get().is_none() {
-            return Poll::Ready(Cue::Close);
+            return Poll::Ready(CloseReason::Close);
         }
         if self.idle.get() {
-            return Poll::Ready(Cue::Idle);
+            return Poll::Ready(CloseReason::Idle);
         }
         let mut waiting = self.waiting.borrow_mut();
         if !waiting.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
@@ -125,7 +125,7 @@ impl Talk {
     }
 
     /// Notes that the caller waits for an answer, or does not any more.
-    pub(crate) fn awaits(&self, caller: Option<&Hints>) {
+    pub(crate) fn awaits(&self, caller: Option<&InformationalResponses>) {
         *self.awaiting.borrow_mut() = caller.cloned();
     }
 
@@ -135,13 +135,13 @@ impl Talk {
     }
 
     fn look(&self) {
-        if self.awaiting.borrow().as_ref().is_some_and(Hints::has_left_meanwhile) {
+        if self.awaiting.borrow().as_ref().is_some_and(InformationalResponses::has_left_meanwhile) {
             self.left.notify_one();
         }
     }
 
-    fn tell(&self, cue: &Cell<bool>) {
-        cue.set(true);
+    fn tell(&self, close_reason: &Cell<bool>) {
+        close_reason.set(true);
         if let Some(waker) = &*self.waiting.borrow() {
             waker.wake_by_ref();
         }
@@ -150,16 +150,16 @@ impl Talk {
 
 /// All talks of a worker.
 #[derive(Default)]
-pub(crate) struct Talks {
-    list: RefCell<Vec<Weak<Talk>>>,
-    stance: Cell<Option<Stance>>,
+pub(crate) struct ConnectionRegistry {
+    list: RefCell<Vec<Weak<ConnectionState>>>,
+    drain_state: Cell<Option<DrainState>>,
 }
 
-impl Talks {
+impl ConnectionRegistry {
     /// Begins a talk.
-    pub(crate) fn begin(&self, side: Side) -> Rc<Talk> {
-        let closing = self.stance.get().is_some_and(|stance| stance.of(side) == Manner::Closing);
-        let talk = Rc::new(Talk {
+    pub(crate) fn begin(&self, side: Side) -> Rc<ConnectionState> {
+        let closing = self.drain_state.get().is_some_and(|drain_state| drain_state.of(side) == DrainPhase::Closing);
+        let conn_state = Rc::new(ConnectionState {
             side,
             head_since: Cell::new(None),
             closing: Cell::new(closing),
@@ -172,20 +172,20 @@ impl Talks {
             left: Notify::new(),
             waiting: RefCell::new(None),
         });
-        self.list.borrow_mut().push(Rc::downgrade(&talk));
-        talk
+        self.list.borrow_mut().push(Rc::downgrade(&conn_state));
+        conn_state
     }
 
     /// Forgets those that are over, and tells those to end that have been idle for too long; and looks whether those who wait for an answer are still there. A connection that nobody uses costs its
     /// descriptor all the same.
-    pub(crate) fn tidy(&self, now: Time, patience: Patience) {
+    pub(crate) fn tidy(&self, now: Time, patience: IdleTimeouts) {
         let mut list = self.list.borrow_mut();
-        list.retain(|talk| {
-            let Some(talk) = talk.upgrade() else { return false };
-            if talk.tires(now, patience) {
-                talk.tell(&talk.idle);
+        list.retain(|conn_state| {
+            let Some(conn_state) = conn_state.upgrade() else { return false };
+            if conn_state.tires(now, patience) {
+                conn_state.tell(&conn_state.idle);
             }
-            talk.look();
+            conn_state.look();
             true
         });
         if list.capacity() > 64 && list.capacity() / 4 > list.len() {
@@ -194,11 +194,15 @@ impl Talks {
     }
 
     /// Tells the talks of each side how the process means to end.
-    pub(crate) fn heed(&self, stance: Stance) {
-        self.stance.set(Some(stance));
+    pub(crate) fn heed(&self, drain_state: DrainState) {
+        self.drain_state.set(Some(drain_state));
         let list = self.list.borrow();
-        for talk in list.iter().filter_map(Weak::upgrade).filter(|talk| stance.of(talk.side) == Manner::Closing) {
-            talk.tell(&talk.closing);
+        for conn_state in list
+            .iter()
+            .filter_map(Weak::upgrade)
+            .filter(|conn_state| drain_state.of(conn_state.side) == DrainPhase::Closing)
+        {
+            conn_state.tell(&conn_state.closing);
         }
     }
 }
@@ -209,29 +213,29 @@ mod tests {
 
     #[test]
     fn a_talk_is_idle_from_its_last_turn_on_and_only_without_a_request() {
-        let talks = Talks::default();
-        let talk = talks.begin(Side::Outbound);
-        let patience = Patience { idle: Some(Span::from_secs(10)), tunnel: Some(Span::from_secs(3)) };
+        let registry = ConnectionRegistry::default();
+        let conn_state = registry.begin(Side::Outbound);
+        let patience = IdleTimeouts { idle: Some(Span::from_secs(10)), tunnel: Some(Span::from_secs(3)) };
         let look = |second: u64| {
-            talks.tidy(Time(second * 1_000_000_000), patience);
-            talk.idle.get()
+            registry.tidy(Time(second * 1_000_000_000), patience);
+            conn_state.idle.get()
         };
         assert_eq!([0, 9, 10].map(look), [false, false, true]);
-        talk.begins();
+        conn_state.begins();
         assert_eq!([11, 40].map(look), [false, false], "a request may take its time");
-        talk.ends();
+        conn_state.ends();
         assert_eq!([41, 50, 51].map(look), [false, false, true]);
-        talk.begins();
-        talk.tunnels();
+        conn_state.begins();
+        conn_state.tunnels();
         assert_eq!([60, 62].map(look), [false, false]);
-        talk.moves();
+        conn_state.moves();
         assert_eq!([63, 65, 66].map(look), [false, false, true]);
-        let forever = Patience { idle: None, tunnel: None };
-        talk.moves();
-        talks.tidy(Time(u64::MAX), forever);
-        assert!(!talk.idle.get());
-        drop(talk);
-        talks.tidy(Time(0), forever);
-        assert!(talks.list.borrow().is_empty());
+        let forever = IdleTimeouts { idle: None, tunnel: None };
+        conn_state.moves();
+        registry.tidy(Time(u64::MAX), forever);
+        assert!(!conn_state.idle.get());
+        drop(conn_state);
+        registry.tidy(Time(0), forever);
+        assert!(registry.list.borrow().is_empty());
     }
 }

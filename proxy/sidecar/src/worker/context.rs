@@ -20,14 +20,14 @@ use leeboard_policy::step::Step;
 use leeboard_policy::time::Time;
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::connection_state::Talks;
+use super::connection_state::ConnectionRegistry;
 use super::peers::Peers;
 use super::shared::Shared;
 use crate::drain::Traffic;
 use crate::host::clock::Clock;
 use crate::http::fields::{self, Name, Names};
-use crate::http::http2::send_buffer::Backlog;
-use crate::net::deadline::Alarms;
+use crate::http::http2::send_buffer::WorkerSendBuffer;
+use crate::net::deadline::DeadlineTimers;
 use crate::net::turn::Queue;
 use crate::net::write_batch;
 use crate::request::head::RequestHead;
@@ -48,8 +48,8 @@ const DESTINATIONS: usize = 16_384;
 /// A destination, and whatever its key is the address of: while it is held, nothing else can be there.
 type KnownDestination = (Rc<Destination>, Arc<LiveCluster>, Option<Arc<Workload>>);
 
-/// One worker's own things.
-pub(crate) struct Lane {
+/// Http1Connection worker's own things.
+pub(crate) struct WorkerContext {
     pub(crate) shared: Arc<Shared>,
     pub(crate) clock: Clock,
     pub(crate) telemetry: WorkerTelemetry,
@@ -62,13 +62,13 @@ pub(crate) struct Lane {
     /// What is going on here, for the end of the process to wait for.
     pub(crate) traffic: Arc<Traffic>,
     /// The callers' connections.
-    pub(crate) talks: Talks,
+    pub(crate) registry: ConnectionRegistry,
     /// What is held for callers who do not read.
-    pub(crate) backlog: Rc<Backlog>,
+    pub(crate) send_buffer: Rc<WorkerSendBuffer>,
     /// Callers' connections on which more requests have come than one may begin at once.
     pub(crate) queue: Queue,
     /// Timers to borrow.
-    pub(crate) alarms: Alarms,
+    pub(crate) timers: DeadlineTimers,
     destinations: RefCell<FxHashMap<(usize, u64, usize), KnownDestination>>,
     /// What this workload's proxy tells the next one.
     introduction: Option<String>,
@@ -78,7 +78,7 @@ pub(crate) struct Lane {
     black_hole: Rc<Destination>,
 }
 
-impl Lane {
+impl WorkerContext {
     /// A lane that has not carried anything.
     pub(crate) fn new(shared: Arc<Shared>, traffic: Arc<Traffic>) -> Rc<Self> {
         let nowhere = Destination { cluster: None, service: None, caller: None, workload: None, endpoint: None };
@@ -88,7 +88,7 @@ impl Lane {
         Rc::new(Self {
             clock: shared.clock,
             telemetry,
-            pool: Pool::new(shared.pools.clone(), shared.doubts.clone()),
+            pool: Pool::new(shared.pools.clone(), shared.unreachable.clone()),
             logs: shared.telemetry.logs(),
             live: RefCell::new(Cache::new(shared.live.clone())),
             seed: Cell::new(RandomState::new().hash_one(0)),
@@ -97,13 +97,13 @@ impl Lane {
             introduction: peer_header::describe(&shared.settings.workload),
             peers: Peers::new(shared.settings.trusted_peers.clone()),
             traffic,
-            talks: Talks::default(),
-            backlog: Backlog::new(
+            registry: ConnectionRegistry::default(),
+            send_buffer: WorkerSendBuffer::new(
                 shared.settings.max_unread / shared.settings.workers.max(1),
                 shared.settings.max_caller_unread,
             ),
             queue: Queue::default(),
-            alarms: Alarms::default(),
+            timers: DeadlineTimers::default(),
             nowhere: Rc::new(nowhere),
             black_hole: Rc::new(black_hole()),
             shared,
@@ -223,7 +223,7 @@ impl Lane {
             let out = out.flat_map(|cluster| cluster.endpoints()).filter(|endpoint| endpoint.ejected());
             let ejected: FxHashSet<EndpointId> = out.map(|endpoint| endpoint.id()).collect();
             self.pool.sweep(now, &wanted, &ejected);
-            self.talks.tidy(now, self.shared.settings.patience);
+            self.registry.tidy(now, self.shared.settings.patience);
             let wall = self.clock.wall();
             self.telemetry.tick(wall);
             self.date.set(date_at(wall));
@@ -231,8 +231,8 @@ impl Lane {
                 self.peers.forget();
             }
             if turn.is_multiple_of(FORGET) {
-                self.backlog.tidy();
-                self.alarms.forget();
+                self.send_buffer.tidy();
+                self.timers.forget();
                 forget();
                 fields::forget();
                 write_batch::forget();

@@ -3,8 +3,8 @@
 use leeboard_policy::cluster::Workload;
 use leeboard_policy::time::Span;
 
-use super::connection_state::Patience;
-use crate::http::http1::read::Rules;
+use super::connection_state::IdleTimeouts;
+use crate::http::http1::read::HeadRules;
 use crate::http::informational::HalfClose;
 use crate::net::networks::Networks;
 
@@ -30,7 +30,7 @@ pub(crate) struct Settings {
     /// How long a request's head may take; `None` is no limit.
     pub(crate) header_timeout: Option<Span>,
     /// How long callers may do nothing.
-    pub(crate) patience: Patience,
+    pub(crate) patience: IdleTimeouts,
     /// After how long without a stream an HTTP/2 connection to an endpoint is asked for; `None` is never.
     pub(crate) ping_after: Option<Span>,
     /// The most bytes of answers that are held for callers who do not read.
@@ -49,8 +49,8 @@ pub(crate) struct Settings {
 
 impl Settings {
     /// What heads of callers may be.
-    pub(crate) fn caller_heads(&self) -> Rules {
-        Rules {
+    pub(crate) fn caller_heads(&self) -> HeadRules {
+        HeadRules {
             bytes: self.max_header_bytes,
             fields: self.max_headers,
             chunked_length: self.allow_chunked_length,
@@ -59,7 +59,7 @@ impl Settings {
     }
 
     /// What heads of endpoints may be.
-    pub(crate) fn endpoint_heads(&self) -> Rules {
-        Rules { bytes: self.max_response_header_bytes, ..self.caller_heads() }
+    pub(crate) fn endpoint_heads(&self) -> HeadRules {
+        HeadRules { bytes: self.max_response_header_bytes, ..self.caller_heads() }
     }
 }

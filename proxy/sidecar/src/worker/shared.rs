@@ -8,14 +8,14 @@ use leeboard_policy::live::Live;
 use leeboard_policy::outlier::{OutlierEvent, OutlierKind};
 
 use super::settings::Settings;
-use crate::body::replay::Memory;
-use crate::dns::on_demand::Names;
-use crate::dns::unreachable::Doubts;
+use crate::body::replay::ReplayMemory;
+use crate::dns::on_demand::OnDemandNames;
+use crate::dns::unreachable::UnreachableEndpoints;
 use crate::drain::{Drain, Traffic};
 use crate::host::clock::Clock;
-use crate::net::downstream_limits::Crowd;
-use crate::net::own_addresses::Here;
-use crate::net::upstream_limits::Room;
+use crate::net::downstream_limits::DownstreamConnections;
+use crate::net::own_addresses::OwnAddresses;
+use crate::net::upstream_limits::UpstreamConnections;
 use crate::telemetry::Telemetry;
 use crate::upstream::shared_pool::SharedPools;
 
@@ -32,19 +32,19 @@ pub(crate) struct Shared {
     /// How the process leaves.
     pub(crate) drain: Drain,
     /// The addresses of names that no configuration knows.
-    pub(crate) names: Names,
+    pub(crate) names: OnDemandNames,
     /// Where it is said that an endpoint could not be connected to.
-    pub(crate) doubts: Doubts,
+    pub(crate) unreachable: UnreachableEndpoints,
     /// The connections of clusters with `maxConnections`.
     pub(crate) pools: Arc<SharedPools>,
     /// What requests may keep to be sent again.
-    pub(crate) replay: Arc<Memory>,
+    pub(crate) replay: Arc<ReplayMemory>,
     /// Where nothing may be sent to.
-    pub(crate) here: Here,
+    pub(crate) own_addresses: OwnAddresses,
     /// The callers that are connected.
-    pub(crate) crowd: Arc<Crowd>,
+    pub(crate) downstream_connections: Arc<DownstreamConnections>,
     /// The connections to endpoints that are open.
-    pub(crate) room: Arc<Room>,
+    pub(crate) upstream_connections: Arc<UpstreamConnections>,
     /// How many of them may be in use for one connection of a caller.
     pub(crate) most_for_caller: usize,
 }
@@ -58,7 +58,7 @@ impl Shared {
             OutlierKind::Ejected { cause, lasts, number } => {
                 let cause = cause.as_str();
                 tracing::warn!(%cluster, %endpoint, %cause, %lasts, number, "endpoint ejected");
-                self.doubts.ask(endpoint);
+                self.unreachable.ask(endpoint);
             }
             OutlierKind::Returned => tracing::info!(%cluster, %endpoint, "endpoint returned"),
             OutlierKind::Suppressed { cause } => {
@@ -70,7 +70,7 @@ impl Shared {
 }
 
 /// What one worker is given. It lives on a thread of its own.
-pub(crate) struct Worker {
+pub(crate) struct WorkerStart {
     /// What it shares with the others.
     pub(crate) shared: Arc<Shared>,
     /// What it counts for the drain.

@@ -34,8 +34,8 @@ fn a_crowd_that_says_nothing_keeps_nobody_waiting() {
     let addresses = sockets.each_ref().map(|(_, socket)| socket.local_addr().unwrap());
     server::start(sockets.into(), state.clone()).unwrap();
     let silent = |&at| (0..100).map(move |_| TcpStream::connect(at).unwrap());
-    let mut crowd: Vec<TcpStream> = addresses.iter().flat_map(silent).collect();
-    for stream in crowd.iter_mut().step_by(2) {
+    let mut downstream_connections: Vec<TcpStream> = addresses.iter().flat_map(silent).collect();
+    for stream in downstream_connections.iter_mut().step_by(2) {
         stream.write_all(b"GET /re").unwrap();
     }
     for (at, path) in addresses.iter().zip(["/ready", "/ready", "/metrics"]) {

@@ -1,4 +1,4 @@
-//! Reading a configuration beside the one in force: what of it comes into force, and what of the old one stays.
+//! LoadedFiles a configuration beside the one in force: what of it comes into force, and what of the old one stays.
 //!
 //! A broken object never takes the place of a good one. What is broken only in relation to another object waits for it for
 //! a while (`leeboard_istio::grace`), and then serves as Istio does.
@@ -20,7 +20,7 @@ use leeboard_policy::snapshot::Snapshot;
 use leeboard_policy::time::{Span, Time};
 
 use super::changes::Objects;
-use crate::config::update::Reading;
+use crate::config::update::LoadedFiles;
 
 /// What is wrong between objects, and right again when another object changes.
 const BETWEEN_OBJECTS: [Code; 4] =
@@ -31,7 +31,7 @@ const BETWEEN_OBJECTS: [Code; 4] =
 #[derive(Debug, Default)]
 pub(crate) struct InForce {
     /// What was read.
-    pub(super) reading: Reading,
+    pub(super) reading: LoadedFiles,
     /// Where the proxy stands, with the version of what came of it.
     site: Site,
     /// The objects themselves.
@@ -145,7 +145,7 @@ pub(super) struct Candidate {
 impl Candidate {
     /// Reads and compiles. What is in force `before` stays where the new is broken or waits; at first there is none, and what is
     /// broken is left out.
-    pub(super) fn new(reading: Reading, mut site: Site, before: Option<&Before<'_>>) -> Self {
+    pub(super) fn new(reading: LoadedFiles, mut site: Site, before: Option<&Before<'_>>) -> Self {
         site.version = version(&reading.sources, &Waiting::default());
         let namespace = site.workload.namespace.clone();
         let mut loaded = load_in(&reading.sources, &namespace);

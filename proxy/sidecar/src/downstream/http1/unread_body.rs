@@ -5,7 +5,7 @@ use std::future::poll_fn;
 use std::task::Poll;
 use std::time::Duration;
 
-use crate::http::http1::request_body::CallerBody;
+use crate::http::http1::request_body::RequestBody;
 
 /// The most of a body that is read for nothing.
 const MOST: u64 = 64 * 1024;
@@ -25,13 +25,13 @@ pub(super) enum Rest {
 
 impl Rest {
     /// What is left of this body. `unread` says that nobody reads from it any more: what is there is passed over at once.
-    pub(super) async fn of(body: &CallerBody, unread: bool) -> Self {
+    pub(super) async fn of(body: &RequestBody, unread: bool) -> Self {
         if body.is_end_stream() {
             return Rest::None;
         }
-        let mut allowance = MOST;
+        let mut budget = MOST;
         if unread {
-            match poll_fn(|cx| Poll::Ready(body.poll_skip(cx, &mut allowance))).await {
+            match poll_fn(|cx| Poll::Ready(body.poll_skip(cx, &mut budget))).await {
                 Poll::Ready(true) => return Rest::None,
                 Poll::Ready(false) => return Rest::Much,
                 Poll::Pending => {}
@@ -45,8 +45,8 @@ impl Rest {
 }
 
 /// Passes over the rest of a body, unless it takes too long.
-pub(super) async fn skip(body: &CallerBody) {
-    let mut allowance = MOST;
+pub(super) async fn skip(body: &RequestBody) {
+    let mut budget = MOST;
     // Whether it came to its end shows in the body itself.
-    let _ = tokio::time::timeout(TIME, poll_fn(|cx| body.poll_skip(cx, &mut allowance))).await;
+    let _ = tokio::time::timeout(TIME, poll_fn(|cx| body.poll_skip(cx, &mut budget))).await;
 }

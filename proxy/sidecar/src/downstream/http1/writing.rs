@@ -13,52 +13,56 @@ use http_body::{Body, Frame};
 use socket2::SockRef;
 use tokio::net::TcpStream;
 
-use super::Asked;
-use crate::downstream::Conversation;
-use crate::exchange::Answer;
-use crate::exchange::download::{Broken, DownBody};
+use super::RequestTraits;
+use crate::downstream::DownstreamConnection;
+use crate::exchange::DownstreamResponse;
+use crate::exchange::download::{Broken, ResponseBody};
 use crate::http::fields::{Fields, Name, Names};
 use crate::http::http1::read::Length;
 use crate::http::http1::write;
 use crate::http::http2::outgoing::Source;
-use crate::http::informational::Hints;
-use crate::net::write_batch::{self, Posted, Reader};
-use crate::worker::context::Lane;
+use crate::http::informational::InformationalResponses;
+use crate::net::write_batch::{self, QueuedWrite, WriteTarget};
+use crate::worker::context::WorkerContext;
 
 /// Up to this size pieces of an answer are put together before they are written.
 const TOGETHER: usize = 16 * 1024;
 
 /// A caller's socket while answers are written to it.
-pub(super) struct Writing {
+pub(super) struct ResponseWriter {
     pub(super) stream: Arc<TcpStream>,
     pub(super) out: Vec<u8>,
     /// The last answer, which may not have left yet.
-    pub(super) posted: Option<Posted>,
-    pub(super) hints: Hints,
-    lane: Rc<Lane>,
+    pub(super) queued: Option<QueuedWrite>,
+    pub(super) informational: InformationalResponses,
+    context: Rc<WorkerContext>,
     /// Since the caller has not read for too long, or its answer's time is over, nothing more is written.
     pub(super) broken: bool,
 }
 
-impl Writing {
-    pub(super) fn new(stream: Arc<TcpStream>, hints: Hints, lane: Rc<Lane>) -> Self {
-        Self { stream, out: Vec::new(), posted: None, hints, lane, broken: false }
+impl ResponseWriter {
+    pub(super) fn new(
+        stream: Arc<TcpStream>,
+        informational: InformationalResponses,
+        context: Rc<WorkerContext>,
+    ) -> Self {
+        Self { stream, out: Vec::new(), queued: None, informational, context, broken: false }
     }
 
     /// Writes an answer, and tells whether another may follow it.
     pub(super) async fn answer(
         &mut self,
-        answer: Answer,
-        asked: Asked,
-        conversation: &Conversation,
+        answer: DownstreamResponse,
+        asked: RequestTraits,
+        connection: &DownstreamConnection,
     ) -> Result<bool, ()> {
-        let Answer { status, fields, mut body } = answer;
+        let DownstreamResponse { status, fields, mut body } = answer;
         let length = length_of(status, &body, asked);
         let closes = fields.get(Name::Connection).is_some_and(|value| value.eq_ignore_ascii_case(b"close"));
-        let keeps = asked.keeps && !closes && length != Some(Length::UntilClose) && !conversation.talk.closing();
+        let keeps = asked.keeps && !closes && length != Some(Length::UntilClose) && !connection.conn_state.closing();
         self.head(status, &fields, length);
         if !fields.has(Name::Date) {
-            write::field(&mut self.out, Name::Date.text().as_bytes(), &conversation.lane.date());
+            write::field(&mut self.out, Name::Date.text().as_bytes(), &connection.context.date());
         }
         match (keeps, asked.old) {
             (false, _) if !closes => write::field(&mut self.out, b"connection", b"close"),
@@ -70,22 +74,22 @@ impl Writing {
         let whole = if bare { true } else { self.body(&mut body, length == Some(Length::Chunked)).await? };
         // Before the last of the answer is sent, so that whoever has it finds it accounted for.
         drop(body);
-        if !(whole && keeps && self.post()) {
+        if !(whole && keeps && self.queue_write()) {
             self.flush().await.map_err(|_| ())?;
         }
         if whole { Ok(keeps) } else { Err(()) }
     }
 
     /// Has what has been put together leave with other answers, if that can be.
-    fn post(&mut self) -> bool {
-        if self.posted.is_some() {
+    fn queue_write(&mut self) -> bool {
+        if self.queued.is_some() {
             return false;
         }
-        match write_batch::post(Reader::Caller(self.stream.clone()), std::mem::take(&mut self.out)) {
-            Ok(posted) => self.posted = Some(posted),
+        match write_batch::queue_write(WriteTarget::Caller(self.stream.clone()), std::mem::take(&mut self.out)) {
+            Ok(queued) => self.queued = Some(queued),
             Err(out) => self.out = out,
         }
-        self.posted.is_some()
+        self.queued.is_some()
     }
 
     /// Writes a head, all but its end.
@@ -104,7 +108,7 @@ impl Writing {
     }
 
     /// Passes a body on as it comes. False when it broke off.
-    async fn body(&mut self, body: &mut DownBody, chunked: bool) -> Result<bool, ()> {
+    async fn body(&mut self, body: &mut ResponseBody, chunked: bool) -> Result<bool, ()> {
         loop {
             let frame = match poll_fn(|cx| Poll::Ready(poll_frame(body, cx))).await {
                 Poll::Ready(frame) => frame,
@@ -112,7 +116,7 @@ impl Writing {
                     self.flush_with(Bytes::new(), Some(body)).await.map_err(|_| ())?;
                     let next = poll_fn(|cx| match poll_frame(body, cx) {
                         Poll::Ready(frame) => Poll::Ready(Some(frame)),
-                        Poll::Pending => self.hints.poll_left(cx).map(|()| None),
+                        Poll::Pending => self.informational.poll_left(cx).map(|()| None),
                     });
                     next.await.ok_or(())?
                 }
@@ -136,7 +140,7 @@ impl Writing {
         }
     }
 
-    async fn data(&mut self, data: Bytes, chunked: bool, body: &mut DownBody) -> io::Result<()> {
+    async fn data(&mut self, data: Bytes, chunked: bool, body: &mut ResponseBody) -> io::Result<()> {
         if data.is_empty() {
             return Ok(());
         }
@@ -160,11 +164,11 @@ impl Writing {
 
     /// Writes what has been put together, and a piece behind it; before these, what was posted and has not left. `body` is where
     /// it comes from, if there is more of that.
-    async fn flush_with(&mut self, mut piece: Bytes, mut body: Option<&mut DownBody>) -> io::Result<()> {
+    async fn flush_with(&mut self, mut piece: Bytes, mut body: Option<&mut ResponseBody>) -> io::Result<()> {
         if self.broken {
             return Err(io::ErrorKind::TimedOut.into());
         }
-        if let Some(mut before) = self.posted.take().and_then(|mut posted| posted.take_back()) {
+        if let Some(mut before) = self.queued.take().and_then(|mut queued| queued.take_back()) {
             before.append(&mut self.out);
             self.out = before;
         }
@@ -193,13 +197,13 @@ impl Writing {
 
     /// Waits until the caller has read some of what was written, for as long as it is given. A body that waits meanwhile has other
     /// things to do.
-    async fn room(&mut self, mut body: Option<&mut DownBody>) -> io::Result<()> {
-        let (lane, stream) = (&self.lane, &self.stream);
-        let until = lane.shared.settings.stalled_reader.map(|allowed| lane.clock.now() + allowed);
+    async fn room(&mut self, mut body: Option<&mut ResponseBody>) -> io::Result<()> {
+        let (context, stream) = (&self.context, &self.stream);
+        let until = context.shared.settings.stalled_reader.map(|allowed| context.clock.now() + allowed);
         if let Some(body) = body.as_deref_mut() {
             body.read_on();
         }
-        let mut alarm = None;
+        let mut timer = None;
         let room = poll_fn(|cx| {
             if let Poll::Ready(ready) = stream.poll_write_ready(cx) {
                 return Poll::Ready(Some(ready));
@@ -208,17 +212,17 @@ impl Writing {
                 return body.poll_aside(cx).map(|()| None);
             }
             let Some(until) = until else { return Poll::Pending };
-            ready!(alarm.get_or_insert_with(|| lane.alarms.take(&lane.clock, until)).poll_until(
-                &lane.clock,
+            ready!(timer.get_or_insert_with(|| context.timers.take(&context.clock, until)).poll_until(
+                &context.clock,
                 until,
                 cx
             ));
-            lane.telemetry.stalled("reader");
+            context.telemetry.stalled("reader");
             Poll::Ready(None)
         });
         let room = room.await;
-        if let Some(alarm) = alarm {
-            lane.alarms.put(alarm);
+        if let Some(timer) = timer {
+            context.timers.put(timer);
         }
         if room.is_none() {
             self.broken = true;
@@ -230,7 +234,7 @@ impl Writing {
 }
 
 /// `None` when there is no body, and the head may say what it likes.
-fn length_of(status: u16, body: &DownBody, asked: Asked) -> Option<Length> {
+fn length_of(status: u16, body: &ResponseBody, asked: RequestTraits) -> Option<Length> {
     if asked.to_head || bodiless(status) {
         return None;
     }
@@ -246,6 +250,6 @@ fn bodiless(status: u16) -> bool {
     status < 200 || status == 204 || status == 304
 }
 
-fn poll_frame(body: &mut DownBody, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+fn poll_frame(body: &mut ResponseBody, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
     Pin::new(body).poll_frame(cx)
 }

@@ -3,7 +3,7 @@
 use bytes::{Buf, Bytes, BytesMut};
 use http_body::Frame;
 
-use super::read::{self, Length, Unread};
+use super::read::{self, HeadError, Length};
 
 /// Bytes that are no body.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -267,7 +267,7 @@ fn trailers(read: &mut BytesMut) -> Result<Option<http::HeaderMap>, Malformed> {
             read.advance(used);
             Ok(Some(map))
         }
-        Err(Unread::Partial) if read.len() <= TRAILERS => Ok(None),
+        Err(HeadError::Partial) if read.len() <= TRAILERS => Ok(None),
         _ => Err(Malformed),
     }
 }

@@ -13,13 +13,13 @@ use leeboard_policy::verdict::BadRequest;
 
 use self::messages::Luck;
 use super::body::Decoder;
-use super::read::{Length, Pieces, Request, Response, Rules, Unread};
+use super::read::{HeadError, HeadRules, HeadScanner, Length, Request, Response};
 use super::write;
 use crate::http::fields::{Fields, Names};
 use crate::http::hop_by_hop::fit_to_pass;
 use crate::http::target::{Path, Target};
 
-const RULES: Rules = Rules::strict(2048, 16);
+const RULES: HeadRules = HeadRules::strict(2048, 16);
 
 /// Names and values.
 type List = Vec<(Vec<u8>, Vec<u8>)>;
@@ -61,7 +61,7 @@ enum Side {
 /// What is between messages, or within one.
 struct Reader {
     side: Side,
-    pieces: Pieces,
+    pieces: HeadScanner,
     read: BytesMut,
     body: Option<(Decoder, bool)>,
     heard: Vec<Said>,
@@ -93,7 +93,7 @@ impl Reader {
     }
 
     fn head(&mut self) -> Result<bool, End> {
-        let refused = |_: Unread| End::Refused;
+        let refused = |_: HeadError| End::Refused;
         let (start, fields, length, keeps) = match self.side {
             Side::Requests => match self.pieces.request(&mut self.read, &RULES).map_err(refused)? {
                 Some(Request { method, target, fields, length, keeps, .. }) => {
@@ -139,7 +139,8 @@ fn list_of(map: &http::HeaderMap) -> List {
 
 /// Reads bytes that come in these pieces.
 fn heard<'b>(side: Side, pieces: impl IntoIterator<Item = &'b [u8]>) -> Heard {
-    let mut reader = Reader { side, pieces: Pieces::default(), read: BytesMut::new(), body: None, heard: Vec::new() };
+    let mut reader =
+        Reader { side, pieces: HeadScanner::default(), read: BytesMut::new(), body: None, heard: Vec::new() };
     for piece in pieces {
         reader.read.extend_from_slice(piece);
         if let Some(end) = reader.go_on() {

@@ -15,7 +15,7 @@ const FEW: usize = 64;
 
 /// How much one side's heads may have, and what is forgiven it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Rules {
+pub(crate) struct HeadRules {
     /// The most bytes of a head.
     pub(crate) bytes: usize,
     /// The most fields of a request's head.
@@ -26,7 +26,7 @@ pub(crate) struct Rules {
     pub(crate) bare_lf: bool,
 }
 
-impl Rules {
+impl HeadRules {
     /// With these limits and nothing forgiven.
     pub(crate) const fn strict(bytes: usize, fields: usize) -> Self {
         Self { bytes, fields, chunked_length: false, bare_lf: false }
@@ -36,13 +36,13 @@ impl Rules {
 /// A head that comes in pieces. It is looked at when a line of it has come to its end and no further than that, so that what is
 /// seen does not depend on the pieces, and the work is that of its lines.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Pieces {
+pub(crate) struct HeadScanner {
     seen: usize,
 }
 
-impl Pieces {
+impl HeadScanner {
     /// The next request's head, once it is here. RFC 9112 §2.2: empty lines before it are passed over.
-    pub(crate) fn request(&mut self, read: &mut BytesMut, rules: &Rules) -> Result<Option<Request>, Unread> {
+    pub(crate) fn request(&mut self, read: &mut BytesMut, rules: &HeadRules) -> Result<Option<Request>, HeadError> {
         while read.starts_with(b"\r\n") {
             read.advance(2);
             self.seen = 0;
@@ -52,7 +52,7 @@ impl Pieces {
             [] | [b'\r'] => {}
             [b'\n', ..] if rules.bare_lf => {}
             [first, ..] if first.is_ascii_graphic() => {}
-            _ => return Err(Unread::Malformed),
+            _ => return Err(HeadError::Malformed),
         }
         let Some(lines) = self.lines(read, rules)? else { return Ok(None) };
         let found = request(&read[..lines], rules);
@@ -64,11 +64,11 @@ impl Pieces {
         &mut self,
         read: &mut BytesMut,
         to_head: bool,
-        rules: &Rules,
-    ) -> Result<Option<Response>, Unread> {
+        rules: &HeadRules,
+    ) -> Result<Option<Response>, HeadError> {
         // Parsers pass over empty lines here as well. Nobody sends any between responses but by mistake.
         if read.first().is_some_and(|first| *first != b'H') {
-            return Err(Unread::Malformed);
+            return Err(HeadError::Malformed);
         }
         let Some(lines) = self.lines(read, rules)? else { return Ok(None) };
         let found = response(&read[..lines], to_head, rules);
@@ -76,32 +76,32 @@ impl Pieces {
     }
 
     /// Where the last line ends that is here, if it has come since the last look.
-    fn lines(&mut self, read: &[u8], rules: &Rules) -> Result<Option<usize>, Unread> {
+    fn lines(&mut self, read: &[u8], rules: &HeadRules) -> Result<Option<usize>, HeadError> {
         let before = std::mem::replace(&mut self.seen, read.len()).min(read.len());
         if read.len() > before && read.ends_with(b"\n") {
             return Ok(Some(read.len()));
         }
         match memrchr(b'\n', &read[before..]) {
             Some(at) => Ok(Some(before + at + 1)),
-            None if read.len() > rules.bytes => Err(Unread::TooLarge),
+            None if read.len() > rules.bytes => Err(HeadError::TooLarge),
             None => Ok(None),
         }
     }
 
     fn taken<T>(
         &mut self,
-        head: Result<(T, usize), Unread>,
+        head: Result<(T, usize), HeadError>,
         read: &mut BytesMut,
-        rules: &Rules,
-    ) -> Result<Option<T>, Unread> {
+        rules: &HeadRules,
+    ) -> Result<Option<T>, HeadError> {
         match head {
             Ok((head, used)) => {
                 read.advance(used);
                 self.seen = 0;
                 Ok(Some(head))
             }
-            Err(Unread::Partial) if read.len() <= rules.bytes => Ok(None),
-            Err(Unread::Partial) => Err(Unread::TooLarge),
+            Err(HeadError::Partial) if read.len() <= rules.bytes => Ok(None),
+            Err(HeadError::Partial) => Err(HeadError::TooLarge),
             Err(refused) => Err(refused),
         }
     }
@@ -152,7 +152,7 @@ pub(crate) struct Response {
 
 /// A head that is no head, or none yet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Unread {
+pub(crate) enum HeadError {
     /// More must come.
     Partial,
     /// No HTTP/1.
@@ -162,13 +162,13 @@ pub(crate) enum Unread {
 }
 
 /// Reads a request's head from the beginning of `bytes`, and tells how long it was.
-pub(crate) fn request(bytes: &[u8], rules: &Rules) -> Result<(Request, usize), Unread> {
+pub(crate) fn request(bytes: &[u8], rules: &HeadRules) -> Result<(Request, usize), HeadError> {
     let found = fields_of(rules.fields, |room| {
         let mut head = httparse::Request::new(&mut []);
         let status = head.parse_with_uninit_headers(bytes, room);
         let used = complete(status)?;
         let method = head.method.map(|method| Method::from_bytes(method.as_bytes()));
-        let (Some(Ok(method)), Some(target)) = (method, head.path) else { return Err(Unread::Malformed) };
+        let (Some(Ok(method)), Some(target)) = (method, head.path) else { return Err(HeadError::Malformed) };
         let version = if head.version == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 };
         let target = Target::read(&method, target);
         let fields = fields_in(&bytes[..used], head.headers, rules)?;
@@ -185,19 +185,21 @@ pub(crate) fn request(bytes: &[u8], rules: &Rules) -> Result<(Request, usize), U
 }
 
 /// Reads a response's head from the beginning of `bytes`, and tells how long it was. `to_head` says that HEAD was asked.
-pub(crate) fn response(bytes: &[u8], to_head: bool, rules: &Rules) -> Result<(Response, usize), Unread> {
+pub(crate) fn response(bytes: &[u8], to_head: bool, rules: &HeadRules) -> Result<(Response, usize), HeadError> {
     let found = fields_of(RESPONSE_FIELDS, |room| {
         let mut head = httparse::Response::new(&mut []);
         let status = httparse::ParserConfig::default()
             .allow_spaces_after_header_name_in_responses(false)
             .parse_response_with_uninit_headers(&mut head, bytes, room);
         let used = complete(status)?;
-        let status = head.code.filter(|code| (100..1000).contains(code)).ok_or(Unread::Malformed)?;
+        let status = head.code.filter(|code| (100..1000).contains(code)).ok_or(HeadError::Malformed)?;
         let version = if head.version == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 };
         Ok((used, (fields_in(&bytes[..used], head.headers, rules)?, status, version)))
     });
     let (used, (mut fields, status, version)) = within(found, bytes, rules)?;
-    let Some(length) = response_length(&fields, status, version, to_head, rules) else { return Err(Unread::Malformed) };
+    let Some(length) = response_length(&fields, status, version, to_head, rules) else {
+        return Err(HeadError::Malformed);
+    };
     if fields.has(Name::TransferEncoding) || status < 200 || status == 204 {
         fields.drop_all(const { Names::of(&[Name::ContentLength]) });
     } else if fields.all(Name::ContentLength).nth(1).is_some() {
@@ -209,31 +211,31 @@ pub(crate) fn response(bytes: &[u8], to_head: bool, rules: &Rules) -> Result<(Re
 }
 
 /// Reads trailers from the beginning of `bytes`, up to the empty line, and tells how long they were.
-pub(crate) fn trailers(bytes: &[u8]) -> Result<(http::HeaderMap, usize), Unread> {
+pub(crate) fn trailers(bytes: &[u8]) -> Result<(http::HeaderMap, usize), HeadError> {
     let mut room = [httparse::EMPTY_HEADER; FEW];
     match httparse::parse_headers(bytes, &mut room) {
         Ok(httparse::Status::Complete((used, list))) => match Fields::of_head(&bytes[..used], list) {
             (fields, true) => Ok((fields.to_map(Default::default(), []), used)),
-            (_, false) => Err(Unread::Malformed),
+            (_, false) => Err(HeadError::Malformed),
         },
-        Ok(httparse::Status::Partial) => Err(Unread::Partial),
-        Err(_) => Err(Unread::Malformed),
+        Ok(httparse::Status::Partial) => Err(HeadError::Partial),
+        Err(_) => Err(HeadError::Malformed),
     }
 }
 
 /// The fields of a head, each line of which ends as it must.
-fn fields_in(head: &[u8], list: &[httparse::Header<'_>], rules: &Rules) -> Result<Fields, Unread> {
+fn fields_in(head: &[u8], list: &[httparse::Header<'_>], rules: &HeadRules) -> Result<Fields, HeadError> {
     match Fields::of_head(head, list) {
         (fields, clean) if rules.bare_lf || (clean && !matches!(head[0], b'\r' | b'\n')) => Ok(fields),
-        _ => Err(Unread::Malformed),
+        _ => Err(HeadError::Malformed),
     }
 }
 
 /// What has been found, if it is no more than is allowed.
-fn within<T>(found: Result<(usize, T), Unread>, bytes: &[u8], rules: &Rules) -> Result<(usize, T), Unread> {
+fn within<T>(found: Result<(usize, T), HeadError>, bytes: &[u8], rules: &HeadRules) -> Result<(usize, T), HeadError> {
     match found {
-        Err(Unread::Partial) if bytes.len() > rules.bytes => Err(Unread::TooLarge),
-        Ok((used, _)) if used > rules.bytes => Err(Unread::TooLarge),
+        Err(HeadError::Partial) if bytes.len() > rules.bytes => Err(HeadError::TooLarge),
+        Ok((used, _)) if used > rules.bytes => Err(HeadError::TooLarge),
         found => found,
     }
 }
@@ -241,10 +243,10 @@ fn within<T>(found: Result<(usize, T), Unread>, bytes: &[u8], rules: &Rules) -> 
 type Room<'h, 'b> = &'h mut [std::mem::MaybeUninit<httparse::Header<'b>>];
 
 /// Tries with room for few fields first, for more costs memory.
-fn fields_of<'b, T>(most: usize, read: impl Fn(Room<'_, 'b>) -> Result<T, Unread>) -> Result<T, Unread> {
+fn fields_of<'b, T>(most: usize, read: impl Fn(Room<'_, 'b>) -> Result<T, HeadError>) -> Result<T, HeadError> {
     let mut few = [const { std::mem::MaybeUninit::uninit() }; FEW];
     match read(&mut few[..most.min(FEW)]) {
-        Err(Unread::TooLarge) if most > FEW => {
+        Err(HeadError::TooLarge) if most > FEW => {
             let mut many = Vec::new();
             many.resize_with(most, std::mem::MaybeUninit::uninit);
             read(&mut many)
@@ -253,17 +255,17 @@ fn fields_of<'b, T>(most: usize, read: impl Fn(Room<'_, 'b>) -> Result<T, Unread
     }
 }
 
-fn complete(status: httparse::Result<usize>) -> Result<usize, Unread> {
+fn complete(status: httparse::Result<usize>) -> Result<usize, HeadError> {
     match status {
         Ok(httparse::Status::Complete(used)) => Ok(used),
-        Ok(httparse::Status::Partial) => Err(Unread::Partial),
-        Err(httparse::Error::TooManyHeaders) => Err(Unread::TooLarge),
-        Err(_) => Err(Unread::Malformed),
+        Ok(httparse::Status::Partial) => Err(HeadError::Partial),
+        Err(httparse::Error::TooManyHeaders) => Err(HeadError::TooLarge),
+        Err(_) => Err(HeadError::Malformed),
     }
 }
 
 /// RFC 9112 §6.3, with no mercy for what can be read in two ways.
-fn request_length(fields: &Fields, version: Version, method: &Method, rules: &Rules) -> Result<Length, BadRequest> {
+fn request_length(fields: &Fields, version: Version, method: &Method, rules: &HeadRules) -> Result<Length, BadRequest> {
     let mut codings = fields.all(Name::TransferEncoding);
     let length = match (codings.next(), fields.get(Name::ContentLength)) {
         (None, None) => Length::Exactly(0),
@@ -286,7 +288,7 @@ fn request_length(fields: &Fields, version: Version, method: &Method, rules: &Ru
 }
 
 /// `None` is a response whose end cannot be told, or could be told otherwise by someone else. RFC 9112 §6.3.
-fn response_length(fields: &Fields, status: u16, version: Version, to_head: bool, rules: &Rules) -> Option<Length> {
+fn response_length(fields: &Fields, status: u16, version: Version, to_head: bool, rules: &HeadRules) -> Option<Length> {
     let coded = fields.has(Name::TransferEncoding);
     let mut said = fields.all(Name::ContentLength).map(number);
     let length = match (coded, said.next()) {
@@ -339,8 +341,8 @@ fn keeps(fields: &Fields, version: Version) -> bool {
 mod tests {
     use super::*;
 
-    fn head(lines: &str) -> Result<(Request, usize), Unread> {
-        request(format!("{lines}\r\n\r\nrest").as_bytes(), &Rules::strict(1024, 8))
+    fn head(lines: &str) -> Result<(Request, usize), HeadError> {
+        request(format!("{lines}\r\n\r\nrest").as_bytes(), &HeadRules::strict(1024, 8))
     }
 
     #[test]
@@ -378,18 +380,18 @@ mod tests {
         let many = (0..9).map(|at| format!("\r\nX-{at}: 1")).collect::<String>();
         #[rustfmt::skip]
         let table = [
-            ("GET /", Unread::Malformed),
-            ("GET / HTTP/2.0", Unread::Malformed),
-            ("GET / HTTP/1.1\r\nBad Name: 1", Unread::Malformed),
-            ("GET / HTTP/1.1\r\nX: 1\r\n folded", Unread::Malformed),
-            (&format!("GET / HTTP/1.1{many}"), Unread::TooLarge),
-            (&format!("GET / HTTP/1.1\r\nX: {}", "x".repeat(1024)), Unread::TooLarge),
+            ("GET /", HeadError::Malformed),
+            ("GET / HTTP/2.0", HeadError::Malformed),
+            ("GET / HTTP/1.1\r\nBad Name: 1", HeadError::Malformed),
+            ("GET / HTTP/1.1\r\nX: 1\r\n folded", HeadError::Malformed),
+            (&format!("GET / HTTP/1.1{many}"), HeadError::TooLarge),
+            (&format!("GET / HTTP/1.1\r\nX: {}", "x".repeat(1024)), HeadError::TooLarge),
         ];
         for (lines, expected) in table {
             assert_eq!(head(lines).err(), Some(expected), "{lines}");
         }
-        assert_eq!(request(b"GET / HTTP/1.1\r\nHo", &Rules::strict(1024, 8)).err(), Some(Unread::Partial));
-        assert_eq!(request(&[b'x'; 1025], &Rules::strict(1024, 8)).err(), Some(Unread::TooLarge));
+        assert_eq!(request(b"GET / HTTP/1.1\r\nHo", &HeadRules::strict(1024, 8)).err(), Some(HeadError::Partial));
+        assert_eq!(request(&[b'x'; 1025], &HeadRules::strict(1024, 8)).err(), Some(HeadError::TooLarge));
     }
 
     #[test]
@@ -423,7 +425,7 @@ mod tests {
             ("SMTP 220 hello", false, None),
         ];
         for (lines, to_head, expected) in table {
-            let read = response(format!("{lines}\r\n\r\n").as_bytes(), *to_head, &Rules::strict(1024, 8));
+            let read = response(format!("{lines}\r\n\r\n").as_bytes(), *to_head, &HeadRules::strict(1024, 8));
             let said = read.as_ref().ok().map(|(response, _)| (response.length, response.keeps));
             assert_eq!(said, *expected, "{lines}");
             let lengths = read.map_or(0, |(response, _)| response.fields.all(Name::ContentLength).count());
@@ -435,13 +437,13 @@ mod tests {
     fn what_is_forgiven_is_forgiven_only_when_asked_for() {
         let chunked = "POST / HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n";
         let lines = "POST / HTTP/1.1\nX: 1\r\n\n";
-        let strict = Rules::strict(1024, 8);
+        let strict = HeadRules::strict(1024, 8);
         assert_eq!(
             request(chunked.as_bytes(), &strict).map(|(r, _)| r.length).ok(),
             Some(Err(BadRequest::AmbiguousLength))
         );
-        assert_eq!(request(lines.as_bytes(), &strict).err(), Some(Unread::Malformed));
-        let mild = Rules { chunked_length: true, bare_lf: true, ..strict };
+        assert_eq!(request(lines.as_bytes(), &strict).err(), Some(HeadError::Malformed));
+        let mild = HeadRules { chunked_length: true, bare_lf: true, ..strict };
         let (request, _) = super::request(chunked.as_bytes(), &mild).expect("a request");
         assert_eq!((request.length, request.fields.has(Name::ContentLength)), (Ok(Length::Chunked), false));
         assert!(super::request(lines.as_bytes(), &mild).is_ok());
@@ -450,12 +452,12 @@ mod tests {
     #[test]
     fn a_head_in_pieces_is_looked_at_line_by_line() {
         let head = format!("GET / HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(4_000));
-        let rules = Rules::strict(8_192, 8);
-        let (mut pieces, mut looks) = (Pieces::default(), 0);
+        let rules = HeadRules::strict(8_192, 8);
+        let (mut pieces, mut looks) = (HeadScanner::default(), 0);
         for end in 1..=head.len() {
             looks += u32::from(pieces.lines(&head.as_bytes()[..end], &rules) == Ok(Some(end)));
         }
         assert_eq!(looks, 3);
-        assert_eq!(Pieces::default().lines(&[b'x'; 8_193], &rules), Err(Unread::TooLarge));
+        assert_eq!(HeadScanner::default().lines(&[b'x'; 8_193], &rules), Err(HeadError::TooLarge));
     }
 }

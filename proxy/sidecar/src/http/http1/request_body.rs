@@ -19,7 +19,7 @@ use crate::net::turn::Turn;
 ///
 /// The mutex is contended only when the endpoint's connection belongs to another worker.
 #[derive(Clone, Debug)]
-pub(crate) struct CallerBody {
+pub(crate) struct RequestBody {
     state: Arc<Mutex<State>>,
     length: Option<u64>,
 }
@@ -41,18 +41,18 @@ struct State {
 
 /// Why a body cannot be read on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum BrokenOff {
+pub(crate) enum BodyError {
     /// The connection has ended, or is wanted for something else.
     Gone,
     /// It is not what its head announced.
     Malformed,
 }
 
-impl std::fmt::Display for BrokenOff {
+impl std::fmt::Display for BodyError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            BrokenOff::Gone => "the connection ended",
-            BrokenOff::Malformed => "the body is malformed",
+            BodyError::Gone => "the connection ended",
+            BodyError::Malformed => "the body is malformed",
         })
     }
 }
@@ -60,7 +60,7 @@ impl std::fmt::Display for BrokenOff {
 /// The answer to `Expect: 100-continue`.
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
-impl CallerBody {
+impl RequestBody {
     /// A body of which `read` has been read already.
     pub(crate) fn new(stream: Arc<TcpStream>, read: BytesMut, length: Length, expects: bool) -> Self {
         let decoder = length.into();
@@ -121,12 +121,12 @@ impl CallerBody {
     }
 
     /// The next frame.
-    pub(crate) fn poll_frame(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
+    pub(crate) fn poll_frame(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let mut guard = self.lock();
         let state = &mut *guard;
         loop {
             if state.over {
-                return Poll::Ready(Some(Err(BrokenOff::Gone)));
+                return Poll::Ready(Some(Err(BodyError::Gone)));
             }
             let taken = state.decoder.take(&mut state.read);
             state.turn.did(state.decoder.effort());
@@ -136,7 +136,7 @@ impl CallerBody {
                 Ok(None) => {}
                 Err(_) => {
                     state.over = true;
-                    return Poll::Ready(Some(Err(BrokenOff::Malformed)));
+                    return Poll::Ready(Some(Err(BodyError::Malformed)));
                 }
             }
             if let Err(gone) = std::task::ready!(state.poll_read(cx)) {
@@ -159,18 +159,18 @@ impl CallerBody {
 }
 
 impl State {
-    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BrokenOff>> {
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
         if self.gives_leave && std::mem::take(&mut self.expects) && self.read.is_empty() {
             match self.stream.try_write(CONTINUE) {
                 Ok(count) if count == CONTINUE.len() => {}
                 // The caller has not read what came before. RFC 9110 §10.1.1: it goes on by itself after a while.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                _ => return Poll::Ready(Err(BrokenOff::Gone)),
+                _ => return Poll::Ready(Err(BodyError::Gone)),
             }
         }
         let read = poll_read_in_turn(&*self.stream, cx, &mut self.read, &mut self.room, &mut self.turn);
         match std::task::ready!(read) {
-            Ok(0) | Err(_) => Poll::Ready(Err(BrokenOff::Gone)),
+            Ok(0) | Err(_) => Poll::Ready(Err(BodyError::Gone)),
             Ok(_) => {
                 // RFC 9110 §10.1.1: who has waited for a while goes on by itself.
                 self.expects = false;

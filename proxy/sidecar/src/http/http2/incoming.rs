@@ -21,7 +21,7 @@ pub(crate) struct Incoming {
     /// much less until it is taken.
     gathered: BytesMut,
     /// Why it broke off behind that.
-    cut: Option<Cut>,
+    cut: Option<StreamError>,
     /// Whether only trailers can still come.
     data_over: bool,
     over: bool,
@@ -29,18 +29,18 @@ pub(crate) struct Incoming {
 
 /// Why a body ended before its time.
 #[derive(Debug)]
-pub(crate) enum Cut {
+pub(crate) enum StreamError {
     /// The stream was reset without an error.
     Gone,
     /// The stream or its connection failed.
     Failed(h2::Error),
 }
 
-impl std::fmt::Display for Cut {
+impl std::fmt::Display for StreamError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Cut::Gone => f.write_str("the stream was closed"),
-            Cut::Failed(error) => error.fmt(f),
+            StreamError::Gone => f.write_str("the stream was closed"),
+            StreamError::Failed(error) => error.fmt(f),
         }
     }
 }
@@ -54,7 +54,7 @@ impl Incoming {
     }
 
     /// The next frame. What has been taken makes room for as much.
-    pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+    pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
         if self.over {
             return Poll::Ready(None);
         }
@@ -108,16 +108,16 @@ impl Incoming {
         Frame::data(data)
     }
 
-    fn cut(&mut self, error: h2::Error) -> Cut {
+    fn cut(&mut self, error: h2::Error) -> StreamError {
         self.over = true;
         Self::why(error)
     }
 
-    fn why(error: h2::Error) -> Cut {
+    fn why(error: h2::Error) -> StreamError {
         match error.reason() {
             // RFC 9113 §8.1: nothing is wrong, and yet there is no end.
-            Some(Reason::NO_ERROR) if error.is_reset() => Cut::Gone,
-            _ => Cut::Failed(error),
+            Some(Reason::NO_ERROR) if error.is_reset() => StreamError::Gone,
+            _ => StreamError::Failed(error),
         }
     }
 

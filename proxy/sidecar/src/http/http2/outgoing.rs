@@ -8,7 +8,7 @@ use bytes::{Buf, Bytes};
 use h2::{Reason, SendStream};
 use http_body::Body;
 
-use super::send_buffer::{Piece, StreamBacklog};
+use super::send_buffer::{Piece, StreamSendBuffer};
 
 /// A body that can be sent.
 pub(crate) trait Source: Body<Data = Bytes> + Unpin {
@@ -56,7 +56,7 @@ impl Account for () {
     }
 }
 
-impl Account for Rc<StreamBacklog> {
+impl Account for Rc<StreamSendBuffer> {
     type Piece = Piece;
 
     fn piece(&self, data: Bytes) -> Piece {
@@ -64,11 +64,11 @@ impl Account for Rc<StreamBacklog> {
     }
 
     fn is_tight(&self) -> bool {
-        StreamBacklog::is_tight(self)
+        StreamSendBuffer::is_tight(self)
     }
 
     fn poll_turn(&self, cx: &mut Context<'_>) -> Poll<()> {
-        StreamBacklog::poll_turn(self, cx)
+        StreamSendBuffer::poll_turn(self, cx)
     }
 
     fn poll_given_up(&self, gathered: usize, cx: &mut Context<'_>) -> Poll<()> {
@@ -93,7 +93,7 @@ pub(crate) struct Outgoing<B, A: Account = ()> {
 
 /// Why a body will not be sent to its end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Unsent {
+pub(crate) enum SendError {
     /// It broke off. The stream has been reset.
     Broken,
     /// The peer takes no more of it.
@@ -114,14 +114,14 @@ impl<B: Source, A: Account> Outgoing<B, A> {
     }
 
     /// Sends what there is and what there is room for; ready when that was all of it.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Unsent>> {
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
         loop {
             if self.piece.is_some() && self.poll_room(cx)?.is_pending() {
                 return self.poll_stalled(cx).map(Err);
             }
             if let Some((piece, last)) = self.piece.take() {
                 self.begun = true;
-                self.stream.send_data(self.account.piece(piece), last).map_err(|_| Unsent::Refused)?;
+                self.stream.send_data(self.account.piece(piece), last).map_err(|_| SendError::Refused)?;
                 if last {
                     return Poll::Ready(Ok(()));
                 }
@@ -131,14 +131,14 @@ impl<B: Source, A: Account> Outgoing<B, A> {
                     Ok(data) => self.queue(data),
                     Err(frame) => {
                         if let Ok(trailers) = frame.into_trailers() {
-                            return Poll::Ready(self.stream.send_trailers(trailers).map_err(|_| Unsent::Refused));
+                            return Poll::Ready(self.stream.send_trailers(trailers).map_err(|_| SendError::Refused));
                         }
                     }
                 },
-                Some(Err(_)) => return Poll::Ready(Err(self.reset(Reason::INTERNAL_ERROR, Unsent::Broken))),
+                Some(Err(_)) => return Poll::Ready(Err(self.reset(Reason::INTERNAL_ERROR, SendError::Broken))),
                 None => {
                     let end = self.account.piece(Bytes::new());
-                    return Poll::Ready(self.stream.send_data(end, true).map_err(|_| Unsent::Refused));
+                    return Poll::Ready(self.stream.send_data(end, true).map_err(|_| SendError::Refused));
                 }
             }
         }
@@ -156,30 +156,30 @@ impl<B: Source, A: Account> Outgoing<B, A> {
 
     /// The first piece needs no room while much is left: the stream keeps it until the peer has some, as it keeps any piece but in
     /// part.
-    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Unsent>> {
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
         if !self.asked {
             return Poll::Ready(Ok(()));
         }
         while self.stream.capacity() == 0 {
             match ready!(self.stream.poll_capacity(cx)) {
                 Some(Ok(_)) => {}
-                Some(Err(_)) | None => return Poll::Ready(Err(Unsent::Refused)),
+                Some(Err(_)) | None => return Poll::Ready(Err(SendError::Refused)),
             }
         }
         self.account.poll_turn(cx).map(Ok)
     }
 
     /// The peer has no room. What comes meanwhile waits here, and the body may break off, or be given up.
-    fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<Unsent> {
+    fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<SendError> {
         if self.body.poll_aside(cx).is_ready() {
-            return Poll::Ready(self.reset(Reason::INTERNAL_ERROR, Unsent::Broken));
+            return Poll::Ready(self.reset(Reason::INTERNAL_ERROR, SendError::Broken));
         }
         let piece = self.piece.as_ref().map_or(0, |(data, _)| data.len());
         ready!(self.account.poll_given_up(self.body.unwanted() + piece, cx));
-        Poll::Ready(self.reset(Reason::ENHANCE_YOUR_CALM, Unsent::GivenUp))
+        Poll::Ready(self.reset(Reason::ENHANCE_YOUR_CALM, SendError::GivenUp))
     }
 
-    fn reset(&mut self, reason: Reason, why: Unsent) -> Unsent {
+    fn reset(&mut self, reason: Reason, why: SendError) -> SendError {
         self.stream.send_reset(reason);
         why
     }

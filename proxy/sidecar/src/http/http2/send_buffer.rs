@@ -22,24 +22,25 @@ const FRAME: usize = 1024;
 
 /// What a worker holds.
 #[derive(Debug)]
-pub(crate) struct Backlog {
+pub(crate) struct WorkerSendBuffer {
     held: Cell<usize>,
     /// The most that it may hold.
     most: usize,
     /// The most for one connection.
     each: usize,
-    callers: RefCell<Vec<Weak<CallerBacklog>>>,
+    callers: RefCell<Vec<Weak<ConnectionSendBuffer>>>,
 }
 
-impl Backlog {
+impl WorkerSendBuffer {
     /// Nothing yet, and at most so much in all and for each connection.
     pub(crate) fn new(most: usize, each: usize) -> Rc<Self> {
         Rc::new(Self { held: Cell::new(0), most, each: each.min(most), callers: RefCell::default() })
     }
 
     /// What is held for a new connection.
-    pub(crate) fn of_caller(self: &Rc<Self>) -> Rc<CallerBacklog> {
-        let caller = Rc::new(CallerBacklog { of: self.clone(), held: Cell::new(0), stalled: RefCell::default() });
+    pub(crate) fn of_caller(self: &Rc<Self>) -> Rc<ConnectionSendBuffer> {
+        let caller =
+            Rc::new(ConnectionSendBuffer { of: self.clone(), held: Cell::new(0), stalled: RefCell::default() });
         self.callers.borrow_mut().push(Rc::downgrade(&caller));
         caller
     }
@@ -78,17 +79,17 @@ impl Backlog {
 
 /// What is held for one connection of a caller.
 #[derive(Debug)]
-pub(crate) struct CallerBacklog {
-    of: Rc<Backlog>,
+pub(crate) struct ConnectionSendBuffer {
+    of: Rc<WorkerSendBuffer>,
     held: Cell<usize>,
     /// The streams that have had to wait.
-    stalled: RefCell<Vec<Weak<StreamBacklog>>>,
+    stalled: RefCell<Vec<Weak<StreamSendBuffer>>>,
 }
 
-impl CallerBacklog {
+impl ConnectionSendBuffer {
     /// What is held for a new answer.
-    pub(crate) fn of_stream(self: &Rc<Self>) -> Rc<StreamBacklog> {
-        Rc::new(StreamBacklog {
+    pub(crate) fn of_stream(self: &Rc<Self>) -> Rc<StreamSendBuffer> {
+        Rc::new(StreamSendBuffer {
             of: self.clone(),
             queued: Cell::new(0),
             gathered: Cell::new(0),
@@ -143,8 +144,8 @@ impl CallerBacklog {
 
 /// What is held for one answer.
 #[derive(Debug)]
-pub(crate) struct StreamBacklog {
-    of: Rc<CallerBacklog>,
+pub(crate) struct StreamSendBuffer {
+    of: Rc<ConnectionSendBuffer>,
     /// What was handed to the caller's connection and has not left.
     queued: Cell<usize>,
     /// What has come and was not handed on.
@@ -156,7 +157,7 @@ pub(crate) struct StreamBacklog {
     waiting: RefCell<Option<Waker>>,
 }
 
-impl StreamBacklog {
+impl StreamSendBuffer {
     fn held(&self) -> usize {
         self.queued.get() + self.gathered.get() + if self.listed.get().is_some() { BESIDE } else { 0 }
     }
@@ -233,7 +234,7 @@ impl StreamBacklog {
     }
 }
 
-impl Drop for StreamBacklog {
+impl Drop for StreamSendBuffer {
     fn drop(&mut self) {
         if !self.given_up.get() {
             self.of.remove(self.held());
@@ -252,12 +253,12 @@ impl Drop for StreamBacklog {
 pub(crate) struct Piece {
     bytes: Bytes,
     counted: usize,
-    of: Rc<StreamBacklog>,
+    of: Rc<StreamSendBuffer>,
 }
 
 impl Piece {
     /// A piece of this answer.
-    pub(crate) fn new(bytes: Bytes, of: &Rc<StreamBacklog>) -> Self {
+    pub(crate) fn new(bytes: Bytes, of: &Rc<StreamSendBuffer>) -> Self {
         let counted = bytes.len() + FRAME;
         of.queue(counted);
         Self { bytes, counted, of: of.clone() }
@@ -307,28 +308,28 @@ mod tests {
         vec![0; count * K].into()
     }
 
-    fn held(caller: &CallerBacklog) -> usize {
+    fn held(caller: &ConnectionSendBuffer) -> usize {
         caller.held.get() / K
     }
 
     #[test]
     fn what_has_left_or_is_dropped_is_held_no_more() {
-        let backlog = Backlog::new(1000 * K, 500 * K);
-        let caller = backlog.of_caller();
+        let send_buffer = WorkerSendBuffer::new(1000 * K, 500 * K);
+        let caller = send_buffer.of_caller();
         let stream = caller.of_stream();
         let (one, two) = (Piece::new(bytes(99), &stream), Piece::new(bytes(49), &stream));
         assert_eq!(held(&caller), 150);
         stream.stalls(70 * K, &Context::from_waker(Waker::noop()));
         stream.stalls(30 * K, &Context::from_waker(Waker::noop()));
-        assert_eq!((held(&caller), backlog.held.get() / K), (188, 188), "and what the exchange keeps");
+        assert_eq!((held(&caller), send_buffer.held.get() / K), (188, 188), "and what the exchange keeps");
         drop(one);
         assert_eq!(held(&caller), 88);
         drop((stream, two));
-        assert_eq!((caller.held.get(), backlog.held.get()), (0, 0));
+        assert_eq!((caller.held.get(), send_buffer.held.get()), (0, 0));
         assert!(caller.stalled.borrow().is_empty());
         drop(caller);
-        backlog.tidy();
-        assert!(backlog.callers.borrow().is_empty());
+        send_buffer.tidy();
+        assert!(send_buffer.callers.borrow().is_empty());
     }
 
     #[test]
@@ -336,8 +337,8 @@ mod tests {
         let woken = Arc::new(Woken::default());
         let waker = Waker::from(woken.clone());
         let cx = Context::from_waker(&waker);
-        let backlog = Backlog::new(1000 * K, 600 * K);
-        let (greedy, modest) = (backlog.of_caller(), backlog.of_caller());
+        let send_buffer = WorkerSendBuffer::new(1000 * K, 600 * K);
+        let (greedy, modest) = (send_buffer.of_caller(), send_buffer.of_caller());
         let streams = [292, 192].map(|count| {
             let stream = greedy.of_stream();
             stream.stalls(count * K, &cx);
@@ -354,14 +355,14 @@ mod tests {
         let late = modest.of_stream();
         late.stalls(42 * K, &cx);
         assert_eq!([&streams[0], &other, &late].map(|stream| stream.is_given_up()), [true, false, false]);
-        assert_eq!((held(&greedy), held(&modest), backlog.held.get() / K), (0, 450, 450));
+        assert_eq!((held(&greedy), held(&modest), send_buffer.held.get() / K), (0, 450, 450));
     }
 
     #[test]
     fn answers_without_bytes_are_bounded_too() {
         let cx = Context::from_waker(Waker::noop());
-        let backlog = Backlog::new(1000 * K, 80 * K);
-        let caller = backlog.of_caller();
+        let send_buffer = WorkerSendBuffer::new(1000 * K, 80 * K);
+        let caller = send_buffer.of_caller();
         let streams: Vec<_> = (0..30)
             .map(|_| {
                 let stream = caller.of_stream();
@@ -376,8 +377,8 @@ mod tests {
     #[test]
     fn streams_leave_the_list_in_any_order() {
         let cx = Context::from_waker(Waker::noop());
-        let backlog = Backlog::new(1000 * K, 1000 * K);
-        let caller = backlog.of_caller();
+        let send_buffer = WorkerSendBuffer::new(1000 * K, 1000 * K);
+        let caller = send_buffer.of_caller();
         let mut streams: Vec<_> = (0..9).map(|_| caller.of_stream()).collect();
         streams.iter().for_each(|stream| stream.stalls(K, &cx));
         for at in [3, 0, 6, 2, 4, 1, 0, 1, 0] {
@@ -394,8 +395,8 @@ mod tests {
         let woken = Arc::new(Woken::default());
         let waker = Waker::from(woken.clone());
         let cx = Context::from_waker(&waker);
-        let backlog = Backlog::new(1000 * K, 200 * K);
-        let caller = backlog.of_caller();
+        let send_buffer = WorkerSendBuffer::new(1000 * K, 200 * K);
+        let caller = send_buffer.of_caller();
         let (stream, other) = (caller.of_stream(), caller.of_stream());
         let piece = Piece::new(bytes(59), &stream);
         assert!(stream.poll_turn(&cx).is_ready() && !stream.is_tight());
