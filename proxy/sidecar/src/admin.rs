@@ -1,4 +1,4 @@
-//! The admin pages: what an operator asks, and what Prometheus and Kubernetes ask on ports of their own.
+//! The admin pages: for operators, and on ports of their own for Prometheus and Kubernetes.
 
 mod access;
 mod clusters;

@@ -1,5 +1,5 @@
-//! The command line: one file for each verb. Every flag may also be given as a `LEEBOARD_*` variable; one that is empty is
-//! as good as unset, since manifests set what they have no value for to nothing.
+//! The command line: one file for each command. Every flag may also be given as a `LEEBOARD_*` variable. An empty
+//! variable counts as unset, since manifests often set variables to nothing.
 
 pub(crate) mod check;
 pub(crate) mod colour;

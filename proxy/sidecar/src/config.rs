@@ -1,5 +1,5 @@
-//! Where configuration and addresses come from, and the one writer of what is in force. Whoever discovers something says it to
-//! the store, and to nobody else.
+//! Sources of configuration and addresses, and the store that applies them. Sources send updates to the store and to
+//! nobody else.
 
 pub(crate) mod dns;
 pub(crate) mod files;

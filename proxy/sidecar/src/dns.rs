@@ -1,4 +1,4 @@
-//! Names to addresses, and what is done about addresses that cannot be reached.
+//! DNS: the resolver, names that only requests know, and endpoints that cannot be reached.
 
 pub(crate) mod on_demand;
 pub(crate) mod resolver;

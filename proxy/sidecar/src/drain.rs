@@ -1,12 +1,12 @@
-//! How the proxy leaves: readiness fails first, callers are told, what is in flight finishes, and only then it ends.
+//! How the process drains: readiness fails first, callers are told, requests in flight finish, and then it ends.
 //!
-//! Envoy ends at once on SIGTERM. OwnAddresses: from the signal on, or before it from `leeboard drain` on, `/ready` fails while both
-//! sides go on serving; inbound answers carry `connection: close` (GOAWAY on HTTP/2), so that callers move on. When they have
-//! had the time to learn of it and nothing has been in flight for a moment, or the application does not listen any more, what
-//! is in front of the application closes: whoever comes then is refused, and knows that nobody has the request. After the
-//! signal the application is told to move on too, once nothing is in flight or shortly before the deadline; a moment later all
-//! listeners close and connections end as they become idle. A second signal ends at once, and an interrupt from a terminal waits
-//! for what is in flight only.
+//! Envoy ends at once on SIGTERM. Here, a drain begins with the signal or with `leeboard drain`. `/ready` fails while
+//! both sides go on serving. Inbound responses carry `connection: close` (GOAWAY on HTTP/2), so that callers move on.
+//! The inbound listeners close when callers have had the time to learn of it and nothing has been in flight for a
+//! moment, or when the application has stopped listening. A connection that is refused then tells its caller that
+//! nobody has the request. After the signal, outbound responses tell the application to move on too, once nothing is in
+//! flight or shortly before the deadline. A moment later all listeners close, and connections end as they become idle.
+//! A second signal ends the process at once. An interrupt from a terminal waits only for what is in flight.
 
 pub(crate) mod application;
 mod leaving;

@@ -1,4 +1,4 @@
-//! The life of a request, as deeds: begin, then do what the policy says until there is an answer.
+//! The life of a request: begin an exchange with the policy, then carry out its steps until there is a response.
 
 pub(crate) mod attempt;
 pub(crate) mod download;

@@ -1,4 +1,5 @@
-//! What explanations need beside the policy: a request in words, and the text that the configuration was read from.
+//! Parts of explanations that need the proxy's own code: reading a request as the proxy does, and the text of the
+//! configuration.
 
 pub(crate) mod question;
 pub(crate) mod sources;

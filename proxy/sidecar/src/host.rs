@@ -1,4 +1,5 @@
-//! What the process asks of the machine that it runs on. Everything else may use it, and it uses nothing of the rest.
+//! What the process uses of the machine: clock, environment, limits, memory, threads. It imports nothing of the other
+//! folders.
 
 pub(crate) mod background;
 pub(crate) mod clock;

@@ -1,4 +1,4 @@
-//! What the proxy needs of sockets and addresses, whatever passes through them.
+//! Sockets and addresses, whatever protocol is spoken.
 
 pub(crate) mod deadline;
 pub(crate) mod downstream_limits;

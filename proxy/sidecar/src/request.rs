@@ -1,4 +1,4 @@
-//! Requests: as they arrive from downstream, as the policy sees them, and as they leave upstream.
+//! Requests: as they arrive from downstream, as the policy sees them, and as they are sent upstream.
 
 pub(crate) mod budget;
 pub(crate) mod downstream;

@@ -1,4 +1,4 @@
-//! What is seen of the proxy: metrics and the access log, made of the records that exchanges leave behind.
+//! Metrics and logs, made of the records that exchanges leave.
 
 pub(crate) mod access_log;
 pub(crate) mod exposition;

@@ -1,4 +1,4 @@
-//! The way to endpoints: connections, pools and bodies.
+//! Connections to endpoints: making, keeping, sharing and leasing them, and one request on one of them.
 
 mod connect;
 pub(crate) mod connection;

@@ -1,4 +1,4 @@
-//! What one thread that carries traffic has, and what it shares with the others.
+//! What one worker thread has, and what all workers share.
 
 pub(crate) mod connection_state;
 pub(crate) mod context;

@@ -1,5 +1,5 @@
-//! Who may ask for a page. What is asked by a web site, in the browser of someone who can reach us, is refused; and what changes
-//! the process is refused to whoever comes through a proxy, which may be ourselves.
+//! Who may use a page. Requests from web sites in the browser of somebody near are refused (DNS rebinding, cross-site
+//! requests). Pages that change the process refuse requests that came through a proxy, which may be this one.
 
 use std::net::IpAddr;
 

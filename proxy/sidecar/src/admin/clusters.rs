@@ -1,4 +1,4 @@
-//! `/clusters`: Envoy's text and JSON, with what is ours under `leeboard`.
+//! `/clusters`: Envoy's text and JSON, with Leeboard's own values under `leeboard`.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;

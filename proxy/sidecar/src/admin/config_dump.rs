@@ -1,4 +1,4 @@
-//! `/config_dump`: the serving configuration in the shape that Envoy's users know, and what was complained of.
+//! `/config_dump`: the configuration in force in Envoy's shape, and all diagnostics.
 
 mod routes;
 

@@ -1,5 +1,5 @@
-//! The callers of one admin port. Nobody is kept waiting by them: there is always room for the next, and whoever has been silent
-//! for the longest leaves for it.
+//! The connections of one admin port. A new connection is always accepted. When there are too many, the one that has
+//! been silent for longest is closed.
 
 use std::io;
 use std::pin::Pin;

@@ -1,5 +1,4 @@
-//! `/explain`: where one request would go at this moment, and why. It is asked of a copy of the state, so that nothing that
-//! serves is touched.
+//! `/explain`: where one request would go now, and why. It uses a copy of the live state, so traffic is not affected.
 
 use http::StatusCode;
 use leeboard_policy::live::Live;

@@ -1,4 +1,4 @@
-//! Prometheus' customary metrics of a process, as Linux tells them in `/proc/self`. Elsewhere they are left out.
+//! Prometheus' usual process metrics, read from Linux's `/proc/self`. On other systems they are left out.
 
 use std::fs;
 use std::time::SystemTime;

@@ -1,5 +1,5 @@
-//! The admin server: threads and runtimes of their own, so that no page can hold up traffic and no traffic a page. Readiness
-//! has one to itself: a large scrape or dump does not delay it.
+//! The admin server. It has threads and runtimes of its own, so that pages and traffic do not delay each other.
+//! Readiness has a thread of its own too, so that a large scrape or dump does not delay it.
 
 use std::fs::File;
 use std::io;

@@ -1,4 +1,4 @@
-//! Requests to the admin pages as a service: found in the table, answered, and never the end of the process.
+//! The service that answers requests for pages: it finds the page, calls it, and turns a panic into 500.
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};

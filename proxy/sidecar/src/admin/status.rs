@@ -1,4 +1,4 @@
-//! What is going on in the clusters, as plain values that pages and gauges are made of.
+//! The state of clusters as plain values, for pages and gauges.
 
 use std::time::{Duration, SystemTime};
 

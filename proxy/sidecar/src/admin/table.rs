@@ -1,4 +1,4 @@
-//! The table of pages: path, methods, where it is served, what it is about and who answers.
+//! The table of pages: path, methods, scopes, description, handler.
 
 use super::page::{Methods, Page};
 use super::{Scope, clusters, config_dump, explain, front, pages};

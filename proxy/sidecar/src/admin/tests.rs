@@ -1,4 +1,4 @@
-//! The pages, asked in memory.
+//! The pages, called in memory.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};

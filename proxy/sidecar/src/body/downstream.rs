@@ -1,4 +1,4 @@
-//! The body of a caller's request as it comes, whatever the caller speaks.
+//! The body of a request from downstream, over HTTP/1 or HTTP/2.
 
 use std::task::{Context, Poll, ready};
 

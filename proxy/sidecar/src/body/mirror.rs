@@ -1,4 +1,5 @@
-//! A mirror's view of an upload: what it has not read yet, bounded, so that it never slows the primary.
+//! A mirror's copy of a request body. It buffers a bounded number of bytes, so that a slow mirror never slows the
+//! primary request.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};

@@ -1,4 +1,5 @@
-//! Bytes of bodies that are kept: dense, so that a kept byte costs about a byte, and under one cap for the whole process.
+//! Buffered request bodies. Small pieces are copied together, so that a buffered byte costs about one byte of memory.
+//! One limit holds for the whole process.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! A request's body on its way up: streamed, kept for replay while it is short, copied to mirrors, one frame at a time.
+//! A request body on its way upstream: streamed frame by frame, buffered for replay up to a limit, and copied to
+//! mirrors.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,4 +1,4 @@
-//! The body of a request to an endpoint.
+//! The body of an upstream request: empty, the caller's, or a mirror's copy.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};

@@ -1,4 +1,4 @@
-//! `leeboard check`: every mistake of a configuration in one run.
+//! `leeboard check`: reports every mistake of a configuration in one run.
 
 use std::io::{self, Read, Write};
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! `leeboard drain`: parts the application from its callers, and returns when it may be ended. For preStop hooks.
+//! `leeboard drain`: drains the application and returns when it may be stopped. For preStop hooks.
 
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

@@ -1,4 +1,4 @@
-//! Flags that bound what is read of files and folders.
+//! Flags that limit how much is read of files and folders.
 
 use clap::Args;
 

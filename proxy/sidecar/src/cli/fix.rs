@@ -1,4 +1,4 @@
-//! `leeboard check --fix`: puts right what is certain, and shows what it changes.
+//! `leeboard check --fix`: applies the fixes that are certain, and shows the differences.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;

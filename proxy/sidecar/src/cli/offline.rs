@@ -1,4 +1,4 @@
-//! A configuration as a proxy would have it that is not running: read, compiled, and without a network.
+//! A configuration that is read and compiled as a proxy would do it, without a proxy and without a network.
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! `leeboard test`: requests beside a configuration, and what shall become of them.
+//! `leeboard test`: checks requests against the routes that tests expect for them.
 
 mod judge;
 

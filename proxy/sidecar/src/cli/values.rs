@@ -1,4 +1,4 @@
-//! How the values of flags are written: addresses, durations, sizes, labels.
+//! Parsers for values of flags: addresses, durations, sizes, labels.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

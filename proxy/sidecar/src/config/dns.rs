@@ -1,7 +1,8 @@
-//! Names of the configuration to addresses, kept fresh.
+//! Keeps the addresses of the configuration's DNS names fresh.
 //!
-//! Envoy: STRICT_DNS with `respect_dns_ttl`. An answer without addresses empties the set; a failure keeps the old one and
-//! is repeated with growing pauses. Better than Envoy: an address that cannot be connected to has its names asked for again at once.
+//! Envoy: STRICT_DNS with `respect_dns_ttl`. An answer without addresses empties the set. A failure keeps the old
+//! addresses and is retried with growing pauses. Better than Envoy: when an address cannot be connected to, its names
+//! are resolved again at once.
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};

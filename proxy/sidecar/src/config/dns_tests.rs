@@ -1,4 +1,4 @@
-//! DNS against a server that says what the test tells it to.
+//! DNS against a scripted server.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -1,11 +1,11 @@
-//! Configuration in files and folders, and how a change of it is noticed.
+//! Configuration in files and folders, and how changes are noticed.
 //!
-//! Kubernetes mounts a ConfigMap as a folder of links into a hidden folder, and changes it by swapping one link (`..data`).
-//! So folders are watched, not files; what counts is whether the content differs; and whatever the watch misses (network
-//! file systems, a swapped parent) is found by looking at the files' stamps twice a second.
+//! Kubernetes mounts a ConfigMap as a folder of links into a hidden folder, and swaps one link (`..data`) on a change.
+//! So folders are watched and not files, and contents are compared. File metadata is polled twice a second for changes
+//! that the watch misses, for instance on network file systems.
 //!
-//! Whatever lies in the folders (a pipe, a device, a link to everything, a million files), a search and a reading end, say what
-//! they have left out, and the next edit is noticed.
+//! Searching and reading always end, whatever the folders contain: pipes, devices, links in a circle, a million files.
+//! What is left out is reported, and the next change is still noticed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -173,7 +173,7 @@ impl Files {
     }
 }
 
-/// ConfigSources in the order of the command line, and by name below a folder; each once.
+/// Texts in the order of the command line, and by name below a folder; each once.
 fn ordered<'a>(
     roots: &'a [PathBuf],
     texts: &'a BTreeMap<PathBuf, Arc<str>>,

@@ -1,4 +1,4 @@
-//! Files and folders on a real disk, read without waiting for anything.
+//! Files and folders on a real disk, without waiting.
 
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::sync::atomic::{AtomicU32, Ordering};

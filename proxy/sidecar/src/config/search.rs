@@ -1,5 +1,5 @@
-//! What there is to read in files and folders, and reading it. Whatever lies there, both end: what is no file, too large, too
-//! many or too deep is left out, with a reason.
+//! Finding and reading configuration files, within limits. Entries that are no regular file, too large, too many or too
+//! deep are left out with a diagnostic.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, Metadata, OpenOptions};

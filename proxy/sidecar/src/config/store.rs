@@ -1,8 +1,8 @@
-//! The configuration in force. One task writes it; everyone else reads the latest [`Live`] or [`ConfigReport`].
+//! The configuration in force. One task writes it. Everybody else reads the latest [`Live`] or [`ConfigReport`].
 //!
-//! A broken object never takes the place of a good one: its last good version stays in force, and the log, the report and the
-//! metrics say so. A route whose destination is not there yet waits for it. And a configuration with new names comes into
-//! force when they have been asked for.
+//! A broken object never replaces a good one: its last good version stays in force, and the log, the report and the
+//! metrics say so. A route whose destination does not exist yet waits for it. A configuration with new DNS names comes
+//! into force when they have been resolved once.
 
 mod candidate;
 mod changes;

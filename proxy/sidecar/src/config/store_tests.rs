@@ -1,4 +1,4 @@
-//! The store, told of files and addresses that exist only here.
+//! The store, with scripted files and addresses.
 
 use std::cell::RefCell;
 

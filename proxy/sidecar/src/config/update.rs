@@ -1,4 +1,4 @@
-//! What discovery says to the store, and what it is asked for.
+//! The messages between sources of configuration and the store.
 
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! The addresses of names that callers ask for and no configuration knows: asked for when a request needs them.
+//! Resolves names that requests ask for and no configuration contains.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

@@ -1,6 +1,6 @@
-//! Asking the hosts file and DNS for the addresses of a name, and for how long an answer is believed.
+//! Resolves a name by the hosts file and DNS, and says for how long the answer may be used.
 //!
-//! Better than Envoy: inside a cluster no answer is believed for long.
+//! Better than Envoy: an answer about a name inside the cluster is used for a few seconds at most.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;

@@ -1,7 +1,7 @@
-//! Endpoints that could not be connected to, or were ejected: DNS is asked again whether they are still there.
+//! Endpoints that could not be connected to, or were ejected: their names are resolved again at once.
 //!
-//! Better than Envoy: which believes an answer for as long as it lasts, so that callers of a pod that is gone are refused for
-//! half a minute.
+//! Better than Envoy, which uses an answer until its TTL is over, so that requests to a pod that is gone fail for half
+//! a minute.
 
 use std::net::IpAddr;
 

@@ -1,8 +1,9 @@
-//! What an HTTP/2 caller's bytes show before anybody acts on them: frames that begin and do not end, a preface without SETTINGS,
-//! and more frames that ask for work and carry nothing than anybody has a use for: PRIORITY, WINDOW_UPDATE, PING, SETTINGS, empty
-//! ones. RFC 9113 §4.1, §10.5.
+//! Watches the frames of an HTTP/2 connection from downstream before the h2 crate acts on them: frames that begin and
+//! do not end, a preface without SETTINGS, and floods of PRIORITY, WINDOW_UPDATE, PING, SETTINGS and empty frames. RFC
+//! 9113 §4.1, §10.5.
 //!
-//! The h2 crate bounds what it keeps of these, but not how long it waits, and tells nobody that it does.
+//! The h2 crate limits what it stores of these frames. It does not limit how long it waits, and does not report what it
+//! sees.
 
 use std::cell::{Cell, RefCell};
 use std::io;

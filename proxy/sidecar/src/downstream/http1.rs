@@ -1,4 +1,5 @@
-//! An HTTP/1 connection of a caller, from head to head: read one, have it served, write the answer.
+//! An HTTP/1 connection from downstream: reads a request head, has the request served, writes the response, and
+//! repeats.
 
 mod unread_body;
 mod writing;

@@ -1,4 +1,4 @@
-//! An HTTP/2 connection of a caller: its driver takes requests off it, and each is served by a task of its own.
+//! An HTTP/2 connection from downstream: its driver accepts streams, and each request is served by a task of its own.
 
 use std::cell::Cell;
 use std::future::poll_fn;

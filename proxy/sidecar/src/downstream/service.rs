@@ -1,5 +1,5 @@
-//! The rim of the proxy: what a listener hands a request to. Its layers decide nothing; they only keep one request's trouble
-//! from becoming another's.
+//! The service that serves the requests of one connection, and the layer that turns a panic into 500, so that it does
+//! not affect other requests.
 
 use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};

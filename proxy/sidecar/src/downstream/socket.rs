@@ -1,4 +1,4 @@
-//! A caller's socket, for HTTP/2 and tunnels.
+//! A downstream socket for HTTP/2 and tunnels.
 
 use std::cell::Cell;
 use std::io;

@@ -1,7 +1,7 @@
-//! Whether the application still listens, while the process leaves.
+//! Whether the application still listens while the process drains.
 //!
-//! An application that has stopped listening is gone, or will not take new requests; a proxy that goes on accepting for it can
-//! only answer 503. A connection that is refused tells every caller that nobody has its request.
+//! An application that has stopped listening takes no new requests. A proxy that goes on accepting for it can only
+//! answer 503. A refused connection tells every caller that nobody has its request.
 
 use std::convert::Infallible;
 use std::io;

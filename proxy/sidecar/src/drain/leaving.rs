@@ -1,4 +1,4 @@
-//! The rules of leaving, as a function of time and of what is in flight.
+//! The rules of a drain, as a function of time and of what is in flight.
 
 use leeboard_policy::time::{Span, Time};
 

@@ -1,4 +1,4 @@
-//! Whole drains, in virtual time.
+//! Whole drains in virtual time.
 
 use std::cell::Cell;
 

@@ -1,4 +1,4 @@
-//! What is going on in the workers, side by side, for the end of the process to wait for.
+//! What is in flight on each worker. The drain waits for it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};

@@ -1,4 +1,4 @@
-//! Attempts: a connection, the request on it, and the head of the response, under the policy's timers.
+//! One attempt: get a connection, send the request, wait for the response head, all under the policy's timeouts.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};

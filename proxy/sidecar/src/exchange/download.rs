@@ -1,4 +1,4 @@
-//! A response's body on its way down, and with it the rest of the exchange: the route's timeout, the end, the record.
+//! A response body on its way downstream, and the end of the exchange: the route's timeout, the outcome, the record.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};

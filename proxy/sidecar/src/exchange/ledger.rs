@@ -1,4 +1,4 @@
-//! The account of one exchange: whatever happens, dropping it leaves exactly one record.
+//! The state of one exchange. Dropping it leaves exactly one record, whatever happened.
 
 use std::borrow::Cow;
 use std::cell::Cell;

@@ -1,4 +1,4 @@
-//! Copies of requests to mirrors: sent beside the primary, never waited for, answers thrown away.
+//! Mirror requests: sent beside the primary request, never waited for; their responses are dropped.
 
 use std::future::{pending, poll_fn};
 use std::rc::Rc;

@@ -1,4 +1,4 @@
-//! Heads of responses: the endpoint's, made fit to be passed on, and the proxy's own.
+//! Response heads: the endpoint's, made ready to be passed on, and the proxy's own.
 
 use std::borrow::Cow;
 

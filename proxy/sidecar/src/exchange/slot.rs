@@ -1,7 +1,7 @@
-//! Where exchanges run: memory that one leaves to the next.
+//! Memory for exchanges that is used again for the next one.
 //!
-//! An exchange is a state machine of two kilobytes. Asking for that much memory and giving it back, for every request, costs
-//! more than the decision that is made in it; and what was used last is still in the processor's cache.
+//! The future of an exchange has two kilobytes. Allocating and freeing it for every request costs more than the
+//! decision that is made in it.
 
 use std::cell::RefCell;
 use std::pin::Pin;
@@ -32,7 +32,7 @@ pub(crate) fn forget() {
     });
 }
 
-/// UpstreamConnections for one exchange, whose type has no name.
+/// Room for one exchange, whose type has no name.
 trait Berth {
     fn begin(&mut self, context: Rc<WorkerContext>, entrance: Entrance, caller: Caller, request: DownstreamRequest);
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<DownstreamResponse>;

@@ -1,6 +1,5 @@
-//! Connections that carry something else than HTTP once a request has been answered: upgrades (RFC 9110 §7.8), as
-//! websockets use them, and CONNECT (§9.3.6), as callers of a proxy use it for https. Bytes pass both ways until both
-//! sides have ended; the exchange, and all that it holds, lasts as long.
+//! Connections that leave HTTP after the response: upgrades (RFC 9110 §7.8), as WebSocket uses them, and CONNECT
+//! (§9.3.6). Bytes pass both ways until both sides have ended. The exchange lasts as long.
 
 use std::cell::Cell;
 

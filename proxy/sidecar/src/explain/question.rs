@@ -1,4 +1,5 @@
-//! A request that nobody sends: read as if it had come by the wire, so that what is explained is what would happen.
+//! A request to explain. It is parsed as if it had come from a connection, so that the explanation is about what would
+//! happen.
 
 use std::net::{Ipv4Addr, SocketAddr};
 

@@ -1,5 +1,5 @@
-//! What an explanation takes from the text of the configuration, beyond what serving keeps of it: where each condition is
-//! written, which rules are for other callers, and which block of which DestinationRule each setting is from.
+//! What an explanation takes from the text of the configuration: where each condition is written, which rules are for
+//! other callers, and which block of which DestinationRule each setting is from.
 
 use leeboard_istio::compile::{
     Provenance, Settings, Site, WrittenRule, definition, places, provenance, rules_as_written, unclaimed, unused,

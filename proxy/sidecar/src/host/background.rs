@@ -1,7 +1,7 @@
-//! Long work beside the traffic, on threads that give way to it.
+//! Long work on background threads of a lower priority.
 //!
-//! Reading a large configuration keeps a processor busy for tenths of a second, and letting one go for milliseconds. On a
-//! machine whose processors all carry traffic, callers would wait for it; so it is done by threads that give way.
+//! Reading a large configuration takes tenths of a second of CPU time, and freeing one takes milliseconds. Where all
+//! CPUs carry traffic, requests would wait for it.
 
 use std::thread::{self, JoinHandle};
 

@@ -1,4 +1,4 @@
-//! What the process may use of the machine: descriptors and CPUs.
+//! What the process may use: file descriptors and CPUs.
 
 use std::thread;
 

@@ -1,4 +1,4 @@
-//! The memory that the process holds: how little of it the allocator keeps, and giving back what it does keep.
+//! Memory: the allocator's settings, and giving free memory back.
 
 use std::fs;
 

@@ -1,8 +1,7 @@
-//! Header and trailer fields: in order, spelled as they came, in two pieces of memory that one message leaves to the next, and
-//! in one piece wherever they can be.
+//! Header and trailer fields in their order and spelling, stored in two buffers that the next message reuses.
 //!
-//! A proxy looks for a dozen names in every head and passes the rest on. A hash map of names pays for each field to make any
-//! of them quick to find; a list that knows the dozen names by number finds those without looking at a byte.
+//! A proxy looks for a dozen names in every head and passes the rest on. A hash map hashes every field to make any of
+//! them quick to find. A list in which the known names are numbers finds those without comparing bytes.
 
 mod names;
 mod spare;

@@ -1,4 +1,4 @@
-//! Fields that belong to one connection, and go no further than its other end. RFC 9110 §7.6.1.
+//! Hop-by-hop fields: they belong to one connection and are not forwarded. RFC 9110 §7.6.1.
 
 use std::borrow::Cow;
 

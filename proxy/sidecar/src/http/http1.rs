@@ -1,9 +1,9 @@
-//! HTTP/1.1 as a proxy needs it, on both sides: heads read into [`Fields`](super::fields::Fields) and written from them, and
+//! HTTP/1.1 for both sides of a proxy: heads are read into [`Fields`](super::fields::Fields) and written from them;
 //! bodies of every framing. RFC 9112.
 //!
-//! A general client or server runs each connection in a task of its own and talks to it through channels, so that any number
-//! of callers may use it. OwnAddresses one task carries a request from one socket to the other: nothing is queued, nothing is woken
-//! but by a socket, and a connection that waits holds no buffer. `httparse` reads the heads, as it does for hyper.
+//! A general client or server runs each connection in a task of its own and uses channels, so that many callers may
+//! share it. Here one task carries a request from one socket to the other. Nothing is queued, only sockets wake the
+//! task, and an idle connection holds no buffer. `httparse` parses the heads, as it does for hyper.
 
 pub(crate) mod body;
 #[cfg(test)]

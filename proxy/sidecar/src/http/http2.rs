@@ -1,7 +1,7 @@
-//! HTTP/2 as a proxy needs it, on both sides: bodies that come on a stream and bodies that leave on one. RFC 9113.
+//! HTTP/2 for both sides of a proxy: bodies that arrive on a stream and bodies that are sent on one. RFC 9113.
 //!
-//! Frames, header compression, flow control and the states of streams are the h2 crate's. What is ours is who drives a stream:
-//! the task that serves the request, so that nothing stands between it and the crate's queues but the queues themselves.
+//! The h2 crate does frames, header compression, flow control and stream states. Here the task that serves a request
+//! also drives its streams, so that only h2's own queues are between them.
 
 pub(crate) mod incoming;
 pub(crate) mod outgoing;

@@ -1,9 +1,9 @@
-//! What passes between a caller and this end before its answer: interim answers, such as 103 Early InformationalResponses and 100 Continue, which are
-//! passed on as they come (RFC 9110 §15.2), and whether the caller is still there.
+//! Informational responses (1xx) on their way downstream, such as 103 Early Hints and 100 Continue (RFC 9110 §15.2),
+//! and whether the caller is still there.
 //!
-//! A caller that has closed its own direction may wait for its answer, or be gone: nothing on the wire tells the one from the other
-//! until something is written. So it is sent `100 Continue`, which any caller of HTTP/1.1 must be able to pass over; one that is
-//! gone answers with RST.
+//! A caller that has closed its own direction may still wait for its response, or be gone. Nothing on the wire tells
+//! the one from the other until something is written. So it is sent `100 Continue`, which any HTTP/1.1 client must
+//! ignore. One that is gone answers with RST.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;

@@ -1,4 +1,4 @@
-//! Which headers have values that no page shows: credentials, and what the user names.
+//! Sensitive headers, whose values no page shows: credentials, and those that `--redact` names.
 
 use leeboard_policy::pattern::Pattern;
 

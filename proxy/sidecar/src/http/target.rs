@@ -1,4 +1,4 @@
-//! What a request asks for: targets and paths, kept as they came or refused, and never silently altered. RFC 9112 §3.2.
+//! Request targets and paths. They are kept as they came or refused, and never changed silently. RFC 9112 §3.2.
 
 use std::borrow::Cow;
 

@@ -1,8 +1,8 @@
-//! Timers that are armed once for many requests.
+//! Deadline timers that are armed once for many requests.
 //!
-//! Nearly every request has a deadline, and nearly none reaches it. A timer of its own would be put into the runtime's wheel
-//! and taken out again for each. OwnAddresses a request borrows one that an earlier request has armed: it fires too early for this
-//! one, if at all, and is then armed for what is still to be waited for.
+//! Nearly every request has a deadline, and nearly none reaches it. A timer of its own would be put into the runtime's
+//! timer wheel and taken out again for each. Instead a request borrows a timer that an earlier request has armed. It
+//! fires too early for this request, if at all, and is then armed for the rest of the time.
 
 use std::cell::RefCell;
 use std::pin::Pin;

@@ -1,5 +1,5 @@
-//! How many callers may be connected: in all, at one listener, and from one address. Whoever is one too many is closed as they are
-//! accepted, so that there are descriptors left for endpoints, for the other listeners, and for others.
+//! Limits on downstream connections: in all, for one listener, and from one address. A connection beyond a limit is
+//! closed when it is accepted, so that file descriptors are left for endpoints and for other callers.
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};

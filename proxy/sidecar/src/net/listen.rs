@@ -1,4 +1,4 @@
-//! Listening sockets: one for each worker on the same address, between which the kernel shares the callers.
+//! Listening sockets: one for each worker on the same address (SO_REUSEPORT). The kernel spreads connections over them.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};

@@ -1,4 +1,4 @@
-//! Where this process itself listens, so that no request is sent back into it by whatever name.
+//! The addresses at which this process listens, so that no request is sent back into it.
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 

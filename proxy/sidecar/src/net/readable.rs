@@ -1,4 +1,4 @@
-//! Reading from sockets without waiting, and without asking the kernel for what cannot be there.
+//! Reading from sockets without blocking, and without system calls that would find nothing.
 
 use std::io;
 use std::task::{Context, Poll};

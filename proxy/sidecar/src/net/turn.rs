@@ -1,4 +1,4 @@
-//! Turns: what a connection does at most before whatever else its worker has to do.
+//! Turns: how much one connection may do before other tasks of its worker run.
 
 use std::cell::Cell;
 use std::pin::pin;

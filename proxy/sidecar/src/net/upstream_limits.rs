@@ -1,4 +1,5 @@
-//! How many connections to endpoints may be open. Envoy: as many as `maxConnections` of the clusters allow together, which by default is no limit.
+//! The limit on open upstream connections. Envoy: as many as `maxConnections` of the clusters allow together, which by
+//! default is no limit.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};

@@ -1,4 +1,4 @@
-//! A socket to an endpoint that counts what passes, so that it can be told whether a request was ever handed to it.
+//! An upstream socket that counts the bytes that pass, so that the proxy knows whether any of a request was written.
 
 use std::io;
 use std::mem::MaybeUninit;

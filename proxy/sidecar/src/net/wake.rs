@@ -1,4 +1,4 @@
-//! What a task waits for beside its work, and looks at only when it was that which woke it.
+//! Wake flags: a future that a task polls only when that future has woken it.
 
 use std::pin::Pin;
 use std::sync::Arc;

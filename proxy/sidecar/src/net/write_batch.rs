@@ -1,9 +1,9 @@
-//! Small messages on their way out, which leave one right after the other.
+//! Small messages that are written one right after the other.
 //!
-//! A message that is written as soon as it is ready finds its reader asleep: it has read the one before and waits. Waking it,
-//! on another processor, is what a proxy under load can save most easily. So messages are posted here, and written together
-//! when every task of this thread that had something to do has done it: then one wake-up serves many. A message that is alone
-//! leaves at once.
+//! The reader of a message that is written at once is asleep: it has read the one before and waits. Waking it on
+//! another CPU is what a proxy under load can save most easily. So messages are queued here and written together when
+//! every task of this thread that had something to do has done it. Then one wake-up serves many. A single message is
+//! written at once.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

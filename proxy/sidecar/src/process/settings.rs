@@ -1,4 +1,4 @@
-//! What `leeboard run` does, once its flags and what they leave out are known.
+//! The settings of `leeboard run`: the flags with their defaults filled in.
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;

@@ -1,4 +1,5 @@
-//! How many connections to endpoints may be in use for one connection of a caller, which may ask for a thousand things at once.
+//! How many upstream connections may be in use for one downstream connection, which may carry a thousand requests at
+//! once.
 
 use std::cell::Cell;
 use std::rc::Rc;

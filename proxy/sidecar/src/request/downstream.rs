@@ -1,4 +1,4 @@
-//! A request as it comes in by a listener, whatever the caller speaks.
+//! A request as it arrives from downstream, over HTTP/1 or HTTP/2.
 
 use std::rc::Rc;
 

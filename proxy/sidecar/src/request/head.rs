@@ -1,4 +1,4 @@
-//! Heads of messages: how the policy sees them, how they are made safe, and how they are edited.
+//! Request heads: validation, normalisation, the policy's view of them, and edits by routes.
 
 use std::borrow::Cow;
 use std::net::SocketAddr;

@@ -1,7 +1,8 @@
-//! Who calls: a header in which one Leeboard tells the next which workload it stands beside, for the `source_*` labels.
+//! `x-leeboard-peer`: the header by which one Leeboard tells the next which workload it stands beside, for the
+//! `source_*` labels.
 //!
-//! The header is `x-leeboard-peer`. An application never sees it, and what an application sends in it goes no further.
-//! Istio's sidecars exchange the same by headers or by mTLS. It names, it does not prove: nothing is decided by it.
+//! Applications never see it, and it is removed from what applications send. Istio's sidecars exchange the same by
+//! headers or by mTLS. It is no proof of identity, and nothing is decided by it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! Requests whose connection may leave HTTP: upgrades (RFC 9110 §7.8), as websockets use them, and CONNECT (§9.3.6), as callers of
-//! a proxy use it for https.
+//! Requests that leave HTTP: upgrades (RFC 9110 §7.8), as WebSocket uses them, and CONNECT (§9.3.6), as proxy clients
+//! use it for https.
 
 use http::{Method, Version};
 use leeboard_policy::exchange::is_authority;

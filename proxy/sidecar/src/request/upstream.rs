@@ -1,4 +1,4 @@
-//! A request as it leaves on one attempt: the exchange's head, with what this attempt says beside it.
+//! The request of one attempt as it is sent upstream: the exchange's head, and what this attempt adds.
 
 use http::uri::{Authority, Scheme};
 use http::{HeaderValue, Method, Request, Uri, Version};

@@ -1,7 +1,7 @@
 //! The access log: one line per record, in Istio's default text or as JSON.
 //!
-//! A line is made on the way of a request, so it is put together by hand: std's formatting of a dozen numbers and addresses
-//! takes twice as long.
+//! Lines are formatted while requests are served, so they are put together by hand: std's formatting of a dozen numbers
+//! and addresses takes twice as long.
 
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};

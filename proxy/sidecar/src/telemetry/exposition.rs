@@ -1,4 +1,4 @@
-//! Samples as plain values, and how they are written: Prometheus' classic text here, OpenMetrics by prometheus-client.
+//! Samples as plain values, and Prometheus' classic text format. OpenMetrics is written by prometheus-client.
 
 use std::fmt::{self, Write};
 

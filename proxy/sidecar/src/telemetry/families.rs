@@ -1,4 +1,4 @@
-//! Every metric there is: name, help, type and labels, each in one row.
+//! Every metric: name, help, type and labels, one row each.
 
 use super::exposition::{Kind, Metric};
 use super::labels;

@@ -1,4 +1,4 @@
-//! The labels of Istio's standard HTTP metrics: their names in order, and what a record says for each.
+//! The labels of Istio's standard HTTP metrics, and their values for a record.
 
 use std::sync::Arc;
 

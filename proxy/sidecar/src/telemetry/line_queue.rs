@@ -1,5 +1,5 @@
-//! Text that waits for a sink, such as a pipe, that may take it slowly or not at all. Whoever writes never waits: a thread of
-//! its own does, what waits is bounded, and what does not fit is dropped and counted.
+//! A bounded queue of lines with a writer thread of its own, for outputs that may be slow or blocked, such as a pipe.
+//! Nobody waits to add a line. Lines that do not fit are dropped and counted.
 
 use std::io::{self, Write};
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Where access log lines go: gathered by each worker, written by a thread of their own that no worker ever waits for.
+//! Where access log lines go. Each worker buffers its own, and a writer thread writes them, so that no worker waits.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};

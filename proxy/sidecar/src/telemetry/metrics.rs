@@ -1,4 +1,4 @@
-//! What workers count on the way of a request, and the samples that a scrape makes of it.
+//! The counters that workers increment for each request, and the samples that a scrape makes of them.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,5 +1,5 @@
-//! The program's own log, on standard error. Its level can be changed while it runs. Nobody waits for whoever reads it, or
-//! does not: lines are written by a thread of their own, and dropped when too many wait.
+//! The program's own log on standard error. Its level can be changed at run time. A writer thread writes the lines, and
+//! lines are dropped when too many wait.
 
 use std::io::{self, Write};
 use std::sync::Mutex;

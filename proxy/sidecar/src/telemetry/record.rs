@@ -1,4 +1,4 @@
-//! What one exchange leaves behind: exactly one record, from which the metrics and the access log are made.
+//! The record of one exchange, from which the metrics and the access log are made.
 
 use std::borrow::Cow;
 use std::net::SocketAddr;

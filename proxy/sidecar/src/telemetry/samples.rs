@@ -1,4 +1,4 @@
-//! Records and workloads that tests begin with.
+//! Records and workloads for tests.
 
 use std::rc::Rc;
 use std::sync::Arc;

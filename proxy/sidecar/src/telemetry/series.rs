@@ -1,5 +1,5 @@
-//! Series: what is counted under one set of labels, by each worker apart. They are bounded in number, added up by a
-//! scrape, and forgotten when nothing has counted on them for a while.
+//! Time series: counters for one set of labels, one for each worker. Their number is bounded, a scrape adds them up,
+//! and unused ones are removed.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

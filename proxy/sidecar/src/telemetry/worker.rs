@@ -1,4 +1,4 @@
-//! One worker's part of the telemetry: no lock and no hashing of labels once a series is known.
+//! One worker's telemetry. Once a series is known, counting takes no lock and hashes no labels.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;

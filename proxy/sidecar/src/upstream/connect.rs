@@ -27,9 +27,9 @@ const KEEPALIVE: cluster::TcpKeepalive =
 
 /// The sending side of a new connection.
 enum Sender {
-    /// Http1Connection request at a time.
+    /// One request at a time.
     Http1Connection(Box<Http1Connection>),
-    /// Http2Connection streams.
+    /// Many streams.
     Http2Connection(Http2Handshake),
     /// The socket itself.
     Bare(Metered),

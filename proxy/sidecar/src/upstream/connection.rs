@@ -1,4 +1,4 @@
-//! A connection to an endpoint, whatever is spoken on it.
+//! An upstream connection, over HTTP/1, HTTP/2, or as raw bytes.
 
 use std::sync::Arc;
 
@@ -53,7 +53,7 @@ impl Connection {
     }
 }
 
-/// Http1Connection stream's part in a connection; its place among the streams has been taken.
+/// One stream's part in a connection; its place among the streams has been taken.
 pub(super) fn stream_connection(stream: Http2Stream, now: Time) -> Connection {
     let meter = stream.many().meter.clone();
     let wire = Transport::Http2Connection(Box::new(stream));

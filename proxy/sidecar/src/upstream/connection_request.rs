@@ -1,4 +1,4 @@
-//! What a connection to an endpoint is wanted for, and what it holds while it is open; what comes of a request on it.
+//! What a connection is requested for, what an open connection holds, and what comes of a request on it.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -58,7 +58,7 @@ impl ConnectionRequest<'_> {
         Some(self.endpoint.address()).filter(|_| !self.passing)
     }
 
-    /// Http1Connection of the connections that carry one request at a time and may be in use for its caller.
+    /// One of the connections that carry one request at a time and may be in use for its caller.
     pub(super) fn take(&self) -> Result<Option<BudgetSlot>, ConnectError> {
         let Some(budget) = self.budget.filter(|_| !self.http2) else { return Ok(None) };
         budget.take().map(Some).ok_or_else(|| overflow("max-caller-endpoint-connections"))

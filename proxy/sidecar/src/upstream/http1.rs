@@ -1,5 +1,5 @@
-//! An HTTP/1.1 connection to an endpoint, driven by whoever uses it: one request at a time, its body still going up while the
-//! response comes down.
+//! An HTTP/1.1 connection to an endpoint, driven by the task that uses it. It carries one request at a time, whose body
+//! may still be sent while the response arrives.
 
 use std::io;
 use std::pin::Pin;

@@ -1,4 +1,5 @@
-//! HTTP/2 connections to endpoints: how one is made and kept, and one request on it, driven by whoever sends it.
+//! HTTP/2 connections to endpoints: the handshake, the driver, keep-alive, and streams, each driven by the task that
+//! uses it.
 
 use std::future::poll_fn;
 use std::pin::Pin;

@@ -1,4 +1,4 @@
-//! Connections to endpoints that can take a request: HTTP/1 ones that are idle, HTTP/2 ones that have a stream free.
+//! Connections that can take a request: idle HTTP/1 connections, and HTTP/2 connections with a free stream.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -95,7 +95,7 @@ impl IdleConnections {
         }
     }
 
-    /// Keeps an HTTP/1 connection for the next request. Http1Connection to an endpoint that is set aside has no next request.
+    /// Keeps an HTTP/1 connection for the next request. One to an endpoint that is set aside has no next request.
     pub(super) fn put_http1(&mut self, endpoint: EndpointId, mut connection: Connection) {
         if !self.ejected.is_empty() && self.ejected.contains(&endpoint) {
             return;

@@ -1,4 +1,4 @@
-//! A connection to an endpoint, for as long as one request uses it.
+//! An upstream connection for as long as one request uses it.
 
 use std::cell::RefCell;
 use std::future::poll_fn;

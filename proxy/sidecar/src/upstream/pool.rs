@@ -1,7 +1,7 @@
-//! A worker's connections to endpoints, and the way to one of them for a request.
+//! A worker's upstream connections.
 //!
-//! A cluster without `maxConnections` has connections of its own in each worker, and no lock is taken on the way to one.
-//! A cluster with it has one set for all workers, in [`super::shared_pool`].
+//! A cluster without `maxConnections` has connections of its own in each worker, without a lock. A cluster with
+//! `maxConnections` has one pool for all workers, in [`super::shared_pool`].
 
 use std::cell::RefCell;
 use std::rc::Rc;

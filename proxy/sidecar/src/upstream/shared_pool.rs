@@ -1,5 +1,5 @@
-//! The connections of clusters with `maxConnections`: one set for all workers, so that the limit is exact, and a line of
-//! those who wait for one.
+//! Pools of clusters with `maxConnections`: one for all workers, so that the limit is exact, and a queue of requests
+//! that wait for a connection.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -29,7 +29,7 @@ impl SharedPools {
     }
 }
 
-/// Http1Connection cluster's connections.
+/// One cluster's connections.
 #[derive(Debug, Default)]
 pub(crate) struct SharedPool(Mutex<State>);
 

@@ -1,4 +1,5 @@
-//! What must be known of the talk on a caller's connection: since when a head is awaited, and whether it is to end.
+//! The state of a downstream connection: since when a request head is incomplete, whether it is idle, and whether it is
+//! to be closed.
 
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};

@@ -1,4 +1,4 @@
-//! What a worker has to itself: its connections, its counters, its luck. Nothing here is locked or shared.
+//! The context of one worker: its connections, counters and random seeds. Nothing in it is locked or shared.
 
 use std::cell::{Cell, RefCell};
 use std::hash::{BuildHasher, RandomState};
@@ -48,7 +48,7 @@ const DESTINATIONS: usize = 16_384;
 /// A destination, and whatever its key is the address of: while it is held, nothing else can be there.
 type KnownDestination = (Rc<Destination>, Arc<LiveCluster>, Option<Arc<Workload>>);
 
-/// Http1Connection worker's own things.
+/// One worker's own things.
 pub(crate) struct WorkerContext {
     pub(crate) shared: Arc<Shared>,
     pub(crate) clock: Clock,

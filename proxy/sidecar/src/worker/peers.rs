@@ -1,7 +1,7 @@
-//! Which callers are believed when their proxies say which workload calls.
+//! Which callers are believed when their proxies name the workload that calls.
 //!
-//! What a proxy says ([`crate::request::peer_header`]) is believed only when it comes from inside the mesh: from an address of an endpoint
-//! that the configuration knows, or from one that `--trusted-peers` has.
+//! A peer ([`crate::request::peer_header`]) is believed only from inside the mesh: from the address of a known
+//! endpoint, or from one of `--trusted-peers`.
 
 use std::cell::{Cell, RefCell};
 use std::net::IpAddr;

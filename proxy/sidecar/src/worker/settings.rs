@@ -1,4 +1,4 @@
-//! What a worker needs to know of the command line.
+//! The settings of a worker.
 
 use leeboard_policy::cluster::Workload;
 use leeboard_policy::time::Span;

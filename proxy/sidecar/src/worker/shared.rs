@@ -1,4 +1,4 @@
-//! What all workers share, and what one of them is given.
+//! What all workers share, and what one worker starts with.
 
 use std::net::TcpListener;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What pages are guarded from: crowds, other sites, and showing what is secret.
+//! What the pages are protected from: too many connections, other web sites, and showing credentials.
 
 use leeboard_policy::headers::{Changes, HeaderOps, Operator, Part, Template};
 use leeboard_policy::pattern::{HeaderMatch, Pattern};

@@ -1,4 +1,4 @@
-//! What a test expects, held against what is explained.
+//! Compares what a test expects with what is explained.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;

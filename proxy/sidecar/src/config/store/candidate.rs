@@ -1,7 +1,7 @@
-//! LoadedFiles a configuration beside the one in force: what of it comes into force, and what of the old one stays.
+//! Compiles a new configuration and decides, object by object, whether the new or the old version comes into force.
 //!
-//! A broken object never takes the place of a good one. What is broken only in relation to another object waits for it for
-//! a while (`leeboard_istio::grace`), and then serves as Istio does.
+//! A broken object never replaces a good one. An object that refers to a missing object waits for it for some time
+//! (`leeboard_istio::grace`), and then serves as Istio does.
 
 use std::cell::LazyCell;
 use std::collections::BTreeSet;

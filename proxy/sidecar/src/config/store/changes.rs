@@ -1,4 +1,4 @@
-//! Which objects a reading has changed, in words for one line of the log.
+//! Which objects a reload has changed, as one line of the log.
 
 use std::cmp::Ordering;
 use std::hash::{DefaultHasher, Hash, Hasher};

@@ -1,4 +1,4 @@
-//! What the log says of a configuration.
+//! What the log says about a configuration.
 
 use std::collections::HashSet;
 

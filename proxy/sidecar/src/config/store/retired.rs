@@ -1,4 +1,4 @@
-//! Configurations that have been succeeded, and the memory that they leave: both are let go beside the traffic.
+//! Configurations that have been replaced. They and the memory that they used are freed on a background thread.
 
 use std::sync::Arc;
 use std::thread::JoinHandle;

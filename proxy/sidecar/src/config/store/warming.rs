@@ -1,6 +1,7 @@
-//! Names that a new configuration brings: each is asked for once before the configuration comes into force.
+//! Warming: a configuration comes into force when each of its new DNS names has been resolved once.
 //!
-//! Envoy: a cluster is warm when its names have been asked for. A route to it would be answered 503 until then.
+//! Envoy: a cluster is warm when its names have been resolved. Without it, a route to the cluster would be answered 503
+//! until then.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,5 +1,6 @@
-//! What is left of a request's body when its answer is there: passed over when it is little, so that the connection can be
-//! kept. When it is much, or nobody knows how much, the connection ends, and the answer says so. RFC 9112 §9.3.
+//! The unread rest of a request body when the response is complete. A short rest is read and dropped, so that the
+//! connection can be kept. After a long or unknown rest the connection is closed, and the response says so. RFC 9112
+//! §9.3.
 
 use std::future::poll_fn;
 use std::task::Poll;

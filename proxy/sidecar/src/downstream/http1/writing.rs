@@ -1,4 +1,4 @@
-//! A caller's socket while answers are written to it: put together, flushed, and waited for when the caller does not read.
+//! Writes responses to an HTTP/1 connection: builds them, flushes them, and waits while the caller does not read.
 
 use std::future::poll_fn;
 use std::io;

@@ -1,4 +1,4 @@
-//! The names that the proxy itself looks for, by number, and sets of them.
+//! The field names that the proxy itself looks for, as numbers, and sets of them.
 
 use http::header::HeaderName;
 

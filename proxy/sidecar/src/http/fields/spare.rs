@@ -1,4 +1,4 @@
-//! Memory that the fields of one message leave to those of the next, so that a request in a row of many asks for none.
+//! Buffers of fields that are used again for the next message, so that it allocates nothing.
 
 use std::cell::RefCell;
 

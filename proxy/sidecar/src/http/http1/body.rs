@@ -1,4 +1,4 @@
-//! Bodies, from bytes: of a length that was said, in chunks, or up to the connection's end. RFC 9112 §6, §7.
+//! Decodes bodies: of a given length, chunked, or until the connection closes. RFC 9112 §6, §7.
 
 use bytes::{Buf, Bytes, BytesMut};
 use http_body::Frame;

@@ -1,8 +1,8 @@
-//! The codec, shaken: messages made and damaged at random, read in every way that a socket may bring them, and held to a naive
-//! reading of RFC 9112 and to hyper.
+//! Fuzzes the codec: messages are generated and damaged at random, read in every way that a socket may deliver them,
+//! and compared with a naive reading of RFC 9112 and with hyper.
 //!
-//! The codec is private to this program, so what shakes it is a test of this program and no crate of its own. A short one is in
-//! the usual run; `LEEBOARD_FUZZ_MINUTES=20 cargo test --profile fast -p leeboard fuzz -- --ignored` goes on for as long.
+//! The codec is private to this program, so this is a test of this program. A short run is part of the usual tests;
+//! `LEEBOARD_FUZZ_MINUTES=20 cargo test --profile fast -p leeboard fuzz -- --ignored` runs for as long.
 
 mod hyper;
 mod messages;

@@ -1,4 +1,4 @@
-//! Heads, from bytes.
+//! Parses heads of requests and responses.
 
 use bytes::{Buf, BytesMut};
 use http::{Method, Version};

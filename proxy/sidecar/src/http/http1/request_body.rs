@@ -1,4 +1,4 @@
-//! The body of a caller's request, read from its connection as fast as the endpoint takes it.
+//! The body of a request from downstream, read from its connection as fast as the endpoint takes it.
 
 use std::cell::Cell;
 use std::io;
@@ -288,7 +288,7 @@ mod tests {
         let (near, _) = listener.accept().await.expect("a connection");
         let all = "1\r\nx\r\n".repeat(CHUNKS) + "0\r\n\r\n";
         let writing = tokio::spawn(async move { far.write_all(all.as_bytes()).await });
-        let body = CallerBody::new(Arc::new(near), BytesMut::new(), Length::Chunked, false);
+        let body = RequestBody::new(Arc::new(near), BytesMut::new(), Length::Chunked, false);
         let mut whole = 0;
         while !body.is_end_stream() {
             let mut at_once = 0;

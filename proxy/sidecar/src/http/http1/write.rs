@@ -1,4 +1,4 @@
-//! Heads and chunks, to bytes.
+//! Writes heads and chunks.
 
 use http::{HeaderMap, StatusCode};
 

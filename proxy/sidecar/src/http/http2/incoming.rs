@@ -1,4 +1,4 @@
-//! A body as it comes on an HTTP/2 stream, a caller's or an endpoint's.
+//! A body that arrives on an HTTP/2 stream, from downstream or upstream.
 
 use std::task::{Context, Poll, ready};
 

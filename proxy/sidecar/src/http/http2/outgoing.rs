@@ -1,4 +1,4 @@
-//! A body as it leaves on an HTTP/2 stream, to an endpoint or to a caller.
+//! A body that is sent on an HTTP/2 stream, upstream or downstream.
 
 use std::pin::Pin;
 use std::rc::Rc;

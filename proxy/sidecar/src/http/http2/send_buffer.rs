@@ -1,12 +1,11 @@
-//! What is held for callers who do not read: how many bytes of their answers, for whom, and whose answers are given up when that
-//! is too much.
+//! Responses that are buffered for callers who do not read: how many bytes, for whom, and whose streams are reset when
+//! it is too much.
 //!
-//! An answer waits in two places: where it comes from, when nobody takes it ([`super::incoming`]), and behind what its
-//! caller's connection has not sent yet. Both are counted here, by stream, by connection and for the worker, and so is what the
-//! exchange itself keeps meanwhile. Within its share a stream holds what its windows allow. When half of what a connection or the
-//! worker may hold is held, a stream queues nothing for which its caller has no room, nor one piece behind another; endpoints get
-//! smaller windows; and when all of it is held, whoever holds most is given up: a few who do not read cost those who do nothing.
-//! Envoy: `reset_high_memory_stream`.
+//! A response is buffered in two places: where it arrives, while nobody takes it ([`super::incoming`]), and in the
+//! downstream connection's send queue. Both are counted here, for each stream, each connection and the worker, and so
+//! is what the exchange itself keeps meanwhile. A stream may buffer what its windows allow. When half of a connection's
+//! or worker's limit is used, a stream queues only what its caller has window for, and endpoints get smaller windows.
+//! When all of it is used, whoever holds most is reset. Envoy: `reset_high_memory_stream`.
 
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};

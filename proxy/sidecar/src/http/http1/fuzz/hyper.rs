@@ -1,4 +1,5 @@
-//! What hyper's server makes of the same bytes. It takes more than the codec does, so it is asked of what the codec took.
+//! What hyper's server makes of the same bytes. It accepts more than the codec does, so it is asked about what the
+//! codec accepted.
 
 use std::cell::RefCell;
 use std::convert::Infallible;

@@ -1,4 +1,4 @@
-//! Messages made at random, and damage to them.
+//! Random messages, and damage to them.
 
 use super::Side;
 

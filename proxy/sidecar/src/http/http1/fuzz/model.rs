@@ -1,4 +1,4 @@
-//! RFC 9112 read naively, with the whole text at hand: slow, plain, and written without the codec.
+//! A naive reading of RFC 9112: slow, plain, and independent of the codec.
 
 use super::{End, Heard, List, RULES, Said, Side};
 
