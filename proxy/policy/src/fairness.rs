@@ -1,10 +1,11 @@
-//! What one caller may take before the others: how many requests a connection begins at once, and which HTTP/2 connection to an
-//! endpoint takes a stream.
+//! What one caller may take before the others: how many requests a connection begins at once, which HTTP/2 connection to an
+//! endpoint takes a stream, and who is next when connections are short.
 //!
 //! Streams of one connection wait for each other's bytes: what an endpoint has sent for a stream that nobody reads is read first.
 //! So streams of callers who do not read are kept together, and the others go where there is least before them. Envoy takes the
 //! first connection that has a stream free.
 
+use alloc::collections::VecDeque;
 use core::cmp::Reverse;
 
 /// With so many streams that are not read, a connection is not a good one for a caller who reads, and a caller with so many is
@@ -62,6 +63,70 @@ pub fn choose(connections: impl Iterator<Item = Streams> + Clone, leaves_unread:
     }
 }
 
+/// Those who wait for a connection of a cluster that has all that it may have: first come, first served, and nobody passes those
+/// who wait.
+#[derive(Debug)]
+pub struct PendingQueue<T> {
+    waiting: VecDeque<(Ticket, T)>,
+    next: u64,
+    /// How many have been called and have not looked yet.
+    called: usize,
+}
+
+/// A place in line.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Ticket(u64);
+
+impl<T> Default for PendingQueue<T> {
+    fn default() -> Self {
+        Self { waiting: VecDeque::new(), next: 0, called: 0 }
+    }
+}
+
+impl<T> PendingQueue<T> {
+    /// Whether a newcomer may take what is free.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.waiting.is_empty() && self.called == 0
+    }
+
+    /// Takes a place at the end. `who` is given back when it is their turn.
+    pub fn join(&mut self, who: T) -> Ticket {
+        let ticket = Ticket(self.next);
+        self.next = self.next.wrapping_add(1);
+        self.waiting.push_back((ticket, who));
+        ticket
+    }
+
+    /// Takes a place at the head, for someone who was called and found nothing.
+    pub fn rejoin(&mut self, ticket: Ticket, who: T) {
+        self.waiting.push_front((ticket, who));
+    }
+
+    /// Who is to be called next.
+    #[must_use]
+    pub fn first(&self) -> Option<&T> {
+        self.waiting.front().map(|(_, who)| who)
+    }
+
+    /// Calls the first: something has become free. Until they have looked no newcomer takes it.
+    pub fn call(&mut self) -> Option<T> {
+        let (_, who) = self.waiting.pop_front()?;
+        self.called = self.called.saturating_add(1);
+        Some(who)
+    }
+
+    /// Someone who was called has looked, or will not.
+    pub fn looked(&mut self) {
+        self.called = self.called.saturating_sub(1);
+    }
+
+    /// Gives a place up.
+    pub fn leave(&mut self, ticket: Ticket) {
+        self.waiting.retain(|(waiting, _)| *waiting != ticket);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use alloc::vec::Vec;
@@ -101,5 +166,28 @@ mod tests {
             let chosen = [0, 15, 16].map(|leaves_unread| choose(connections.iter().copied(), leaves_unread));
             assert_eq!(chosen, [*reads, *reads, *does_not], "{connections:?}");
         }
+    }
+
+    #[test]
+    fn nobody_passes_those_who_wait() {
+        let mut line = PendingQueue::default();
+        assert!(line.is_open());
+        let tickets = ['a', 'b', 'c', 'd'].map(|who| line.join(who));
+        assert!(!line.is_open());
+        assert_eq!(line.call(), Some('a'));
+        line.looked();
+        line.rejoin(tickets[0], 'a');
+        line.leave(tickets[1]);
+        assert_eq!(
+            [line.call(), line.call()],
+            [Some('a'), Some('c')],
+            "who found nothing is first, who left is not called"
+        );
+        line.leave(tickets[3]);
+        assert_eq!((line.call(), line.is_open()), (None, false), "two have been called and have not looked");
+        line.looked();
+        assert!(!line.is_open());
+        line.looked();
+        assert!(line.is_open());
     }
 }

@@ -76,6 +76,11 @@ impl Counts {
         self.taken[limit as usize].load(Relaxed)
     }
 
+    /// Counts someone who was not let in since others wait already.
+    pub fn turned_away(&self, limit: Limit) {
+        self.overflows[limit as usize].fetch_add(1, Relaxed);
+    }
+
     /// How many times nobody was let in, since the cluster appeared.
     pub fn overflows(&self, limit: Limit) -> u64 {
         self.overflows[limit as usize].load(Relaxed)

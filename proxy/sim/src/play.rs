@@ -1,9 +1,11 @@
 //! The loop: whose turn it is, what the policy asks for, and what comes of it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
 use leeboard_policy::exchange::Exchange;
+use leeboard_policy::fairness::{PendingQueue, Ticket};
 use leeboard_policy::limits::{Limit, Slot};
 use leeboard_policy::request::{Caller, Entrance};
 use leeboard_policy::rewrite::normalise;
@@ -26,8 +28,8 @@ pub(crate) struct Play<'w> {
     world: &'w mut World,
     /// By their number, and so in the order in which they began.
     running: BTreeMap<u64, Actor<'w>>,
-    /// Who waits for a connection, first come first served.
-    queue: VecDeque<u64>,
+    /// Who waits for a connection, by cluster.
+    queues: BTreeMap<Arc<str>, PendingQueue<u64>>,
     over: BTreeMap<u64, Seen>,
 }
 
@@ -52,7 +54,7 @@ enum Doing {
     /// It waits for a tick only.
     Waiting,
     /// It queues for a connection, with a place among the pending.
-    Queueing { _place: Slot, conduct: Conduct },
+    Queueing { _place: Slot, ticket: Ticket, conduct: Conduct },
     /// An outcome comes at a time.
     Until(Time, Outcome),
     /// The response is passed on and ends at a time, unless the route's timeout is over before.
@@ -61,7 +63,7 @@ enum Doing {
 
 impl<'w> Play<'w> {
     pub(crate) fn new(world: &'w mut World) -> Self {
-        Self { world, running: BTreeMap::new(), queue: VecDeque::new(), over: BTreeMap::new() }
+        Self { world, running: BTreeMap::new(), queues: BTreeMap::new(), over: BTreeMap::new() }
     }
 
     pub(crate) fn run(mut self, arrivals: &'w [Arrival]) -> Vec<Seen> {
@@ -80,7 +82,7 @@ impl<'w> Play<'w> {
                 }
                 (None, None) => break,
             }
-            self.serve_queue();
+            self.serve_queues();
         }
         for (number, actor) in self.running {
             self.world.note(Some(number), Event::Abandoned);
@@ -158,14 +160,17 @@ impl<'w> Play<'w> {
             actor.send_on();
         }
         let cluster = actor.exchange.cluster().expect("an attempt has a cluster").clone();
-        if let Some(slot) = cluster.take(Limit::Connections) {
+        let open = self.queues.entry(cluster.name.clone()).or_default().is_open();
+        if !open {
+            cluster.counts.turned_away(Limit::Connections);
+        } else if let Some(slot) = cluster.take(Limit::Connections) {
             return self.connect(actor, slot, conduct);
         }
         match cluster.take(Limit::Pending) {
             Some(place) => {
                 self.world.note(Some(actor.number), Event::Queues);
-                actor.doing = Doing::Queueing { _place: place, conduct };
-                self.queue.push_back(actor.number);
+                let ticket = self.queues.entry(cluster.name.clone()).or_default().join(actor.number);
+                actor.doing = Doing::Queueing { _place: place, ticket, conduct };
                 None
             }
             None => Some(self.meet(actor, failed(Failure::Overflow, false))),
@@ -221,7 +226,9 @@ impl<'w> Play<'w> {
             Doing::Until(at, outcome) if at <= now => self.meet(&mut actor, outcome),
             Doing::Streaming(at, end) => return self.end(actor, if at <= now { end } else { End::TimedOut }),
             _ => {
-                self.queue.retain(|waiting| *waiting != number);
+                if let (Doing::Queueing { ticket, .. }, Some(cluster)) = (&actor.doing, actor.exchange.cluster()) {
+                    self.queues.entry(cluster.name.clone()).or_default().leave(*ticket);
+                }
                 let reason = actor.exchange.next_tick().map_or("", |(_, reason)| reason);
                 self.world.note(Some(number), Event::Wakes(reason));
                 actor.exchange.woke(Replay::Whole, now)
@@ -231,9 +238,8 @@ impl<'w> Play<'w> {
     }
 
     /// Gives connections that have become free to those who wait for one of that cluster.
-    fn serve_queue(&mut self) {
-        while let Some(place) = self.queue.iter().position(|number| self.may_connect(*number)) {
-            let number = self.queue.remove(place).expect("it was found there");
+    fn serve_queues(&mut self) {
+        while let Some(number) = self.next_in_queue() {
             let Some(mut actor) = self.running.remove(&number) else { continue };
             let slot = actor.exchange.cluster().and_then(|cluster| cluster.take(Limit::Connections));
             match (std::mem::replace(&mut actor.doing, Doing::Waiting), slot) {
@@ -246,12 +252,17 @@ impl<'w> Play<'w> {
         }
     }
 
-    /// Looks without asking, since a place that is refused counts as an overflow.
-    fn may_connect(&self, number: u64) -> bool {
-        let cluster = self.running.get(&number).and_then(|actor| actor.exchange.cluster());
-        cluster.is_some_and(|cluster| {
+    /// Who waits and can have a connection now. It is looked for without asking, since a place that is refused counts as an
+    /// overflow.
+    fn next_in_queue(&mut self) -> Option<u64> {
+        let running = &self.running;
+        self.queues.values_mut().find_map(|queue| {
+            let cluster = running.get(queue.first()?)?.exchange.cluster()?;
             let most = cluster.limits().most(Limit::Connections);
-            most.is_none_or(|most| cluster.counts.current(Limit::Connections) < most)
+            let free = most.is_none_or(|most| cluster.counts.current(Limit::Connections) < most);
+            let number = if free { queue.call() } else { None }?;
+            queue.looked();
+            Some(number)
         })
     }
 

@@ -1,10 +1,10 @@
 //! Pools of clusters with `maxConnections`: one for all workers, so that the limit is exact, and a queue of requests
 //! that wait for a connection.
 
-use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use leeboard_policy::endpoints::EndpointId;
+use leeboard_policy::fairness::{PendingQueue, Ticket};
 use leeboard_policy::limits::{Limit, Slot};
 use leeboard_policy::time::Time;
 use leeboard_policy::verdict::Failure;
@@ -36,11 +36,7 @@ pub(crate) struct SharedPool(Mutex<State>);
 #[derive(Debug, Default)]
 struct State {
     idle: IdleConnections,
-    /// Who waits, in order of arrival.
-    line: VecDeque<(u64, oneshot::Sender<()>)>,
-    next_number: u64,
-    /// How many have been called and have not looked yet.
-    called: usize,
+    pending: PendingQueue<oneshot::Sender<()>>,
 }
 
 /// What a look at the pool gave.
@@ -54,21 +50,18 @@ impl SharedPool {
     /// A connection that is there already. Nobody passes those who wait.
     pub(super) fn idle(&self, request: &ConnectionRequest<'_>) -> Option<Connection> {
         let mut state = self.lock();
-        if !state.line.is_empty() || state.called > 0 {
-            return None;
-        }
-        state.idle.take(request, request.full(), false)
+        if state.pending.is_open() { state.idle.take(request, request.full(), false) } else { None }
     }
 
-    /// A connection, the right to make one, or a wait in line for either; and whether it was there before.
+    /// A connection, the right to make one, or a wait in the queue for either; and whether it was there before.
     pub(super) async fn acquire(
         self: &Arc<Self>,
         request: &ConnectionRequest<'_>,
         counters: &dyn Fn() -> PoolCounters,
     ) -> Result<(Connection, bool), ConnectError> {
-        let mut ticket: Option<Ticket> = None;
+        let mut pending: Option<Pending> = None;
         loop {
-            match self.look(request, ticket.as_mut()) {
+            match self.look(request, pending.as_mut()) {
                 Look::Ready(connection) => return Ok((connection, true)),
                 Look::Connect(place) => {
                     let reservation = Reservation(self);
@@ -81,25 +74,28 @@ impl SharedPool {
                     }
                     return Ok((connection, false));
                 }
-                Look::Wait => match &mut ticket {
-                    None => ticket = Some(self.queue(request)?),
-                    Some(ticket) => ticket.wait().await,
+                Look::Wait => match &mut pending {
+                    None => pending = Some(self.queue(request)?),
+                    Some(pending) => pending.wait().await,
                 },
             }
         }
     }
 
-    /// Nobody passes those who wait: a newcomer looks only when the line is empty.
-    fn look(&self, request: &ConnectionRequest<'_>, ticket: Option<&mut Ticket>) -> Look {
+    /// Nobody passes those who wait: a newcomer looks only when the queue is empty.
+    fn look(&self, request: &ConnectionRequest<'_>, pending: Option<&mut Pending>) -> Look {
         let mut state = self.lock();
-        match ticket {
-            Some(ticket) if !ticket.called => return Look::Wait,
-            Some(ticket) => {
-                ticket.called = false;
-                state.called -= 1;
+        match pending {
+            Some(pending) if !pending.called => return Look::Wait,
+            Some(pending) => {
+                pending.called = false;
+                state.pending.looked();
             }
-            None if state.line.is_empty() && state.called == 0 => {}
-            None => return Look::Wait,
+            None if state.pending.is_open() => {}
+            None => {
+                request.cluster.counts.turned_away(Limit::Connections);
+                return Look::Wait;
+            }
         }
         if !request.fresh
             && let Some(connection) = state.idle.take(request, request.full(), false)
@@ -115,19 +111,16 @@ impl SharedPool {
         }
     }
 
-    /// A place in line, if `http1MaxPendingRequests` has one left.
-    fn queue(self: &Arc<Self>, request: &ConnectionRequest<'_>) -> Result<Ticket, ConnectError> {
+    /// A place in the queue, if `http1MaxPendingRequests` has one left.
+    fn queue(self: &Arc<Self>, request: &ConnectionRequest<'_>) -> Result<Pending, ConnectError> {
         let overflow = || ConnectError { failure: Failure::Overflow, words: "overflow".into() };
-        let pending = request.cluster.take(Limit::Pending).ok_or_else(overflow)?;
-        let mut state = self.lock();
-        let number = state.next_number;
-        state.next_number += 1;
+        let slot = request.cluster.take(Limit::Pending).ok_or_else(overflow)?;
         let (sender, call) = oneshot::channel();
-        state.line.push_back((number, sender));
-        Ok(Ticket { pool: self.clone(), number, call, called: false, _pending: pending })
+        let ticket = self.lock().pending.join(sender);
+        Ok(Pending { pool: self.clone(), ticket, call, called: false, _slot: slot })
     }
 
-    /// Lets the first in line look again: something has become free.
+    /// Lets the first in the queue look again: something has become free.
     pub(super) fn call_next(&self) {
         self.lock().call_next();
     }
@@ -137,7 +130,7 @@ impl SharedPool {
         while state.call_next() {}
     }
 
-    /// Keeps a connection, and lets the first in line look.
+    /// Keeps a connection, and lets the first in the queue look.
     pub(super) fn put_http1(&self, endpoint: EndpointId, connection: Connection) {
         let mut state = self.lock();
         state.idle.put_http1(endpoint, connection);
@@ -150,7 +143,7 @@ impl SharedPool {
         state.call_next();
     }
 
-    /// Closes what leads to an endpoint that is set aside, and lets the first in line have a place that this frees.
+    /// Closes what leads to an endpoint that is set aside, and lets the first in the queue have a place that this frees.
     pub(super) fn part_from(&self, endpoint: EndpointId) {
         let mut state = self.lock();
         state.idle.part_from(endpoint);
@@ -164,17 +157,17 @@ impl SharedPool {
 
 impl State {
     fn call_next(&mut self) -> bool {
-        while let Some((_, call)) = self.line.pop_front() {
+        while let Some(call) = self.pending.call() {
             if call.send(()).is_ok() {
-                self.called += 1;
                 return true;
             }
+            self.pending.looked();
         }
         false
     }
 }
 
-/// The right to make a connection, while it is being made. Dropping it gives the next in line their chance.
+/// The right to make a connection, while it is being made. Dropping it gives the next in the queue their chance.
 struct Reservation<'p>(&'p SharedPool);
 
 impl Drop for Reservation<'_> {
@@ -183,34 +176,34 @@ impl Drop for Reservation<'_> {
     }
 }
 
-/// A place in line. Dropping it leaves the line, and passes on a call that was not followed.
-struct Ticket {
+/// A place in the queue. Dropping it leaves the queue, and passes on a call that was not followed.
+struct Pending {
     pool: Arc<SharedPool>,
-    number: u64,
+    ticket: Ticket,
     call: oneshot::Receiver<()>,
     called: bool,
-    _pending: Slot,
+    _slot: Slot,
 }
 
-impl Ticket {
-    /// Waits to be called. Someone called in vain goes to the head of the line.
+impl Pending {
+    /// Waits to be called. Someone called in vain goes to the head of the queue.
     async fn wait(&mut self) {
         if self.call.is_terminated() {
             let (sender, call) = oneshot::channel();
             self.call = call;
-            self.pool.lock().line.push_front((self.number, sender));
+            self.pool.lock().pending.rejoin(self.ticket, sender);
         }
         self.called = (&mut self.call).await.is_ok();
     }
 }
 
-impl Drop for Ticket {
+impl Drop for Pending {
     fn drop(&mut self) {
         let mut state = self.pool.lock();
-        state.line.retain(|(number, _)| *number != self.number);
+        state.pending.leave(self.ticket);
         let unheard = !self.called && self.call.try_recv().is_ok();
         if self.called || unheard {
-            state.called -= 1;
+            state.pending.looked();
             state.call_next();
         }
     }

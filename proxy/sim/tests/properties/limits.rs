@@ -55,7 +55,9 @@ impl<'w> Ledger<'w> {
     }
 
     fn refuse(&mut self, cluster: &Arc<str>, limit: Limit) {
-        assert!(self.is_full(cluster, limit), "{limit:?} of {cluster} refused with places left");
+        // Nobody passes those who wait, who are served at the same moment.
+        let passes = limit == Limit::Connections && self.held(cluster, Limit::Pending) > 0;
+        assert!(passes || self.is_full(cluster, limit), "{limit:?} of {cluster} refused with places left");
         self.turned_away.entry(cluster.clone()).or_default()[limit as usize] += 1;
     }
 
@@ -229,5 +231,27 @@ fn callers_without_an_answer_hold_nothing_when_they_are_gone() {
     assert_eq!(statuses, [0, 0, 503], "one hangs, one waits, one is turned away");
     let abandoned = world.take_trace().iter().filter(|entry| entry.what == Event::Abandoned).count();
     assert_eq!(abandoned, 2);
+    assert_quiet(&world);
+}
+
+#[test]
+fn who_tries_again_does_not_pass_those_who_wait() {
+    let mut scene = Scene::new(&[1]);
+    scene.clusters[0].limits = Limits { connections: Some(1), ..Limits::default() };
+    scene.forward.retry = Some(Arc::new(RetryPolicy {
+        attempts: 1,
+        on: RetryOn::SERVER_ERROR,
+        per_try_timeout: None,
+        backoff: Span(0),
+        ..RetryPolicy::istio_default()
+    }));
+    let mut world = scene.world(1);
+    let mut arrivals = Luck::new(1).arrivals(2, Time(0), Span(0));
+    let slow = |status| Conduct::after(status, Span::from_millis(10));
+    arrivals[0].script = vec![slow(503), slow(200)];
+    arrivals[1].script = vec![slow(200)];
+    let seen = world.play(&arrivals);
+    assert_eq!(seen[1].started, Some(Span::from_millis(10)), "as soon as the first attempt is over");
+    assert_eq!([seen[0].status, seen[1].status], [200, 200]);
     assert_quiet(&world);
 }
