@@ -1,7 +1,9 @@
 //! The admin server. It has threads and runtimes of its own, so that pages and traffic do not delay each other.
 //! Readiness has a thread of its own too, so that a large scrape or dump does not delay it.
 
+use std::convert::Infallible;
 use std::fs::File;
+use std::future::ready;
 use std::io;
 use std::net::TcpListener;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,7 +13,6 @@ use std::time::Duration;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tower::Service;
 
 use super::connections::{AdminConnections, Seat};
 use super::service::Pages;
@@ -138,13 +139,13 @@ async fn serve(stream: tokio::net::TcpStream, seat: Seat, pages: Pages) {
     let (state, scope) = (pages.state.clone(), pages.scope);
     let answer = service_fn(|request| {
         seat.makes_room();
-        pages.clone().call(request)
+        ready(Ok::<_, Infallible>(pages.answer(&request)))
     });
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD);
-    let conn_state = http.serve_connection(TokioIo::new(seat.watch(stream)), answer);
+    let connection = http.serve_connection(TokioIo::new(seat.watch(stream)), answer);
     tokio::select! {
-        over = conn_state => if let Err(error) = over {
+        over = connection => if let Err(error) = over {
             tracing::debug!(%error, "an admin connection broke");
             if seat.stalled() {
                 state.telemetry.caller_dismissed(scope.port(), "stalled", state.controls.wall());

@@ -1,10 +1,7 @@
 //! The service that answers requests for pages: it finds the page, calls it, and turns a panic into 500.
 
-use std::convert::Infallible;
-use std::future::{Ready, ready};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, Request, Response, StatusCode};
@@ -20,28 +17,18 @@ pub(super) struct Pages {
     pub(super) scope: Scope,
 }
 
-impl<B> tower::Service<Request<B>> for Pages {
-    type Response = Response<Content>;
-    type Error = Infallible;
-    type Future = Ready<Result<Response<Content>, Infallible>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        let ask = PageRequest::of(&request, self.scope, &self.state.names, PAGES);
+impl Pages {
+    /// Answers a request. A page that panics is one page that does not answer.
+    pub(super) fn answer<B>(&self, request: &Request<B>) -> Response<Content> {
+        let ask = PageRequest::of(request, self.scope, &self.state.names, PAGES);
         let path = request.uri().path();
-        // A page that panics is one page that does not answer.
         let reply = catch_unwind(AssertUnwindSafe(|| self.reply(path, &ask))).unwrap_or_else(|_| {
             tracing::error!(path, "an admin page panicked");
             (PageResponse::refusal(StatusCode::INTERNAL_SERVER_ERROR, "this page is broken; the log says more\n"), None)
         });
-        ready(Ok(response(reply)))
+        response(reply)
     }
-}
 
-impl Pages {
     /// An answer, and what is allowed when the method is not.
     fn reply(&self, path: &str, ask: &PageRequest) -> (PageResponse, Option<&'static str>) {
         if let Some(why) = &ask.refused {

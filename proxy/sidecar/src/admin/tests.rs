@@ -21,7 +21,6 @@ use leeboard_policy::route::{Action, Destination, Forward, Route, Target};
 use leeboard_policy::snapshot::{Draft, Inbound, Snapshot, VirtualHost};
 use leeboard_policy::time::Time;
 use serde_json::{Value as Json, json};
-use tower::Service as _;
 
 use super::service::Pages;
 use super::*;
@@ -204,7 +203,7 @@ async fn ask(
     path: &str,
 ) -> (StatusCode, http::HeaderMap, String) {
     let request = Request::builder().method(method).uri(path).body(()).unwrap();
-    let (head, body) = Pages { state: state.clone(), scope }.call(request).await.unwrap().into_parts();
+    let (head, body) = Pages { state: state.clone(), scope }.answer(&request).into_parts();
     let bytes = body.collect().await.unwrap().to_bytes();
     (head.status, head.headers, String::from_utf8(bytes.to_vec()).unwrap())
 }

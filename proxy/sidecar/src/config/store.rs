@@ -206,7 +206,7 @@ impl Store {
         }
     }
 
-    /// Applies updates together, in order; files are read beside, one reading after the other.
+    /// Applies updates together, in order; files are read in the background, one reading after the other.
     fn apply(&mut self, updates: impl IntoIterator<Item = Update>, observer: &impl ConfigObserver) {
         let (mut moved, mut settled) = (false, false);
         let mut named = Vec::new();

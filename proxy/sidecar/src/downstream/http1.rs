@@ -15,12 +15,11 @@ use leeboard_policy::verdict::BadRequest;
 use socket2::SockRef;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tower::Service;
 
 use self::unread_body::Rest;
 use self::writing::ResponseWriter;
 use super::DownstreamConnection;
-use super::service::{RequestService, request_service};
+use super::service::RequestService;
 use super::socket::Downstream;
 use crate::exchange::download::ResponseBody;
 use crate::exchange::tunnel::Left;
@@ -193,7 +192,7 @@ impl RequestReader {
 impl DownstreamConnection {
     /// Serves one request after another until either side has enough.
     pub(super) async fn http1(&self, mut reading: RequestReader) {
-        let mut request_service = request_service(self.context.clone(), self.entrance, self.caller);
+        let service = RequestService::new(self.context.clone(), self.entrance, self.caller);
         let informational =
             InformationalResponses::new(reading.stream.clone(), self.context.shared.settings.half_close);
         let mut writing = ResponseWriter::new(reading.stream.clone(), informational, self.context.clone());
@@ -201,7 +200,7 @@ impl DownstreamConnection {
             match reading.head(self).await {
                 Ok(request) => {
                     self.conn_state.begins();
-                    let next = self.turn(&mut reading, &mut writing, &mut request_service, request).await;
+                    let next = self.turn(&mut reading, &mut writing, &service, request).await;
                     self.conn_state.ends();
                     match next {
                         Next::Head => reading.give_way().await,
@@ -212,7 +211,7 @@ impl DownstreamConnection {
                 Err(Instead::End) => break true,
                 Err(instead @ (Instead::Bad(_) | Instead::Late)) => {
                     let bad = if let Instead::Bad(bad) = instead { bad } else { BadRequest::HeadTimeout };
-                    let Ok(answer) = request_service.call(DownstreamRequest::unreadable(bad, &reading.read)).await;
+                    let answer = service.serve(DownstreamRequest::unreadable(bad, &reading.read)).await;
                     let asked = RequestTraits { to_head: false, old: false, keeps: false };
                     let _ = writing.answer(answer, asked, self).await;
                     break false;
@@ -235,7 +234,7 @@ impl DownstreamConnection {
         &self,
         reading: &mut RequestReader,
         writing: &mut ResponseWriter,
-        request_service: &mut RequestService,
+        service: &RequestService,
         request: read::Request,
     ) -> Next {
         // Whoever asks on before the answer has left is answered in turn, and what is said meanwhile is not put in front of it.
@@ -255,15 +254,12 @@ impl DownstreamConnection {
             RequestBody::new(reading.stream.clone(), reading.take(), length, expects)
         });
         writing.informational.begin(!asked.old);
-        let answering = request_service.call(DownstreamRequest::of_head(
-            request,
-            body.clone(),
-            Some(writing.informational.clone()),
-        ));
+        let answering =
+            service.serve(DownstreamRequest::of_head(request, body.clone(), Some(writing.informational.clone())));
         self.conn_state.awaits(Some(&writing.informational));
         let answer = writing.informational.until_left(answering, body.as_ref()).await;
         self.conn_state.awaits(None);
-        let Some(Ok(mut answer)) = answer else { return Next::End { heard_all: true } };
+        let Some(mut answer) = answer else { return Next::End { heard_all: true } };
         writing.out.append(&mut writing.informational.take());
         if let ResponseBody::Tunnel(tunnel) = &mut answer.body {
             let Some(tunnel) = tunnel.take() else { return Next::End { heard_all: true } };

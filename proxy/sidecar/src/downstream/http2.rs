@@ -14,11 +14,10 @@ use http::{Method, Request, Response, StatusCode, Uri};
 use http_body::Body;
 use leeboard_policy::time::{Span, Time};
 use leeboard_policy::verdict::BadRequest;
-use tower::Service;
 
 use super::DownstreamConnection;
 use super::frames::{Watch, Watched};
-use super::service::{Isolating, RequestService, Serving_, request_service};
+use super::service::{IsolatedExchange, RequestService};
 use super::socket::Downstream;
 use crate::drain::DrainPhase;
 use crate::exchange::ledger::reset_by_caller;
@@ -117,7 +116,7 @@ impl DownstreamConnection {
     }
 
     async fn streams(&self, mut connection: Box<Streams>, watch: &Watch, room: &Cell<usize>) -> Result<(), h2::Error> {
-        let mut request_service = request_service(self.context.clone(), self.entrance, self.caller);
+        let service = RequestService::new(self.context.clone(), self.entrance, self.caller);
         let (over, premature) = Default::default();
         let send_buffer = self.context.send_buffer.of_caller();
         let caller = Caller {
@@ -144,7 +143,7 @@ impl DownstreamConnection {
                 ready!(turn.poll(TURN, cx));
                 match connection.poll_accept(cx) {
                     Poll::Ready(Some(Ok((request, respond)))) => {
-                        self.begin(&caller, &mut request_service, request, respond);
+                        self.begin(&caller, &service, request, respond);
                         turn.did();
                     }
                     Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(error)),
@@ -187,7 +186,7 @@ impl DownstreamConnection {
     fn begin(
         &self,
         caller: &Rc<Caller>,
-        request_service: &mut RequestService,
+        service: &RequestService,
         request: Request<RecvStream>,
         mut respond: SendResponse<Piece>,
     ) {
@@ -201,7 +200,7 @@ impl DownstreamConnection {
         let informational = InformationalResponses::for_stream();
         request.informational = Some(informational.clone());
         request.budget = Some(caller.budget.clone());
-        let answering = request_service.call(request);
+        let answering = service.serve(request);
         caller.conn_state.begins();
         tokio::task::spawn_local(serve(caller.clone(), answering, informational, respond));
     }
@@ -244,14 +243,14 @@ fn too_much(request: &DownstreamRequest, caller: &Caller) -> Option<BadRequest> 
 /// Serves one request, unless its caller resets the stream. Dropping what is under way is all that has to be done then.
 async fn serve(
     caller: Rc<Caller>,
-    mut answering: Isolating<Serving_>,
+    mut answering: IsolatedExchange,
     informational: InformationalResponses,
     mut respond: SendResponse<Piece>,
 ) {
     let began = caller.context.clock.now();
     let _open = Open(caller.conn_state.clone());
     let answer = poll_fn(|cx| match Pin::new(&mut answering).poll(cx) {
-        Poll::Ready(Ok(answer)) => Poll::Ready(Ok(answer)),
+        Poll::Ready(answer) => Poll::Ready(Ok(answer)),
         Poll::Pending => {
             informational.each(|status, fields| inform(&mut respond, status, &fields));
             respond.poll_reset(cx).map(Err)

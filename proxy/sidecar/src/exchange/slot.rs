@@ -15,12 +15,12 @@ use crate::request::downstream::DownstreamRequest;
 use crate::request::head::Caller;
 use crate::worker::context::WorkerContext;
 
-/// The most berths that wait for an exchange.
+/// The most slots that wait for an exchange.
 const SPARE: usize = 128;
 
 thread_local! {
-    /// A worker's berths that are free.
-    static FREE: RefCell<Vec<Box<dyn Berth>>> = RefCell::default();
+    /// The free slots of this thread.
+    static FREE: RefCell<Vec<Box<dyn Slot>>> = RefCell::default();
 }
 
 /// Lets go of half of those that a burst has left.
@@ -33,18 +33,18 @@ pub(crate) fn forget() {
 }
 
 /// Room for one exchange, whose type has no name.
-trait Berth {
+trait Slot {
     fn begin(&mut self, context: Rc<WorkerContext>, entrance: Entrance, caller: Caller, request: DownstreamRequest);
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<DownstreamResponse>;
     fn clear(&mut self);
 }
 
-struct UpstreamConnections<F, R> {
+struct Storage<F, R> {
     serve: F,
     running: Pin<Box<Option<R>>>,
 }
 
-impl<F, R> Berth for UpstreamConnections<F, R>
+impl<F, R> Slot for Storage<F, R>
 where
     F: Fn(Rc<WorkerContext>, Entrance, Caller, DownstreamRequest) -> R,
     R: Future<Output = DownstreamResponse>,
@@ -65,20 +65,20 @@ where
     }
 }
 
-fn room<F, R>(serve: F) -> Box<dyn Berth>
+fn new_slot<F, R>(serve: F) -> Box<dyn Slot>
 where
     F: Fn(Rc<WorkerContext>, Entrance, Caller, DownstreamRequest) -> R + 'static,
     R: Future<Output = DownstreamResponse> + 'static,
 {
-    Box::new(UpstreamConnections { serve, running: Box::pin(None) })
+    Box::new(Storage { serve, running: Box::pin(None) })
 }
 
 /// An exchange under way.
-pub(crate) struct Serving {
-    slot: Option<Box<dyn Berth>>,
+pub(crate) struct RunningExchange {
+    slot: Option<Box<dyn Slot>>,
 }
 
-impl Serving {
+impl RunningExchange {
     /// Begins to serve a request.
     pub(crate) fn begin(
         context: &Rc<WorkerContext>,
@@ -87,16 +87,16 @@ impl Serving {
         request: DownstreamRequest,
     ) -> Self {
         let free = FREE.with_borrow_mut(Vec::pop);
-        let mut slot = free.unwrap_or_else(|| room(serve));
+        let mut slot = free.unwrap_or_else(|| new_slot(serve));
         slot.begin(context.clone(), entrance, caller, request);
         Self { slot: Some(slot) }
     }
 }
 
-impl Future for Serving {
+impl Future for RunningExchange {
     type Output = DownstreamResponse;
 
-    /// An exchange that panics takes its berth with it.
+    /// An exchange that panics takes its slot with it.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<DownstreamResponse> {
         let Some(mut slot) = self.slot.take() else { unreachable!("nobody waits for an exchange that is over") };
         let polled = slot.poll(cx);
@@ -105,7 +105,7 @@ impl Future for Serving {
     }
 }
 
-impl Drop for Serving {
+impl Drop for RunningExchange {
     fn drop(&mut self) {
         let Some(mut slot) = self.slot.take() else { return };
         slot.clear();

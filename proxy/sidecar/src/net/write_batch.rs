@@ -120,7 +120,7 @@ fn keep(spare: &mut Vec<Vec<u8>>, mut buffer: Vec<u8>) {
     }
 }
 
-/// Delivers what is posted on this thread, for as long as the thread lives.
+/// Delivers what is queued on this thread, for as long as the thread lives.
 pub(crate) async fn flush() {
     poll_fn(|cx| {
         BATCH.with_borrow_mut(|batch| {
@@ -156,7 +156,7 @@ pub(crate) fn queue_write(to: WriteTarget, bytes: Vec<u8>) -> Result<QueuedWrite
     })
 }
 
-/// A message that was posted. Dropping it takes back what has not left.
+/// A message that was queued. Dropping it takes back what has not left.
 #[derive(Debug)]
 #[must_use = "a message that is dropped may never leave"]
 pub(crate) struct QueuedWrite {

@@ -79,7 +79,7 @@ pub(crate) struct WorkerContext {
 }
 
 impl WorkerContext {
-    /// A lane that has not carried anything.
+    /// The context of a worker that has served nothing.
     pub(crate) fn new(shared: Arc<Shared>, traffic: Arc<Traffic>) -> Rc<Self> {
         let nowhere = Destination { cluster: None, service: None, caller: None, workload: None, endpoint: None };
         let telemetry = shared.telemetry.worker();

@@ -18,8 +18,8 @@ async fn other_sites_change_nothing() {
         ("GET", "/no-such-page", "host", "rebound.example.com"),
     ] {
         let request = Request::builder().method(method).uri(path).header(name, value);
-        let mut pages = Pages { state: state.clone(), scope: Scope::Admin };
-        let answer = pages.call(request.body(()).unwrap()).await.unwrap();
+        let pages = Pages { state: state.clone(), scope: Scope::Admin };
+        let answer = pages.answer(&request.body(()).unwrap());
         assert_eq!((answer.status(), done.lock().unwrap().len()), (StatusCode::FORBIDDEN, 0), "{path} {name}");
     }
 }
