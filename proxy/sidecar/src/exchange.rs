@@ -116,6 +116,8 @@ pub(crate) fn taken_back(
 ) -> Box<Ledger> {
     let began = context.clock.now();
     let mut ledger = Ledger::open(context, caller, reporter(entrance), request.version, began);
+    // Why it was taken back is known to its body.
+    ledger.upload = request.body.take().map(|body| Upload::new(body, 0, &ledger.context.shared.replay));
     match RequestHead::admit(&mut request) {
         Ok(head) => ledger.note(&head, 0),
         Err(_) => ledger.note_refused(&request),

@@ -10,7 +10,7 @@ use http::HeaderMap;
 use http_body::Frame;
 use leeboard_policy::step::Replay;
 
-use super::downstream::{DownstreamBody, UploadError};
+use super::downstream::{DownstreamBody, DownstreamBodyError, UploadError};
 use super::mirror::{MirrorBody, MirrorQueue};
 use super::replay::{Blocks, ReplayClaim, ReplayMemory};
 
@@ -159,6 +159,20 @@ impl Upload {
         self.0.malformed.load(Relaxed)
     }
 
+    /// Looks why the caller's stream was reset, in case nobody was reading: what it sent since is no body, or it has left.
+    pub(crate) fn probe(&self) {
+        let mut state = self.0.lock();
+        let mut nobody = Context::from_waker(Waker::noop());
+        while !self.complete()
+            && !self.failed()
+            && let Poll::Ready(Some(read)) = state.incoming.poll_frame(&mut nobody)
+        {
+            if let Err(error) = read {
+                self.0.fail(&error);
+            }
+        }
+    }
+
     /// Whether the caller is waited for to send more.
     pub(crate) fn awaited(&self) -> bool {
         self.0.awaited.load(Relaxed)
@@ -209,6 +223,12 @@ impl Upload {
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn fail(&self, error: &DownstreamBodyError) {
+        self.failed.store(true, Relaxed);
+        self.reset.store(error.is_reset(), Relaxed);
+        self.malformed.store(error.is_malformed(), Relaxed);
     }
 }
 
@@ -278,9 +298,7 @@ impl UploadReader {
                 Poll::Ready(None)
             }
             Some(Err(error)) => {
-                shared.failed.store(true, Relaxed);
-                shared.reset.store(error.is_reset(), Relaxed);
-                shared.malformed.store(error.is_malformed(), Relaxed);
+                shared.fail(&error);
                 state.copies.iter().for_each(|copy| copy.abandon());
                 state.wake();
                 Poll::Ready(Some(Err(UploadError::Caller(error))))

@@ -34,6 +34,8 @@ pub(crate) enum Broken {
     Upstream(Failure),
     /// The route's timeout was over.
     TimedOut,
+    /// The caller's request will never be whole.
+    Downstream,
 }
 
 impl std::fmt::Display for Broken {
@@ -41,6 +43,7 @@ impl std::fmt::Display for Broken {
         match self {
             Broken::Upstream(error) => write!(f, "the endpoint broke off: {}", error.reason()),
             Broken::TimedOut => f.write_str("the route's timeout is over"),
+            Broken::Downstream => f.write_str("the caller broke off its request"),
         }
     }
 }
@@ -118,6 +121,12 @@ impl Download {
                 self.end(End::TimedOut);
                 return self.break_off(Broken::TimedOut, cx);
             }
+        }
+        // An endpoint that is not told would wait for the rest, and what it breaks off because of it is not its failure.
+        if !matches!(frame, Poll::Ready(None | Some(Ok(_)))) && self.ledger.upload.as_ref().is_some_and(Upload::failed)
+        {
+            self.end(End::CallerGone);
+            return self.break_off(Broken::Downstream, cx);
         }
         match fit_to_pass(ready!(frame)) {
             None => {

@@ -372,10 +372,20 @@ impl Ledger {
             Some(exchange) => self.context.destination(exchange, self.peer.as_ref()),
             None => self.context.nowhere(),
         };
+        if RESET.get()
+            && let Some(upload) = &self.upload
+        {
+            upload.probe();
+        }
         let malformed = self.is_malformed();
         if malformed {
+            let said = Verdict::Bad(BadRequest::Malformed).answer(false);
+            if !self.flags.has(Flags::DOWNSTREAM_PROTOCOL) {
+                // It was refused without words, or after its answer had begun.
+                self.context.telemetry.bad_request(said.reason);
+            }
             self.flags = self.flags.with(Flags::DOWNSTREAM_PROTOCOL);
-            self.details = Verdict::Bad(BadRequest::Malformed).answer(false).details.into();
+            self.details = said.details.into();
         }
         let details = match self.details.take() {
             Some(details) => details,
@@ -391,7 +401,7 @@ impl Ledger {
             grpc: exchange.is_some_and(Exchange::is_grpc),
             flags: if malformed || self.flags.has(Flags::OVERLOADED) {
                 // The caller is there still, or it is the proxy that has left.
-                self.flags.with(decided).without(Flags::DOWNSTREAM_TERMINATED)
+                self.flags.with(decided).without(Flags::DOWNSTREAM_TERMINATED.with(Flags::DOWNSTREAM_RESET))
             } else {
                 self.flags.with(decided).with(caller_gone)
             },

@@ -1,7 +1,11 @@
 //! What callers can make of the metrics and the access log: all that they do is seen, and no more than what is known of them.
 
+use std::net::SocketAddr;
+
+use crate::config::{policy, route, service};
 use crate::endpoint::{Endpoint, say};
-use crate::message::{Wire, get};
+use crate::http2;
+use crate::message::{self, Wire, get};
 use crate::patience::soon;
 use crate::program::Leeboard;
 
@@ -133,6 +137,122 @@ async fn a_malformed_body_is_its_callers_mistake_and_no_parting() {
     assert_eq!(record["response_code_details"], "http1.codec_error");
     leeboard.metric_becomes("istio_requests_total", &["response_code=\"400\"", "response_flags=\"DPE\""], 1.0).await;
     assert_eq!(leeboard.metric("istio_requests_total", &["response_flags=\"DC\""]).await, None);
+}
+
+/// A service whose endpoint is ejected for its first failure and whose requests are repeated where they may be.
+async fn strictly_judged(address: SocketAddr, protocol: &str) -> Leeboard {
+    let judged = "{outlierDetection: {consecutive5xxErrors: 1, consecutiveGatewayErrors: 1, baseEjectionTime: 60s, \
+                  maxEjectionPercent: 100, splitExternalLocalOriginErrors: true, consecutiveLocalOriginFailures: 1}}";
+    let config = service("shop.test", protocol, &[(address, "v1")])
+        + &policy("shop.test", judged)
+        + &route("shop.test", "retries: {attempts: 3, retryOn: \"5xx,reset,gateway-error\"}");
+    Leeboard::start(&config).await
+}
+
+/// Nobody but the caller is at fault: the record says so, and the endpoint, which has been told, goes on in good standing.
+async fn is_the_callers_fault(leeboard: &Leeboard, path: &str, status: u16, what: &str) {
+    let record = leeboard.record(path).await;
+    let text = |key: &str| record[key].as_str().unwrap_or_default();
+    assert_eq!(
+        (record["response_code"].as_u64(), text("response_flags"), text("response_code_details")),
+        (Some(u64::from(status)), "DPE", "http1.codec_error"),
+        "{what}"
+    );
+    leeboard.metric_becomes("leeboard_bad_requests_total", &["reason=\"malformed\""], 1.0).await;
+    leeboard.at_rest("outbound|80||shop.test").await;
+    assert_eq!(leeboard.ask(get("/next", "Connection: close\r\n")).await.status(), 200, "{what}");
+    let page = leeboard.page("/clusters").await;
+    assert!(page.contains("health_flags::healthy"), "{what}: {page}");
+}
+
+#[tokio::test]
+async fn an_endpoint_is_not_blamed_for_a_body_that_is_none() {
+    let part = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n";
+    let plain = Endpoint::raw(move |mut wire: Wire, _| async move {
+        while let Some(head) = wire.head().await {
+            match head.target() {
+                "/next" => wire.send(message::response(200, "")).await.unwrap(),
+                target => {
+                    if target == "/after" {
+                        wire.send(part).await.unwrap();
+                    }
+                    return wire.end().await;
+                }
+            }
+        }
+    })
+    .await;
+    let multiplexed = http2::Server::start(|request, mut respond, _| async move {
+        let over = request.uri().path() == "/next";
+        if over || request.uri().path() == "/after" {
+            let mut answer = respond.send_response(http::Response::new(()), over).unwrap();
+            if !over {
+                http2::send(&mut answer, "hello");
+                let _ = http2::drain(&mut request.into_body()).await;
+            }
+        } else {
+            let _ = http2::drain(&mut request.into_body()).await;
+        }
+    })
+    .await;
+    for (address, protocol) in [(plain.address, "HTTP"), (multiplexed.address, "HTTP2")] {
+        for (path, chunked, stream) in [("/before", 400, 0), ("/after", 200, 200)] {
+            let what = format!("{path} at {protocol}");
+            let leeboard = strictly_judged(address, protocol).await;
+            let mut wire = leeboard.dial().await;
+            wire.send(format!("POST {path} HTTP/1.1\r\nHost: shop.test\r\nTransfer-Encoding: chunked\r\n\r\n"))
+                .await
+                .unwrap();
+            wire.send("3\r\nabc\r\n").await.unwrap();
+            if path == "/after" {
+                assert_eq!(soon("a head", wire.head()).await.unwrap().status(), 200);
+                assert_eq!(soon("a piece", wire.chunk()).await, Some(Some(b"hello".to_vec())));
+            }
+            wire.send("nonsense\r\n").await.unwrap();
+            is_the_callers_fault(&leeboard, path, chunked, &what).await;
+            // It is told by the connection's end, though it stays.
+            soon("the end", wire.end()).await;
+
+            let leeboard = strictly_judged(address, protocol).await;
+            // The caller's side of h2 would not send what contradicts the length.
+            let mut wire = Wire::to(leeboard.port("outbound")).await;
+            wire.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
+            wire.send(http2::settings()).await.unwrap();
+            wire.send(http2::frame(1, 4, 1, &announcing(path, 9))).await.unwrap();
+            wire.send(http2::frame(0, 0, 1, b"abc")).await.unwrap();
+            if path == "/after" {
+                heard(&mut wire, 0).await;
+            }
+            wire.send(http2::frame(0, 1, 1, b"too much for nine")).await.unwrap();
+            heard(&mut wire, 3).await;
+            is_the_callers_fault(&leeboard, path, stream, &format!("{what}, as a stream")).await;
+        }
+    }
+}
+
+/// The head of a POST with a length, by hand. RFC 7541 §6.2.2.
+fn announcing(path: &str, length: usize) -> Vec<u8> {
+    let length = length.to_string();
+    let fields = [
+        (":method", "POST"),
+        (":path", path),
+        (":scheme", "http"),
+        (":authority", "shop.test"),
+        ("content-length", &length),
+    ];
+    let literal = |text: &str| [&[u8::try_from(text.len()).unwrap()], text.as_bytes()].concat();
+    fields.iter().flat_map(|(name, value)| [vec![0], literal(name), literal(value)].concat()).collect()
+}
+
+/// Waits for a frame of a kind.
+async fn heard(wire: &mut Wire, kind: u8) {
+    loop {
+        let head = soon("a frame", wire.exactly(9)).await.unwrap();
+        soon("its payload", wire.exactly(u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize)).await.unwrap();
+        if head[3] == kind {
+            return;
+        }
+    }
 }
 
 #[tokio::test]
