@@ -12,6 +12,7 @@ mod budget;
 pub mod cluster;
 mod cookie;
 pub mod cors;
+pub mod counted;
 pub mod dice;
 pub mod endpoints;
 pub mod exchange;

@@ -79,7 +79,9 @@ pub(super) async fn play(fleet: &mut Fleet) -> Findings {
     let resting = ask.times(300, 4).await;
     // A call that was on its way to it when it was ejected may still arrive: at most one for each caller.
     let while_open = fleet.seen("external-b", "GET").await? - failed;
-    ensure(while_open <= 8, || format!("external-b got {while_open} calls while its circuit was open"))?;
+    ensure(while_open <= 8, || {
+        format!("external-b got {} while its circuit was open", count(while_open as f64, "call", "calls"))
+    })?;
     // Nobody calls while it returns, so that half-open is a state to be seen and not a moment.
     let under_load = load.stop().await?;
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{Findings, ensure, ensure_no_failure};
 use crate::fleet::Fleet;
+use crate::layout::count;
 
 const BEFORE: Duration = Duration::from_millis(700);
 const AFTER: Duration = Duration::from_millis(2_500);
@@ -29,7 +30,10 @@ pub(super) async fn play(fleet: &mut Fleet) -> Findings {
     })
     .await?;
     Ok(vec![
-        format!("it had answered {served} calls when it was killed (SIGKILL, app and Leeboard)"),
+        format!(
+            "it had answered {} when it was killed (SIGKILL, app and Leeboard)",
+            count(served as f64, "call", "calls")
+        ),
         format!("0 of {} calls failed; {retried} were retried", calls.total()),
         format!("started again, it got calls after {:.1} s", back.as_secs_f64()),
     ])

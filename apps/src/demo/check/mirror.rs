@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::{Findings, ensure, ensure_no_failure, milliseconds, until};
 use crate::fleet::Fleet;
+use crate::layout::count;
 use crate::topology::local;
 use crate::traffic::Ask;
 
@@ -29,7 +30,9 @@ pub(super) async fn play(fleet: &mut Fleet) -> Findings {
     })
     .await?;
     let copies = fleet.seen("inventory", "POST").await?;
-    ensure(copies_due(copies), || format!("inventory-service got {copies} copies of {calls} calls"))?;
+    ensure(copies_due(copies), || {
+        format!("inventory-service got {} of {calls} calls", count(copies as f64, "copy", "copies"))
+    })?;
 
     fleet.behave("inventory", json!({ "delay_ms": HANG.as_millis() as u64 })).await?;
     let hung = ask.times(calls, 4).await;

@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::{Findings, ensure, ensure_no_failure};
 use crate::fleet::Fleet;
+use crate::layout::count;
 
 pub(super) async fn play(fleet: &mut Fleet) -> Findings {
     fleet.behave("external-b", json!({ "fail_percent": 30, "status": 503 })).await?;
@@ -28,8 +29,15 @@ pub(super) async fn play(fleet: &mut Fleet) -> Findings {
     // While both rest as ejected a POST may be refused before it is sent; none may arrive twice.
     ensure(arrived > 0 && arrived <= writes as u64, || format!("{writes} POSTs arrived {arrived} times"))?;
     Ok(vec![
-        format!("one replica of two fails 30 % of its calls: 0 of {} GETs failed, {retried} retries", reading.total()),
-        format!("both hang up on every call: {writes} POSTs were sent and arrived {arrived} times, none twice"),
+        format!(
+            "one replica of two fails 30 % of its calls: 0 of {} GETs failed, {}",
+            reading.total(),
+            count(retried, "retry", "retries")
+        ),
+        format!(
+            "both hang up on every call: {writes} POSTs were sent and arrived {}, none twice",
+            count(arrived as f64, "time", "times")
+        ),
     ])
 }
 

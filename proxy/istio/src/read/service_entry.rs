@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use leeboard_policy::counted::counted;
+
 use super::{Object, export_to, selector};
 use crate::codes;
 use crate::diagnostic::{Diagnostic, Severity};
@@ -173,10 +175,10 @@ fn check_endpoints(cx: &Cx, spec: &Fields<'_>, entry: &ServiceEntry) {
     let together = entry.hosts.len().saturating_mul(entry.ports.len()).saturating_mul(entry.endpoints.len());
     if together > MOST_ENDPOINTS {
         let message = format!(
-            "{} hosts with {} ports at {} endpoints each are {together} in all, and {MOST_ENDPOINTS} at most",
-            entry.hosts.len(),
-            entry.ports.len(),
-            entry.endpoints.len()
+            "{} with {} at {} each are {together} in all, and {MOST_ENDPOINTS} at most",
+            counted(entry.hosts.len(), "host"),
+            counted(entry.ports.len(), "port"),
+            counted(entry.endpoints.len(), "endpoint")
         );
         cx.error(codes::OUT_OF_RANGE, spec.place("endpoints"), message);
     }

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use leeboard_policy::counted::counted;
+
 use super::kubernetes::PROXY_USER;
 use crate::codes::{self, Code};
 use crate::diagnostic::{Diagnostic, Severity};
@@ -59,7 +61,8 @@ impl PassedOver {
             return Some(only);
         }
         let kinds: Vec<String> = self.counts.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
-        let message = format!("{count} objects of kinds that are not read are passed over: {}", kinds.join(", "));
+        let message =
+            format!("{} of kinds that are not read are passed over: {}", counted(count, "object"), kinds.join(", "));
         let spot = Spot::file(&only.primary.file);
         Some(Diagnostic::new(Severity::Info, codes::PASSED_OVER, &"".into(), &spot, message))
     }

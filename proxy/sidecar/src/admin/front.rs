@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use http::StatusCode;
+use leeboard_policy::counted::counted;
 
 use super::page::{Methods, PageRequest, PageResponse};
 use super::pages::{state_name, uptime};
@@ -18,17 +19,17 @@ pub(super) fn answer(state: &AdminState, ask: &PageRequest) -> PageResponse {
     row(&mut html, "Labels", &labels(workload));
     row(&mut html, "State", state_name(state.controls.life()));
     row(&mut html, "Version", VERSION);
-    row(&mut html, "Up", &format!("{} s, {} workers", uptime(state).as_secs(), state.workers));
+    row(&mut html, "Up", &format!("{} s, {}", uptime(state).as_secs(), counted(state.workers, "worker")));
     row(
         &mut html,
         "Configuration",
         &format!(
-            "{}: {} virtual hosts, {} clusters, {} complaints, {} objects kept, {} left out, {} waiting",
+            "{}: {}, {}, {}, {} kept, {} left out, {} waiting",
             or_dash(snapshot.version()),
-            snapshot.hosts().len(),
-            snapshot.clusters().len(),
-            config.diagnostics.len(),
-            config.kept.len(),
+            counted(snapshot.hosts().len(), "virtual host"),
+            counted(snapshot.clusters().len(), "cluster"),
+            counted(config.diagnostics.len(), "complaint"),
+            counted(config.kept.len(), "object"),
             config.left_out.len(),
             config.waiting.len(),
         ),

@@ -12,6 +12,7 @@ use leeboard_istio::diagnostic::{Diagnostic, Severity, first_of_each};
 use leeboard_istio::source::Source;
 use leeboard_istio::{render, to_github, to_json, to_sarif};
 use leeboard_policy::cluster::Workload;
+use leeboard_policy::counted::counted;
 
 use super::colour::Colour;
 use super::files::FileArgs;
@@ -150,8 +151,8 @@ fn tell_mended(args: &CheckArgs, all: &[Fixed], out: &mut dyn Write, complaints:
     for mended in all.iter().filter(|_| args.format == Format::Human) {
         out.write_all(mended.diff.as_bytes())?;
     }
-    let files = number(all.len(), "file");
-    writeln!(complaints, "{} put right in {files}", number(count, "mistake"))
+    let files = counted(all.len(), "file");
+    writeln!(complaints, "{} put right in {files}", counted(count, "mistake"))
 }
 
 fn verdict(diagnostics: &[Diagnostic], deny: Option<Deny>) -> u8 {
@@ -191,20 +192,16 @@ fn print(
     Ok(())
 }
 
-fn number(n: usize, noun: &str) -> String {
-    format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
-}
-
 fn summary(checked: &Checked, files: usize) -> String {
     let count = |severity| checked.diagnostics.iter().filter(|diagnostic| diagnostic.severity == severity).count();
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
-    let looked_at = format!("{} in {}", number(checked.objects, "object"), number(files, "file"));
+    let looked_at = format!("{} in {}", counted(checked.objects, "object"), counted(files, "file"));
     if errors + warnings == 0 {
         return format!("{looked_at}: all is well");
     }
     let first = checked.diagnostics.iter().min_by_key(|diagnostic| diagnostic.severity);
     let about = first.map_or_else(String::new, |first| format!("; `leeboard help {}` says more", first.code));
-    format!("{looked_at}: {}, {}{about}", number(errors, "error"), number(warnings, "warning"))
+    format!("{looked_at}: {}, {}{about}", counted(errors, "error"), counted(warnings, "warning"))
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use std::path::{Component, Path, PathBuf};
 use clap::Args;
 use leeboard_istio::source::Source;
 use leeboard_istio::{RouteTest, TestFile, render, route_tests};
+use leeboard_policy::counted::counted;
 use leeboard_policy::origin::Origin;
 use leeboard_policy::snapshot::Snapshot;
 use leeboard_sim::explain::Explanation;
@@ -152,10 +153,10 @@ impl Results {
         let reached = self.rules.values().filter(|(_, reached)| *reached).count();
         writeln!(
             out,
-            "{} passed, {} failed; {reached} of {} rules reached",
+            "{} passed, {} failed; {reached} of {} reached",
             self.passed,
             self.failed,
-            self.rules.len()
+            counted(self.rules.len(), "rule")
         )?;
         self.missed().try_for_each(|rule| writeln!(out, "no test reaches {rule}"))
     }

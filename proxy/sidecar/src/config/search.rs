@@ -7,6 +7,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use leeboard_policy::counted::counted;
 use rustix::fs::OFlags;
 
 /// How much is read and looked at.
@@ -101,9 +102,8 @@ impl Found {
                 None => {}
             }
             if self.files.len() >= self.most.files {
-                let most = self.most.files;
-                return self
-                    .enough(path, format!("there are more than {most} files: this and those behind it are left out"));
+                let most = counted(self.most.files, "file");
+                return self.enough(path, format!("there are more than {most}: this and those behind it are left out"));
             }
             self.stamps.insert(path.to_owned(), Some(Stamp::of(&meta)));
             self.files.insert(path.to_owned());
@@ -201,8 +201,8 @@ pub(crate) fn content(path: &Path, before: usize, most: FileLimits) -> Result<St
     }
     let room = most.bytes.saturating_sub(before);
     let too_large = || match room < most.file_bytes {
-        true => format!("all files together have more than {} bytes", most.bytes),
-        false => format!("it has more than {} bytes", most.file_bytes),
+        true => format!("all files together have more than {}", counted(most.bytes, "byte")),
+        false => format!("it has more than {}", counted(most.file_bytes, "byte")),
     };
     let room = room.min(most.file_bytes);
     if meta.len() > room as u64 {
@@ -214,7 +214,7 @@ pub(crate) fn content(path: &Path, before: usize, most: FileLimits) -> Result<St
 /// What somebody writes to a pipe that was named on the command line.
 fn piped(path: &Path, most: usize) -> Result<String, String> {
     let file = File::open(path).map_err(|error| error.to_string())?;
-    bounded(file, 0, most)?.ok_or_else(|| format!("it has more than {most} bytes"))
+    bounded(file, 0, most)?.ok_or_else(|| format!("it has more than {}", counted(most, "byte")))
 }
 
 /// `None` when there is more.

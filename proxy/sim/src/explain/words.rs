@@ -1,6 +1,7 @@
 //! How what the policy knows is said in words.
 
 use leeboard_policy::cluster::{Balancer, HashKey, Workload};
+use leeboard_policy::counted::counted;
 use leeboard_policy::dice::Share;
 use leeboard_policy::limits::Limit;
 use leeboard_policy::matching::Mismatch;
@@ -67,7 +68,9 @@ pub(super) fn action(action: &Does, path: &str) -> Action {
             ("forward", forward.rewrite.as_deref().map_or_else(String::new, |how| rewrite(how, path)))
         }
         Does::Redirect(redirect) => ("redirect", redirected(redirect, path)),
-        Does::Direct(direct) => ("direct response", format!("{} with {} bytes", direct.status, direct.body.len())),
+        Does::Direct(direct) => {
+            ("direct response", format!("{} with {}", direct.status, counted(direct.body.len(), "byte")))
+        }
     };
     Action { what, how }
 }

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use leeboard_policy::counted::counted;
+
 use super::super::Checking;
 use super::MOST_COMPARED;
 use crate::codes;
@@ -106,7 +108,7 @@ fn shadowed(cx: &Checking<'_>, hosts: &BTreeMap<(String, String), Vec<&Destinati
         let (Some((service, theirs)), Some(own)) = (hidden.first(), seen(rules)) else { continue };
         let more = match hidden.len() {
             1 => String::new(),
-            n => format!(", and those of {} other services", n - 1),
+            n => format!(", and those of {}", counted(n - 1, "other service")),
         };
         let rule: &DestinationRule = rules[own];
         let message = format!("for callers in {namespace} this puts {} out of force{more}", theirs.meta.resource);
