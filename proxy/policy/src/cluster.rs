@@ -1,6 +1,6 @@
 //! A cluster: one destination host, port and subset, with how to reach it and what to protect it with.
 
-mod nearness;
+mod locality_policy;
 
 use alloc::borrow::Cow;
 use alloc::collections::BTreeMap;
@@ -14,7 +14,7 @@ use crate::origin::Origin;
 use crate::time::Span;
 use crate::transport::Transport;
 
-pub use self::nearness::{ByPlace, Levels, Nearness, Place, Zones};
+pub use self::locality_policy::{ByPlace, Levels, LocalityPolicy, Place, Zones};
 
 /// The index of a cluster in its snapshot.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -34,7 +34,7 @@ pub struct Cluster {
     /// How an endpoint is chosen.
     pub balancer: Balancer,
     /// Which endpoints go before others for where they are.
-    pub nearness: Nearness,
+    pub locality_policy: LocalityPolicy,
     /// How a new endpoint comes to its share; `None` is at once.
     pub warmup: Option<Warmup>,
     /// How much it may be given at a time.

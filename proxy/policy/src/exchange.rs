@@ -3,12 +3,12 @@
 //! *listener → host → route → redirect/direct → fault → origin → split → mirror → limits → pick → deadlines.*
 
 mod answers;
+mod faults;
 mod reasons;
 mod replay;
 mod running;
 mod search;
 mod sending;
-mod trouble;
 mod view;
 
 use alloc::sync::Arc;
@@ -26,7 +26,7 @@ use crate::cluster::{ClusterId, Discovery};
 use crate::cors::Grant;
 use crate::dice::Dice;
 use crate::endpoints::{Active, Endpoint, EndpointId};
-use crate::fault::{Abortion, Trouble};
+use crate::fault::{Abortion, DrawnFault};
 use crate::limits::{Limit, Slot};
 use crate::live::Live;
 use crate::narrate::Narrator;
@@ -66,7 +66,7 @@ pub struct Exchange {
     abortion: Option<Abortion>,
     faults: Faults,
     /// Whether attempts draw faults of their own.
-    stumbles: bool,
+    faults_attempts: bool,
     phase: Phase,
     attempts: u32,
     retries_left: u32,
@@ -170,7 +170,7 @@ impl Exchange {
             routed: None,
             abortion: None,
             faults: Faults::default(),
-            stumbles: false,
+            faults_attempts: false,
             phase: Phase::Trying,
             attempts: 0,
             retries_left: 0,
@@ -194,8 +194,8 @@ impl Exchange {
         narrator: &mut N,
     ) -> Step {
         let trouble = match &forward.fault {
-            Some(fault) => self.trouble_of_request(fault),
-            None => Trouble::default(),
+            Some(fault) => self.fault_of_request(fault),
+            None => DrawnFault::default(),
         };
         self.abortion = trouble.abortion;
         self.destination = split::choose(forward, self.live.snapshot(), head, caller, self.dice);
@@ -244,7 +244,7 @@ impl Exchange {
     }
 
     fn attempt(&mut self, replay: Replay, now: Time) -> Step {
-        match self.stumbles.then(|| self.stumble(replay, now)).flatten() {
+        match self.faults_attempts.then(|| self.attempt_fault(replay, now)).flatten() {
             Some(step) => step,
             None => self.try_endpoint(now),
         }

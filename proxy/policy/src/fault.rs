@@ -1,4 +1,4 @@
-//! Trouble made on purpose: whether, and which.
+//! Faults that are injected: whether, and which.
 
 use crate::dice::{Dice, Purpose};
 use crate::retry::ResponseHead;
@@ -8,7 +8,7 @@ use crate::verdict::Verdict;
 
 /// What was drawn for one request, or for one attempt.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(crate) struct Trouble {
+pub(crate) struct DrawnFault {
     pub(crate) delay: Option<Span>,
     pub(crate) abortion: Option<Abortion>,
 }
@@ -36,8 +36,8 @@ impl Abortion {
 }
 
 /// Envoy: the two draws are independent, and a delay comes before an abort. `turn` is 0 for the whole request, else the attempt.
-pub(crate) fn draw(fault: &Fault, dice: Dice, turn: u32) -> Trouble {
+pub(crate) fn draw(fault: &Fault, dice: Dice, turn: u32) -> DrawnFault {
     let delay = fault.delay.filter(|(_, share)| dice.chance(Purpose::FaultDelay, turn, *share));
     let abort = fault.abort.filter(|(_, share)| dice.chance(Purpose::FaultAbort, turn, *share));
-    Trouble { delay: delay.map(|(span, _)| span), abortion: abort.map(|(abort, _)| Abortion(abort)) }
+    DrawnFault { delay: delay.map(|(span, _)| span), abortion: abort.map(|(abort, _)| Abortion(abort)) }
 }

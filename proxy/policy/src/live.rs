@@ -12,10 +12,10 @@ use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::AcqRel, Ord
 
 use crate::allowance::Allowance;
 pub use crate::balance::Pick;
-use crate::balance::{Algorithm, Cursors, Field, Health, Tiers, View, Weights, shares_of};
+use crate::balance::{Algorithm, Cursors, Health, HostSet, Priorities, View, Weights, shares_of};
 use crate::budget::Window;
 use crate::cluster::{
-    Address, Cluster, ClusterId, Discovery, DnsSpec, EndpointSpec, Limits, Nearness, Outlier, Warmup, Workload,
+    Address, Cluster, ClusterId, Discovery, DnsSpec, EndpointSpec, Limits, LocalityPolicy, Outlier, Warmup, Workload,
 };
 use crate::endpoints::{Endpoint, EndpointId, EndpointState};
 use crate::limits::{Counts, Limit, Slot};
@@ -133,20 +133,21 @@ enum Layout {
     /// All are alike.
     Flat(Weights, Algorithm),
     /// Some go before others.
-    Tiers(Box<Tiers>),
+    Priorities(Box<Priorities>),
 }
 
 impl Layout {
     fn new(cluster: &Cluster, here: &Workload, endpoints: &[Arc<Endpoint>], previous: Option<&Layout>) -> Self {
-        let (algorithm, tiers) = match previous {
+        let (algorithm, priorities) = match previous {
             Some(Self::Flat(_, algorithm)) => (Some(algorithm), None),
-            Some(Self::Tiers(tiers)) => (None, Some(&**tiers)),
+            Some(Self::Priorities(priorities)) => (None, Some(&**priorities)),
             None => (None, None),
         };
-        if cluster.nearness != Nearness::Ignored
-            && let Some(tiers) = Tiers::new(&cluster.nearness, here, endpoints, &cluster.balancer, tiers)
+        if cluster.locality_policy != LocalityPolicy::Ignored
+            && let Some(priorities) =
+                Priorities::new(&cluster.locality_policy, here, endpoints, &cluster.balancer, priorities)
         {
-            return Self::Tiers(Box::new(tiers));
+            return Self::Priorities(Box::new(priorities));
         }
         let algorithm = Algorithm::new(&cluster.balancer, endpoints, || shares_of(endpoints), algorithm);
         Self::Flat(Weights::new(endpoints.iter().map(|e| e.weight())), algorithm)
@@ -226,7 +227,7 @@ impl LiveCluster {
     pub fn level(&self, index: usize) -> Option<u32> {
         match &self.layout {
             Layout::Flat(..) => Some(0),
-            Layout::Tiers(tiers) => tiers.level(index),
+            Layout::Priorities(priorities) => priorities.level(index),
         }
     }
 
@@ -262,12 +263,12 @@ impl LiveCluster {
             Layout::Flat(weights, algorithm) => {
                 let health = if all_in { Health::AllIn } else { Health::Above(self.panic_percent) };
                 let cursor = self.state.cursors.at(0);
-                Field { endpoints: &self.endpoints, weights, algorithm, cursor, health, doubts, last_resort, warmup }
+                HostSet { endpoints: &self.endpoints, weights, algorithm, cursor, health, doubts, last_resort, warmup }
                     .pick(ask)
             }
-            Layout::Tiers(tiers) => {
+            Layout::Priorities(priorities) => {
                 let (cursors, panic_percent) = (&self.state.cursors, self.panic_percent);
-                tiers.pick(ask, View { cursors, panic_percent, all_in, doubts, last_resort, warmup })
+                priorities.pick(ask, View { cursors, panic_percent, all_in, doubts, last_resort, warmup })
             }
         }
     }
@@ -363,7 +364,7 @@ impl LiveCluster {
         let rules = self.outlier.as_ref().filter(|_| !self.endpoints.is_empty())?;
         let total = match &self.layout {
             Layout::Flat(..) => self.endpoints.len(),
-            Layout::Tiers(tiers) => tiers.len(),
+            Layout::Priorities(priorities) => priorities.len(),
         };
         Some(Detector { rules, total: total as u32, out: &self.state.out })
     }

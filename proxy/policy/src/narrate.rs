@@ -64,7 +64,7 @@ pub enum Reason<'r> {
     /// The rule makes trouble on purpose.
     Fault {
         /// Which.
-        fault: Trouble,
+        fault: InjectedFault,
         /// How many requests meet it.
         share: Share,
         /// What was drawn: it comes true below the share. `None` when each attempt draws for itself.
@@ -132,9 +132,9 @@ pub enum PortFrom {
     Default,
 }
 
-/// Trouble made on purpose.
+/// Faults that are injected.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Trouble {
+pub enum InjectedFault {
     /// A wait.
     Delay(Span),
     /// An answer instead of the destination's.

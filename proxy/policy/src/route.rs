@@ -79,7 +79,7 @@ pub struct Forward {
     pub timeout: Option<Span>,
     /// When to try again; `None` is never.
     pub retry: Option<Arc<RetryPolicy>>,
-    /// Trouble made on purpose.
+    /// Faults that are injected.
     pub fault: Option<Box<Fault>>,
     /// Who else receives a copy.
     pub mirrors: Vec<Mirror>,
@@ -195,7 +195,7 @@ pub struct Direct {
     pub response_headers: HeaderOps,
 }
 
-/// Trouble made on purpose. Istio: `fault`.
+/// Faults that are injected. Istio: `fault`.
 #[derive(Clone, Debug, Default)]
 pub struct Fault {
     /// A wait before anything else.

@@ -120,7 +120,7 @@ pub struct Retries {
     pub end: Option<RetryEnd>,
 }
 
-/// Trouble that was made on purpose for an exchange, for metrics.
+/// Faults that were injected for an exchange, for metrics.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Faults {
     /// How many delays.

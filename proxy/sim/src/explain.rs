@@ -68,7 +68,7 @@ pub struct Explanation {
     pub action: Option<Action>,
     /// What is made of a page's call, when the rule says which pages may call.
     pub origin: Option<OriginTold>,
-    /// Trouble made on purpose, and what was drawn.
+    /// Faults that are injected, and what was drawn.
     pub faults: Vec<Drawn>,
     /// The destinations of the rule and the one that was chosen.
     pub chosen: Option<Chosen>,

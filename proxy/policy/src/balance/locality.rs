@@ -4,7 +4,7 @@
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
-use crate::cluster::{ByPlace, Levels, Nearness, Place, Workload};
+use crate::cluster::{ByPlace, Levels, LocalityPolicy, Place, Workload};
 
 /// How many kinds of places there are: the same subzone, zone, region, the region that is next, any other.
 const KINDS: u64 = 5;
@@ -80,18 +80,18 @@ impl Levels {
 
 /// The level of each endpoint, from 0 without gaps; `None` for one that takes nothing.
 pub(crate) fn levels<'w>(
-    nearness: &Nearness,
+    locality_policy: &LocalityPolicy,
     here: &Workload,
     endpoints: impl Iterator<Item = &'w Workload> + Clone,
 ) -> Vec<Option<u32>> {
-    let levels = match nearness {
-        Nearness::Ignored => return endpoints.map(|_| Some(0)).collect(),
-        Nearness::Shares(shares) => {
+    let levels = match locality_policy {
+        LocalityPolicy::Ignored => return endpoints.map(|_| Some(0)).collect(),
+        LocalityPolicy::Shares(shares) => {
             let listed = |there: &Workload| shares.iter().any(|(place, _)| place.covers(&there.locality));
             return endpoints.map(|there| listed(there).then_some(0)).collect();
         }
-        Nearness::Levels(levels) => levels,
-        Nearness::Zones(zones) => &zones.levels,
+        LocalityPolicy::Levels(levels) => levels,
+        LocalityPolicy::Zones(zones) => &zones.levels,
     };
     let distances: Vec<u64> = endpoints.map(|there| levels.distance(here, there)).collect();
     let known: BTreeSet<u64> = distances.iter().copied().collect();
@@ -172,7 +172,7 @@ mod tests {
     fn by_place(by_place: ByPlace, next: Option<&str>, here: &str, there: &[&str]) -> Vec<u32> {
         let rule = Levels { labels: vec![], by_place, next_region: next.map(Arc::from) };
         let endpoints: Vec<_> = there.iter().map(|locality| workload(locality, &[])).collect();
-        let found = levels(&Nearness::Levels(rule.into()), &workload(here, &[]), endpoints.iter());
+        let found = levels(&LocalityPolicy::Levels(rule.into()), &workload(here, &[]), endpoints.iter());
         found.into_iter().map(|level| level.expect("all take part")).collect()
     }
 
@@ -201,7 +201,7 @@ mod tests {
     fn labels_go_before_places() {
         let rule = |labels: &[(&str, Option<&str>)], by_place| {
             let labels = labels.iter().map(|(key, value)| (Arc::from(*key), value.map(Arc::from))).collect();
-            Nearness::Levels(Levels { labels, by_place, next_region: None }.into())
+            LocalityPolicy::Levels(Levels { labels, by_place, next_region: None }.into())
         };
         let here = workload("r/z/s", &[("network", "n1"), ("version", "v1"), ("topology.istio.io/network", "n1")]);
         let there = [
@@ -244,7 +244,7 @@ mod tests {
         for (list, localities, expected) in table {
             assert_eq!(shares(&rule(list), localities), expected, "{list:?} {localities:?}");
         }
-        let shares = Nearness::Shares(rule(&[("r", 100)]).into());
+        let shares = LocalityPolicy::Shares(rule(&[("r", 100)]).into());
         let there = [workload("r/z", &[]), workload("q/z", &[])];
         assert_eq!(levels(&shares, &workload("r", &[]), there.iter()), [Some(0), None]);
     }

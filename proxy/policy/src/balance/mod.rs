@@ -5,10 +5,10 @@ mod hash;
 mod least_request;
 mod locality;
 mod maglev;
+mod priorities;
 mod random;
 mod ring_hash;
 mod round_robin;
-mod tiers;
 mod warmup;
 mod weights;
 
@@ -19,8 +19,8 @@ use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 pub(crate) use self::curve::ln;
 pub(crate) use self::hash::{hash_of, known};
 pub(crate) use self::maglev::Table;
+pub(crate) use self::priorities::{Priorities, View};
 pub(crate) use self::ring_hash::Ring;
-pub(crate) use self::tiers::{Tiers, View};
 pub(crate) use self::weights::Weights;
 use crate::cluster::{self, Warmup};
 use crate::dice::Dice;
@@ -127,7 +127,7 @@ pub(crate) enum Health {
 }
 
 /// Some endpoints with everything a pick needs.
-pub(crate) struct Field<'a> {
+pub(crate) struct HostSet<'a> {
     pub(crate) endpoints: &'a [Arc<Endpoint>],
     pub(crate) weights: &'a Weights,
     pub(crate) algorithm: &'a Algorithm,
@@ -141,7 +141,7 @@ pub(crate) struct Field<'a> {
     pub(crate) warmup: Option<&'a Warmup>,
 }
 
-impl Field<'_> {
+impl HostSet<'_> {
     /// An endpoint, or `None` when none may be picked. Allocates only when an endpoint is ejected, to be passed over or new.
     pub(crate) fn pick(&self, ask: &Pick<'_>) -> Option<Arc<Endpoint>> {
         let all = matches!(self.health, Health::AllIn | Health::Everyone)

@@ -5,7 +5,7 @@ use crate::balance::known;
 use crate::cluster::HashKey;
 use crate::cors::{self, Cors};
 use crate::dice::{Purpose, Share};
-use crate::narrate::{Choice, Narrator, Reason, Trouble};
+use crate::narrate::{Choice, InjectedFault, Narrator, Reason};
 use crate::request::{Caller, Head};
 use crate::route::{Fault, FaultScope, Forward};
 
@@ -44,11 +44,11 @@ impl Exchange {
         };
         if let Some((delay, share)) = fault.delay {
             let drawn = drawn(Purpose::FaultDelay);
-            narrator.hear(Reason::Fault { fault: Trouble::Delay(delay), share, drawn, scope });
+            narrator.hear(Reason::Fault { fault: InjectedFault::Delay(delay), share, drawn, scope });
         }
         if let Some((abort, share)) = fault.abort {
             let drawn = drawn(Purpose::FaultAbort);
-            narrator.hear(Reason::Fault { fault: Trouble::Abort(abort), share, drawn, scope });
+            narrator.hear(Reason::Fault { fault: InjectedFault::Abort(abort), share, drawn, scope });
         }
     }
 

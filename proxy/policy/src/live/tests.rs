@@ -3,7 +3,7 @@
 extern crate std;
 
 use super::*;
-use crate::cluster::{Balancer, Connection, Nearness, Protocol, Service, Workload};
+use crate::cluster::{Balancer, Connection, LocalityPolicy, Protocol, Service, Workload};
 use crate::dice::Dice;
 use crate::origin::Origin;
 use crate::snapshot::Draft;
@@ -32,7 +32,7 @@ pub(crate) fn cluster(name: &str, balancer: Balancer, weights: &[u32]) -> Cluste
         discovery: Discovery::Static((1u8..).zip(weights).map(spec).collect()),
         protocol: Protocol::Http1,
         balancer,
-        nearness: Nearness::default(),
+        locality_policy: LocalityPolicy::default(),
         warmup: None,
         limits: Limits::default(),
         connection: Connection::default(),
@@ -230,7 +230,7 @@ fn what_is_left_is_picked_though_it_is_ejected_unless_all_may_be() {
         let here = Arc::new([(crate::cluster::Place("*".into()), 100)]);
         let shop = Cluster {
             discovery: Discovery::Dns(vec![name.clone()]),
-            nearness: if places { Nearness::Shares(here) } else { Nearness::Ignored },
+            locality_policy: if places { LocalityPolicy::Shares(here) } else { LocalityPolicy::Ignored },
             outlier: Some(outlier),
             ..cluster("shop", balancer, &[])
         };

@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 
 use leeboard_istio::diagnostic::Diagnostic;
 use leeboard_policy::cluster::{
-    Balancer, ByPlace, Cluster, Discovery, DnsSpec, EndpointSpec, HashKey, Levels, Limits, Nearness, Outlier, Protocol,
-    Warmup,
+    Balancer, ByPlace, Cluster, Discovery, DnsSpec, EndpointSpec, HashKey, Levels, Limits, LocalityPolicy, Outlier,
+    Protocol, Warmup,
 };
 use leeboard_policy::origin::Origin;
 use leeboard_policy::snapshot::{Snapshot, UnknownHosts};
@@ -105,7 +105,7 @@ fn cluster(cluster: &Cluster) -> Json {
         "outlier_detection": cluster.outlier.as_ref().map(outlier),
         "common_lb_config": {"healthy_panic_threshold": {"value": cluster.panic_percent}},
         "slow_start_config": cluster.warmup.as_ref().map(warmup),
-        "locality_config": nearness(&cluster.nearness),
+        "locality_config": locality_policy(&cluster.locality_policy),
         "http_protocol_options": {
             "protocol": match cluster.protocol {
                 Protocol::Http1 => "HTTP/1.1",
@@ -200,7 +200,7 @@ fn warmup(warmup: &Warmup) -> Json {
 }
 
 /// Envoy has priorities and weights of endpoints instead, which `/clusters` shows; this is what they are made from.
-fn nearness(nearness: &Nearness) -> Json {
+fn locality_policy(locality_policy: &LocalityPolicy) -> Json {
     let levels = |levels: &Levels| {
         let labels = levels.labels.iter().map(|(key, value)| match value {
             Some(value) => format!("{key}={value}"),
@@ -216,13 +216,13 @@ fn nearness(nearness: &Nearness) -> Json {
             "next_region": levels.next_region.as_deref(),
         })
     };
-    match nearness {
-        Nearness::Ignored => Json::Null,
-        Nearness::Shares(shares) => {
+    match locality_policy {
+        LocalityPolicy::Ignored => Json::Null,
+        LocalityPolicy::Shares(shares) => {
             json!({"distribute": shares.iter().map(|(to, share)| json!({"to": &*to.0, "share": share})).collect::<Vec<_>>()})
         }
-        Nearness::Levels(rule) => json!({"failover": levels(rule)}),
-        Nearness::Zones(zones) => json!({"zone_aware": {
+        LocalityPolicy::Levels(rule) => json!({"failover": levels(rule)}),
+        LocalityPolicy::Zones(zones) => json!({"zone_aware": {
             "failover": levels(&zones.levels),
             "min_cluster_size": zones.least_endpoints,
             "callers": zones.callers.iter().map(|(zone, n)| json!({"locality": &**zone, "count": n})).collect::<Vec<_>>(),

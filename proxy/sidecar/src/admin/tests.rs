@@ -110,7 +110,7 @@ fn reviews() -> Cluster {
         discovery: Discovery::Static((1..=3).map(endpoint).collect()),
         protocol: Protocol::Http1,
         balancer: Balancer::LeastRequest,
-        nearness: Default::default(),
+        locality_policy: Default::default(),
         warmup: None,
         limits: Limits { requests: Some(2), ..Limits::default() },
         connection: Connection::default(),

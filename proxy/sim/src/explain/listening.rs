@@ -72,7 +72,7 @@ pub struct OriginTold {
     pub answered: bool,
 }
 
-/// Trouble made on purpose, and what was drawn for it.
+/// Faults that are injected, and what was drawn for it.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Drawn {
     /// `delay` or `abort`.
@@ -196,7 +196,7 @@ impl Narrator for Told<'_> {
                 });
             }
             Reason::Fault { fault, share, drawn, scope } => {
-                let (what, value) = words::trouble(fault);
+                let (what, value) = words::injected_fault(fault);
                 let comes = drawn.is_some_and(|drawn| drawn < share || share >= Share::ALL);
                 let (percent, drawn) = (words::percent(share), drawn.map(words::percent));
                 let of_attempt = scope == FaultScope::Attempt;

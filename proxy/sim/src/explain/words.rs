@@ -5,7 +5,7 @@ use leeboard_policy::counted::counted;
 use leeboard_policy::dice::Share;
 use leeboard_policy::limits::Limit;
 use leeboard_policy::matching::Mismatch;
-use leeboard_policy::narrate::Trouble;
+use leeboard_policy::narrate::InjectedFault;
 use leeboard_policy::pattern::{HeaderMatch, PathMatch};
 use leeboard_policy::request::Head;
 use leeboard_policy::retry::{RetryPolicy, TOKENS};
@@ -113,11 +113,11 @@ pub(super) fn percent(share: Share) -> f64 {
     f64::from(share.0) / 10_000.0
 }
 
-pub(super) fn trouble(trouble: Trouble) -> (&'static str, String) {
-    match trouble {
-        Trouble::Delay(span) => ("delay", span.to_string()),
-        Trouble::Abort(Abort::Http(status)) => ("abort", format!("{status}")),
-        Trouble::Abort(Abort::Grpc(status)) => ("abort", format!("grpc {status}")),
+pub(super) fn injected_fault(injected_fault: InjectedFault) -> (&'static str, String) {
+    match injected_fault {
+        InjectedFault::Delay(span) => ("delay", span.to_string()),
+        InjectedFault::Abort(Abort::Http(status)) => ("abort", format!("{status}")),
+        InjectedFault::Abort(Abort::Grpc(status)) => ("abort", format!("grpc {status}")),
     }
 }
 

@@ -10,7 +10,7 @@ use leeboard_istio::compile::{Site, compile};
 use leeboard_istio::load;
 use leeboard_istio::source::Source;
 use leeboard_policy::cluster::{
-    ByPlace, Cluster, Discovery, Levels, Limits, Nearness, Outlier, Place, RetryBudget, Warmup, Workload, Zones,
+    ByPlace, Cluster, Discovery, Levels, Limits, LocalityPolicy, Outlier, Place, RetryBudget, Warmup, Workload, Zones,
 };
 use leeboard_policy::dice::Share;
 use leeboard_policy::live::Live;
@@ -24,17 +24,17 @@ use crate::scene::{Luck, Scene, assert_quiet};
 
 const PLACES: [&str; 4] = ["eu/1", "eu/2", "us/1", ""];
 
-fn nearness(luck: &mut Luck) -> Nearness {
+fn locality_policy(luck: &mut Luck) -> LocalityPolicy {
     let levels = Levels { by_place: ByPlace::Zone, ..Levels::default() };
     let share = |(place, share): &(&str, u32)| (Place((*place).into()), *share);
     let shares = [("eu", 60), ("us", 30), ("", 10)].iter().map(share).collect();
     let callers = vec![("eu/1".into(), 2), ("eu/2".into(), 1)];
     let zones = Zones { levels: Levels::default(), least_endpoints: 1, callers };
     luck.one_of(&[
-        Nearness::Ignored,
-        Nearness::Levels(levels.into()),
-        Nearness::Shares(shares),
-        Nearness::Zones(zones.into()),
+        LocalityPolicy::Ignored,
+        LocalityPolicy::Levels(levels.into()),
+        LocalityPolicy::Shares(shares),
+        LocalityPolicy::Zones(zones.into()),
     ])
 }
 
@@ -66,7 +66,7 @@ fn scene(luck: &mut Luck) -> Scene {
         };
         cluster.warmup =
             luck.percent(50).then_some(Warmup { duration: Span::from_secs(2), least: 0.1, aggression: 2.0 });
-        cluster.nearness = nearness(luck);
+        cluster.locality_policy = locality_policy(luck);
         place(cluster, luck);
         cluster.outlier = Some(Outlier {
             consecutive_5xx: luck.between(1, 4) as u32,

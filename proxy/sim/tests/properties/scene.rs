@@ -5,8 +5,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use leeboard_policy::cluster::{
-    Address, Balancer, Cluster, ClusterId, Connection, Discovery, EndpointSpec, HashKey, Limits, Nearness, Protocol,
-    Service,
+    Address, Balancer, Cluster, ClusterId, Connection, Discovery, EndpointSpec, HashKey, Limits, LocalityPolicy,
+    Protocol, Service,
 };
 use leeboard_policy::dice::{Dice, Purpose};
 use leeboard_policy::headers::HeaderOps;
@@ -160,7 +160,7 @@ fn cluster(index: usize, endpoints: usize) -> Cluster {
         discovery: Discovery::Static((0..endpoints).map(spec).collect()),
         protocol: Protocol::Http1,
         balancer: Balancer::LeastRequest,
-        nearness: Nearness::default(),
+        locality_policy: LocalityPolicy::default(),
         warmup: None,
         limits: Limits::default(),
         connection: Connection { connect_timeout: Span::from_millis(300), ..Connection::default() },

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use leeboard_policy::cluster::{ByPlace, Levels, Nearness, Place, TOPOLOGY, Zones};
+use leeboard_policy::cluster::{ByPlace, Levels, LocalityPolicy, Place, TOPOLOGY, Zones};
 
 use crate::compile::services::catalog::Catalog;
 use crate::compile::services::kubernetes::HOSTNAME;
@@ -47,47 +47,47 @@ impl Surroundings {
     /// Istio: `zoneAwareLbSetting` goes before `localityLbSetting`, and that before the mesh's, which is on. Shares need
     /// nothing else; levels need outlier detection, without which nothing would ever leave the first one. Between the rule's
     /// and the mesh's is what the service itself prefers, for which no outlier detection is asked.
-    pub(crate) fn nearness(
+    pub(crate) fn locality_policy(
         &self,
         load_balancer: Option<&LoadBalancer>,
         distribution: Option<TrafficDistribution>,
         mesh: Option<&LocalityLb>,
         ejects: bool,
-    ) -> Nearness {
+    ) -> LocalityPolicy {
         let zone_aware = load_balancer.and_then(|load_balancer| load_balancer.zone_aware.as_deref());
         if let Some(setting) = zone_aware.filter(|setting| setting.enabled != Some(false)) {
             return self.zones(setting, ejects);
         }
         let own = load_balancer.and_then(|load_balancer| load_balancer.locality.as_deref());
         if let (None, None, Some(distribution)) = (zone_aware, own, distribution) {
-            return Nearness::Levels(preferred(distribution).into());
+            return LocalityPolicy::Levels(preferred(distribution).into());
         }
         let off = own.and_then(|setting| setting.enabled).or(mesh.and_then(|mesh| mesh.enabled)) == Some(false);
         if off || zone_aware.is_some() {
-            return Nearness::Ignored;
+            return LocalityPolicy::Ignored;
         }
         let none = LocalityLb::default();
         let setting = own.or(mesh).unwrap_or(&none);
         if !setting.distribute.is_empty() {
             let from_here = |from: &Arc<str>| Place(from.clone()).covers(&self.locality);
             let chosen = setting.distribute.iter().find(|entry| from_here(&entry.from.value));
-            return chosen.map_or(Nearness::Ignored, |entry| {
-                Nearness::Shares(entry.to.iter().map(|(to, share)| (Place(to.value.clone()), *share)).collect())
+            return chosen.map_or(LocalityPolicy::Ignored, |entry| {
+                LocalityPolicy::Shares(entry.to.iter().map(|(to, share)| (Place(to.value.clone()), *share)).collect())
             });
         }
         if !ejects {
-            return Nearness::Ignored;
+            return LocalityPolicy::Ignored;
         }
-        Nearness::Levels(self.levels(&setting.failover, &setting.failover_priority, ByPlace::Zone).into())
+        LocalityPolicy::Levels(self.levels(&setting.failover, &setting.failover_priority, ByPlace::Zone).into())
     }
 
-    fn zones(&self, setting: &ZoneAwareLb, ejects: bool) -> Nearness {
+    fn zones(&self, setting: &ZoneAwareLb, ejects: bool) -> LocalityPolicy {
         let levels = match ejects {
             true => self.levels(&setting.failover, &setting.failover_priority, ByPlace::Region),
             false => Levels::default(),
         };
         let least_endpoints = setting.min_cluster_size.unwrap_or(LEAST_ENDPOINTS);
-        Nearness::Zones(Zones { levels, least_endpoints, callers: self.callers.clone() }.into())
+        LocalityPolicy::Zones(Zones { levels, least_endpoints, callers: self.callers.clone() }.into())
     }
 
     /// Istio: places count unless labels are given and no failover is.

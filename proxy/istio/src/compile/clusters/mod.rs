@@ -15,7 +15,7 @@ use std::cell::RefCell;
 use std::fmt::Write;
 use std::sync::Arc;
 
-use leeboard_policy::cluster::{Balancer, Cluster, ClusterId, Discovery, Nearness, Protocol, Service as Named};
+use leeboard_policy::cluster::{Balancer, Cluster, ClusterId, Discovery, LocalityPolicy, Protocol, Service as Named};
 use leeboard_policy::origin::Origin;
 use leeboard_policy::route::Target;
 use leeboard_policy::time::Span;
@@ -149,7 +149,7 @@ fn outbound(
         },
         protocol,
         balancer: traffic::balancer(policy.load_balancer),
-        nearness: around.nearness(
+        locality_policy: around.locality_policy(
             policy.load_balancer,
             service.distribution,
             site.mesh.locality.as_deref(),
@@ -207,7 +207,7 @@ pub(crate) fn passthrough(site: &Site) -> Cluster {
         discovery: Discovery::Original,
         protocol,
         balancer: Balancer::LeastRequest,
-        nearness: Nearness::default(),
+        locality_policy: LocalityPolicy::default(),
         warmup: None,
         limits: traffic::limits(pool, None),
         connection,

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use leeboard_policy::cluster::{
-    Address, Balancer, Cluster, Discovery, EndpointSpec, Nearness, Protocol, Service as Named,
+    Address, Balancer, Cluster, Discovery, EndpointSpec, LocalityPolicy, Protocol, Service as Named,
 };
 use leeboard_policy::origin::Origin;
 use leeboard_policy::route::{Action, Forward, Match, Route, Target};
@@ -71,7 +71,7 @@ fn one(
         }]),
         protocol: upstream,
         balancer: Balancer::LeastRequest,
-        nearness: Nearness::default(),
+        locality_policy: LocalityPolicy::default(),
         warmup: None,
         limits: traffic::limits(pool, None),
         connection: site.mesh.connection(pool, upstream),

@@ -1,6 +1,6 @@
 //! Which endpoints are nearer than others, as it is written.
 
-use leeboard_policy::cluster::{Balancer, ByPlace, HashKey, Levels, Nearness, Place, Warmup};
+use leeboard_policy::cluster::{Balancer, ByPlace, HashKey, Levels, LocalityPolicy, Place, Warmup};
 use leeboard_policy::time::Span;
 
 use super::*;
@@ -28,8 +28,8 @@ fn world_of(policy: &str, locality: &str) -> World {
     world_at(&(users + &order + &rule), &site)
 }
 
-fn shares(list: &[(&str, u32)]) -> Nearness {
-    Nearness::Shares(list.iter().map(|(place, share)| (Place((*place).into()), *share)).collect())
+fn shares(list: &[(&str, u32)]) -> LocalityPolicy {
+    LocalityPolicy::Shares(list.iter().map(|(place, share)| (Place((*place).into()), *share)).collect())
 }
 
 fn levels(labels: &[(&str, Option<&str>)], by_place: ByPlace, next: Option<&str>) -> Levels {
@@ -39,26 +39,32 @@ fn levels(labels: &[(&str, Option<&str>)], by_place: ByPlace, next: Option<&str>
 
 #[test]
 fn settings_mean_levels_or_shares() {
-    let by_place = |next| Nearness::Levels(levels(&[], ByPlace::Zone, next).into());
-    let by_label = |by_place| Nearness::Levels(levels(&[("version", None), ("app", Some("x"))], by_place, None).into());
+    let by_place = |next| LocalityPolicy::Levels(levels(&[], ByPlace::Zone, next).into());
+    let by_label =
+        |by_place| LocalityPolicy::Levels(levels(&[("version", None), ("app", Some("x"))], by_place, None).into());
     let lb = |setting: &str| format!("{{loadBalancer: {{localityLbSetting: {setting}}}}}");
     let both = |setting: &str| format!("{{loadBalancer: {{localityLbSetting: {setting}}}, outlierDetection: {{}}}}");
     let distribute = "{distribute: [{from: us/*, to: {us/1: 100}}, {from: eu/1, to: {eu/1: 80, eu/2: 20}}]}";
     for (what, policy, here, expected) in [
-        ("nothing is preferred", "{connectionPool: {tcp: {maxConnections: 1}}}".to_owned(), "eu/1", Nearness::Ignored),
+        (
+            "nothing is preferred",
+            "{connectionPool: {tcp: {maxConnections: 1}}}".to_owned(),
+            "eu/1",
+            LocalityPolicy::Ignored,
+        ),
         ("outlier detection turns levels on", "{outlierDetection: {}}".into(), "eu/1", by_place(None)),
-        ("unless they are turned off", both("{enabled: false}"), "eu/1", Nearness::Ignored),
+        ("unless they are turned off", both("{enabled: false}"), "eu/1", LocalityPolicy::Ignored),
         ("shares need no outlier detection", lb(distribute), "eu/1", shares(&[("eu/1", 80), ("eu/2", 20)])),
         ("the first that is for here", lb(distribute), "us/9", shares(&[("us/1", 100)])),
-        ("none is for here", lb(distribute), "eu/2", Nearness::Ignored),
-        ("not even levels are then", both(distribute), "eu/2", Nearness::Ignored),
+        ("none is for here", lb(distribute), "eu/2", LocalityPolicy::Ignored),
+        ("not even levels are then", both(distribute), "eu/2", LocalityPolicy::Ignored),
         (
             "shares can be turned off",
             lb("{enabled: false, distribute: [{from: eu, to: {eu: 100}}]}"),
             "eu/1",
-            Nearness::Ignored,
+            LocalityPolicy::Ignored,
         ),
-        ("levels need outlier detection", lb("{failover: [{from: eu, to: us}]}"), "eu/1", Nearness::Ignored),
+        ("levels need outlier detection", lb("{failover: [{from: eu, to: us}]}"), "eu/1", LocalityPolicy::Ignored),
         ("the next region", both("{failover: [{from: us, to: eu}, {from: eu, to: us}]}"), "eu/1", by_place(Some("us"))),
         ("of another region", both("{failover: [{from: us, to: eu}]}"), "eu/1", by_place(None)),
         ("labels alone", both("{failoverPriority: [version, app=x]}"), "eu/1", by_label(ByPlace::No)),
@@ -69,7 +75,7 @@ fn settings_mean_levels_or_shares() {
             by_label(ByPlace::Zone),
         ),
     ] {
-        assert_eq!(world_of(&policy, here).cluster(USERS).nearness, expected, "{what}");
+        assert_eq!(world_of(&policy, here).cluster(USERS).locality_policy, expected, "{what}");
     }
 }
 
@@ -86,12 +92,12 @@ fn zones_are_shared_with_the_workloads_own_kind() {
         ),
     ] {
         let world = world_of(&policy, "eu/1");
-        let Nearness::Zones(zones) = &world.cluster(USERS).nearness else { panic!("{policy}") };
+        let LocalityPolicy::Zones(zones) = &world.cluster(USERS).locality_policy else { panic!("{policy}") };
         assert_eq!((&zones.levels, zones.least_endpoints), (&expected, least), "{policy}");
         assert_eq!(zones.callers, [("eu/1".into(), 2), ("eu/2".into(), 1)]);
     }
     let off = world_of(&setting("{enabled: false}", ", outlierDetection: {}"), "eu/1");
-    assert_eq!(off.cluster(USERS).nearness, Nearness::Ignored);
+    assert_eq!(off.cluster(USERS).locality_policy, LocalityPolicy::Ignored);
 }
 
 #[test]

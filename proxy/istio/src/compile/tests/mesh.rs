@@ -165,17 +165,17 @@ fn who_sees_what_does_not_say_so() {
 fn localities() {
     let out = "outlierDetection: {}";
     let own = format!("loadBalancer: {{localityLbSetting: {{enabled: true}}}}, {out}");
-    let nearness = |text: &str| {
+    let locality_policy = |text: &str| {
         let mut site = site();
         site.workload.locality = "eu/1/a".into();
         let world = world_at(&(service("users", 80) + text), &site);
-        world.cluster(USERS).nearness.clone()
+        world.cluster(USERS).locality_policy.clone()
     };
-    let usual = nearness(&policy(out));
-    assert_ne!(usual, nearness(""), "outlier detection brings localities with it");
-    assert_eq!(nearness(&(mesh("localityLbSetting: {enabled: false}") + &policy(out))), nearness(""));
-    assert_eq!(nearness(&(mesh("localityLbSetting: {enabled: false}") + &policy(&own))), usual);
-    assert_eq!(nearness(&(mesh("localityLbSetting: {}") + &policy(out))), usual);
+    let usual = locality_policy(&policy(out));
+    assert_ne!(usual, locality_policy(""), "outlier detection brings localities with it");
+    assert_eq!(locality_policy(&(mesh("localityLbSetting: {enabled: false}") + &policy(out))), locality_policy(""));
+    assert_eq!(locality_policy(&(mesh("localityLbSetting: {enabled: false}") + &policy(&own))), usual);
+    assert_eq!(locality_policy(&(mesh("localityLbSetting: {}") + &policy(out))), usual);
 }
 
 #[test]

@@ -7,8 +7,8 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use super::locality::{levels, shares, zone_shares};
-use super::{Algorithm, Cursors, Field, Health, Pick, Weights, panics, shares_of};
-use crate::cluster::{Balancer, Nearness, Workload, Zones};
+use super::{Algorithm, Cursors, Health, HostSet, Pick, Weights, panics, shares_of};
+use crate::cluster::{Balancer, LocalityPolicy, Workload, Zones};
 use crate::dice::{Dice, Purpose};
 use crate::endpoints::{Endpoint, EndpointId};
 
@@ -25,15 +25,15 @@ pub(crate) struct Pool {
 
 /// The endpoints of a cluster, when some go before others.
 #[derive(Debug)]
-pub(crate) struct Tiers {
-    tiers: Vec<Tier>,
+pub(crate) struct Priorities {
+    priorities: Vec<PriorityLevel>,
     /// The level of each of the cluster's endpoints; `None` for one that takes nothing.
     levels: Vec<Option<u32>>,
 }
 
 /// One level.
 #[derive(Debug)]
-struct Tier {
+struct PriorityLevel {
     pool: Pool,
     /// Its localities, if each has a share.
     parts: Vec<Part>,
@@ -73,7 +73,7 @@ impl Pool {
         let (endpoints, weights, algorithm) = (&self.endpoints[..], &self.weights, &self.algorithm);
         let (cursor, doubts, last_resort, warmup) =
             (view.cursors.at(cursor), view.doubts, view.last_resort, view.warmup);
-        Field { endpoints, weights, algorithm, cursor, health, doubts, last_resort, warmup }.pick(ask)
+        HostSet { endpoints, weights, algorithm, cursor, health, doubts, last_resort, warmup }.pick(ask)
     }
 
     fn healthy(&self) -> usize {
@@ -86,32 +86,32 @@ impl Pool {
     }
 }
 
-impl Tiers {
+impl Priorities {
     /// Sorts endpoints; `None` when all are alike.
     pub(crate) fn new(
-        nearness: &Nearness,
+        locality_policy: &LocalityPolicy,
         here: &Workload,
         endpoints: &[Arc<Endpoint>],
         balancer: &Balancer,
-        previous: Option<&Tiers>,
+        previous: Option<&Priorities>,
     ) -> Option<Self> {
-        let levels = levels(nearness, here, endpoints.iter().map(|e| &*e.spec.workload));
+        let levels = levels(locality_policy, here, endpoints.iter().map(|e| &*e.spec.workload));
         let count = levels.iter().flatten().max().map_or(0, |most| *most as usize + 1);
         let of_level = |wanted: u32| {
             let members = endpoints.iter().zip(&levels).filter(move |(_, level)| **level == Some(wanted));
             members.map(|(endpoint, _)| endpoint.clone()).collect::<Vec<_>>()
         };
-        let known = |index: usize| previous.and_then(|tiers| tiers.tiers.get(index));
+        let known = |index: usize| previous.and_then(|priorities| priorities.priorities.get(index));
         let make = |index: usize| {
-            let parts = if index == 0 { nearness } else { &Nearness::Ignored };
-            Tier::new(of_level(index as u32), parts, here, balancer, known(index))
+            let parts = if index == 0 { locality_policy } else { &LocalityPolicy::Ignored };
+            PriorityLevel::new(of_level(index as u32), parts, here, balancer, known(index))
         };
-        let tiers: Vec<Tier> = (0..count).map(make).collect();
-        let alike = match nearness {
-            Nearness::Shares(_) => false,
-            _ => tiers.len() < 2 && tiers.first().is_none_or(|tier| tier.parts.is_empty()),
+        let priorities: Vec<PriorityLevel> = (0..count).map(make).collect();
+        let alike = match locality_policy {
+            LocalityPolicy::Shares(_) => false,
+            _ => priorities.len() < 2 && priorities.first().is_none_or(|priority| priority.parts.is_empty()),
         };
-        (!alike).then_some(Self { tiers, levels })
+        (!alike).then_some(Self { priorities, levels })
     }
 
     /// The level of the cluster's endpoint of this index; `None` for one that takes nothing.
@@ -127,23 +127,25 @@ impl Tiers {
     pub(crate) fn pick(&self, ask: &Pick<'_>, view: View<'_>) -> Option<Arc<Endpoint>> {
         let leaves = ask.leave_levels && ask.tried.len() >= ATTEMPTS_PER_LEVEL;
         if view.all_in && !leaves {
-            return self.tiers.first()?.pick(ask, view, false);
+            return self.priorities.first()?.pick(ask, view, false);
         }
-        let health: Vec<_> = self.tiers.iter().map(|tier| (tier.pool.healthy(), tier.pool.endpoints.len())).collect();
+        let health: Vec<_> =
+            self.priorities.iter().map(|priority| (priority.pool.healthy(), priority.pool.endpoints.len())).collect();
         let load = Load::of(&health, view.panic_percent, &[]);
         let shares = if leaves { self.leave(ask, &health, &load) } else { None };
         let level = level_of(shares.as_deref().unwrap_or(&load.shares), ask)?;
-        self.tiers[level].pick(ask, view, load.panics[level])
+        self.priorities[level].pick(ask, view, load.panics[level])
     }
 
     /// The loads without the levels that attempts have gone to, two at a time; when none is left they all begin anew.
     fn leave(&self, ask: &Pick<'_>, health: &[(usize, usize)], whole: &Load) -> Option<Vec<u32>> {
-        let mut left = vec![false; self.tiers.len()];
+        let mut left = vec![false; self.priorities.len()];
         let mut shares = None;
         for pair in ask.tried.chunks_exact(ATTEMPTS_PER_LEVEL) {
             for id in pair {
-                let tier = self.tiers.iter().position(|tier| tier.pool.endpoints.iter().any(|e| e.id() == *id));
-                tier.into_iter().for_each(|index| left[index] = true);
+                let priority =
+                    self.priorities.iter().position(|priority| priority.pool.endpoints.iter().any(|e| e.id() == *id));
+                priority.into_iter().for_each(|index| left[index] = true);
             }
             let load = Load::of(health, 0, &left);
             if load.shares.iter().zip(&left).all(|(share, left)| *share == 0 || *left) {
@@ -225,27 +227,27 @@ fn add_to_first(shares: &mut [u32], rest: u32) {
     }
 }
 
-impl Tier {
+impl PriorityLevel {
     fn new(
         endpoints: Vec<Arc<Endpoint>>,
-        nearness: &Nearness,
+        locality_policy: &LocalityPolicy,
         here: &Workload,
         balancer: &Balancer,
-        previous: Option<&Tier>,
+        previous: Option<&PriorityLevel>,
     ) -> Self {
         let mut localities: BTreeMap<Arc<str>, Vec<Arc<Endpoint>>> = BTreeMap::new();
         for endpoint in &endpoints {
             localities.entry(endpoint.spec.workload.locality.clone()).or_default().push(endpoint.clone());
         }
         let sizes: Vec<(&str, u64)> = localities.iter().map(|(name, list)| (&**name, weight_of(list))).collect();
-        let (weights, zones) = match nearness {
-            Nearness::Shares(list) => (Some(shares(list, &sizes)), None),
-            Nearness::Zones(zones) => {
+        let (weights, zones) = match locality_policy {
+            LocalityPolicy::Shares(list) => (Some(shares(list, &sizes)), None),
+            LocalityPolicy::Zones(zones) => {
                 (zones_of(zones, here, &localities), Some((zones.clone(), here.locality.clone())))
             }
-            Nearness::Ignored | Nearness::Levels(_) => (None, None),
+            LocalityPolicy::Ignored | LocalityPolicy::Levels(_) => (None, None),
         };
-        let known = previous.map(|tier| &tier.pool);
+        let known = previous.map(|priority| &priority.pool);
         let (Some(weights), true) = (weights, localities.len() > 1) else {
             let zones = zones.filter(|_| localities.len() > 1);
             return Self { parts: Vec::new(), zones, pool: Pool::new(endpoints, balancer, known) };
@@ -255,7 +257,7 @@ impl Tier {
             return Self { parts: Vec::new(), zones: None, pool };
         }
         let part = |((locality, list), weight): ((Arc<str>, Vec<Arc<Endpoint>>), u64)| {
-            let before = previous.and_then(|tier| tier.parts.iter().find(|part| part.locality == locality));
+            let before = previous.and_then(|priority| priority.parts.iter().find(|part| part.locality == locality));
             Part { locality, weight, pool: Pool::new(list, balancer, before.map(|part| &part.pool)) }
         };
         let parts = localities.into_iter().zip(weights).map(part).collect();

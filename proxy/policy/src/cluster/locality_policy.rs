@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 /// Which endpoints go before others for where they are. Istio: `localityLbSetting`, `zoneAwareLbSetting`.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub enum Nearness {
+pub enum LocalityPolicy {
     /// None do.
     #[default]
     Ignored,

@@ -4,7 +4,7 @@
 //! one reaches no endpoint, takes no place and is held against nobody.
 
 use super::{Exchange, Phase};
-use crate::fault::{self, Abortion, Trouble};
+use crate::fault::{self, Abortion, DrawnFault};
 use crate::route::{Fault, FaultScope};
 use crate::step::{Replay, Step};
 use crate::time::Time;
@@ -12,13 +12,13 @@ use crate::verdict::Flags;
 
 impl Exchange {
     /// What is drawn for the whole request: nothing when each attempt draws for itself.
-    pub(super) fn trouble_of_request(&mut self, fault: &Fault) -> Trouble {
-        self.stumbles = fault.scope == FaultScope::Attempt;
-        if self.stumbles { Trouble::default() } else { fault::draw(fault, self.dice, 0) }
+    pub(super) fn fault_of_request(&mut self, fault: &Fault) -> DrawnFault {
+        self.faults_attempts = fault.scope == FaultScope::Attempt;
+        if self.faults_attempts { DrawnFault::default() } else { fault::draw(fault, self.dice, 0) }
     }
 
     /// What an attempt meets instead of an endpoint; `None` lets it go on.
-    pub(super) fn stumble(&mut self, replay: Replay, now: Time) -> Option<Step> {
+    pub(super) fn attempt_fault(&mut self, replay: Replay, now: Time) -> Option<Step> {
         let fault = self.forwarding()?.fault.as_deref()?;
         let trouble = fault::draw(fault, self.dice, self.attempts + 1);
         match trouble.delay {

@@ -8,7 +8,7 @@ use crate::outlier::Score;
 use crate::time::Time;
 
 /// A cluster with an endpoint at each of these localities, seen from a place.
-fn live(nearness: Nearness, balancer: Balancer, here: &str, there: &[&str], panic_percent: u32) -> Live {
+fn live(locality_policy: LocalityPolicy, balancer: Balancer, here: &str, there: &[&str], panic_percent: u32) -> Live {
     let spec = |(n, locality): (u8, &&str)| EndpointSpec {
         address: address(n),
         weight: 1,
@@ -17,7 +17,7 @@ fn live(nearness: Nearness, balancer: Balancer, here: &str, there: &[&str], pani
     let outlier = Outlier { consecutive_5xx: 1, max_ejection_percent: 100, ..Outlier::default() };
     let cluster = Cluster {
         discovery: Discovery::Static((1u8..).zip(there).map(spec).collect()),
-        nearness,
+        locality_policy,
         outlier: Some(outlier),
         panic_percent,
         ..cluster("a", balancer, &[])
@@ -56,8 +56,8 @@ fn assert_near(found: &[usize], expected: &[usize], what: &str) {
     assert!(found.iter().zip(expected).all(near), "{what}: {found:?}, not {expected:?}");
 }
 
-fn levels() -> Nearness {
-    Nearness::Levels(Levels { by_place: ByPlace::Zone, ..Levels::default() }.into())
+fn levels() -> LocalityPolicy {
+    LocalityPolicy::Levels(Levels { by_place: ByPlace::Zone, ..Levels::default() }.into())
 }
 
 fn all_balancers() -> [Balancer; 5] {
@@ -132,7 +132,8 @@ fn a_request_without_its_level_keeps_to_one_of_the_next() {
 
 #[test]
 fn shares_hold_whatever_the_numbers_of_endpoints() {
-    let shares = |list: &[(&str, u32)]| Nearness::Shares(list.iter().map(|(p, n)| (Place((*p).into()), *n)).collect());
+    let shares =
+        |list: &[(&str, u32)]| LocalityPolicy::Shares(list.iter().map(|(p, n)| (Place((*p).into()), *n)).collect());
     let there = ["r/a", "r/b", "r/b", "r/b", "q/a"];
     #[rustfmt::skip]
     let table: [(&[(&str, u32)], &[usize], &[usize]); 6] = [
@@ -162,7 +163,7 @@ fn shares_hold_whatever_the_numbers_of_endpoints() {
 fn all_endpoints_of_a_level_in_panic_are_used() {
     let there = ["r/a", "r/b", "r/b", "r/b"];
     let shares: Arc<[_]> = [(Place("r/a".into()), 70), (Place("r/b".into()), 30)].into();
-    let live = live(Nearness::Shares(shares), Balancer::Random, "r/a", &there, 50);
+    let live = live(LocalityPolicy::Shares(shares), Balancer::Random, "r/a", &there, 50);
     eject(&live, &[1, 2, 3]);
     assert_near(&hits(&live, any), &[2_500, 2_500, 2_500, 2_500], "one healthy of four");
 }
@@ -170,7 +171,7 @@ fn all_endpoints_of_a_level_in_panic_are_used() {
 #[test]
 fn a_retry_leaves_a_locality_whose_endpoints_were_tried() {
     let shares: Arc<[_]> = [(Place("r/a".into()), 99), (Place("r/b".into()), 1)].into();
-    let live = live(Nearness::Shares(shares), Balancer::LeastRequest, "r/a", &["r/a", "r/b"], 0);
+    let live = live(LocalityPolicy::Shares(shares), Balancer::LeastRequest, "r/a", &["r/a", "r/b"], 0);
     let tried = [only(&live).endpoints()[0].id()];
     for n in 0..100 {
         let picked = only(&live).pick(&Pick { tried: &tried, ..any(n) }).expect("healthy");
@@ -211,7 +212,7 @@ fn zones_keep_what_they_can_serve() {
     let zones = |callers: &[(&str, u32)], least_endpoints| {
         let levels = Levels { by_place: ByPlace::Region, ..Levels::default() };
         let callers = callers.iter().map(|(zone, n)| (Arc::from(*zone), *n)).collect();
-        Nearness::Zones(Zones { levels, least_endpoints, callers }.into())
+        LocalityPolicy::Zones(Zones { levels, least_endpoints, callers }.into())
     };
     let there = ["r/a", "r/a", "r/b", "r/b", "r/b", "r/b", "q/a"];
     #[rustfmt::skip]
@@ -232,21 +233,21 @@ fn zones_keep_what_they_can_serve() {
 
 #[test]
 fn where_nothing_is_nearer_than_another_there_are_no_levels() {
-    for (nearness, there, some) in [
+    for (locality_policy, there, some) in [
         (levels(), &["r/a", "r/a"][..], false),
         (levels(), &["q/a", "p/b"], false),
         (levels(), &[], false),
         (levels(), &["r/a", "p/b"], true),
-        (Nearness::Ignored, &["r/a", "p/b"], false),
-        (Nearness::Shares([(Place("q".into()), 100)].into()), &["r/a"], true),
+        (LocalityPolicy::Ignored, &["r/a", "p/b"], false),
+        (LocalityPolicy::Shares([(Place("q".into()), 100)].into()), &["r/a"], true),
     ] {
-        let live = live(nearness.clone(), Balancer::RoundRobin, "r/a", there, 0);
+        let live = live(locality_policy.clone(), Balancer::RoundRobin, "r/a", there, 0);
         let endpoints = only(&live).endpoints();
         let here = Workload { locality: "r/a".into(), ..Workload::default() };
         assert_eq!(
-            Tiers::new(&nearness, &here, endpoints, &Balancer::Random, None).is_some(),
+            Priorities::new(&locality_policy, &here, endpoints, &Balancer::Random, None).is_some(),
             some,
-            "{nearness:?} {there:?}"
+            "{locality_policy:?} {there:?}"
         );
     }
 }
