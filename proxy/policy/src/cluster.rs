@@ -226,6 +226,18 @@ pub enum Protocol {
     Client,
 }
 
+impl Protocol {
+    /// Whether HTTP/2 is spoken for a caller who does, or does not, speak it.
+    #[must_use]
+    pub fn speaks_http2(self, caller_does: bool) -> bool {
+        match self {
+            Protocol::Http1 => false,
+            Protocol::Http2 => true,
+            Protocol::Client => caller_does,
+        }
+    }
+}
+
 /// How an endpoint is chosen.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Balancer {
@@ -410,6 +422,16 @@ impl Default for Outlier {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn http2_is_spoken_where_it_is_known_to_be_understood() {
+        use Protocol::{Client, Http1, Http2};
+        for (protocol, caller_does, speaks) in
+            [(Http1, true, false), (Http2, false, true), (Client, false, false), (Client, true, true)]
+        {
+            assert_eq!(protocol.speaks_http2(caller_does), speaks, "{protocol:?}");
+        }
+    }
 
     #[test]
     fn names_of_a_service_are_completed() {

@@ -8,7 +8,7 @@ mod reasons;
 mod replay;
 mod running;
 mod search;
-mod sending;
+pub mod sending;
 mod view;
 
 use alloc::sync::Arc;

@@ -14,6 +14,10 @@ use crate::narrate::{Narrator, Reason};
 use crate::outlier::{OutlierEvent, Score};
 use crate::route::{Mirror, Target};
 use crate::time::{Span, Time};
+use crate::verdict::Failure;
+
+/// How long a copy may take when the route says nothing: nobody waits for it, and yet it must end.
+const TIMEOUT: Span = Span::from_secs(60);
 
 /// A copy of a request on its way to a mirror. Its response is thrown away; it is never retried.
 #[derive(Debug)]
@@ -27,13 +31,71 @@ pub struct Copy {
     held: Option<(Active, Slot, Room)>,
 }
 
+/// How a copy ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum End {
+    /// With an answer of this status.
+    Answered(u16),
+    /// Without one.
+    Failed(Failure),
+    /// Its time was over.
+    TimedOut,
+    /// It could not keep pace with the request that it mirrors.
+    Behind,
+}
+
+/// What is counted of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fate {
+    /// It was answered, with whatever status.
+    Answered,
+    /// It was sent and never answered.
+    Failed,
+    /// It was not sent, or broken off, so as not to hold up the request that it mirrors.
+    Dropped,
+}
+
+impl Fate {
+    /// As metrics have it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Fate::Answered => "answered",
+            Fate::Failed => "failed",
+            Fate::Dropped => "dropped",
+        }
+    }
+}
+
+impl End {
+    /// What is counted, and what the endpoint is judged by, if it is judged.
+    fn judged(self) -> (Fate, Option<Score>) {
+        match self {
+            End::Answered(status) => (Fate::Answered, Some(Score::Status(status))),
+            End::Behind | End::Failed(Failure::Overflow) => (Fate::Dropped, None),
+            End::Failed(failure) if failure.is_connect() => (Fate::Failed, Some(Score::ConnectFailure)),
+            End::Failed(_) => (Fate::Failed, Some(Score::Reset)),
+            End::TimedOut => (Fate::Failed, Some(Score::Timeout)),
+        }
+    }
+}
+
 impl Copy {
+    /// How long it may take.
+    #[must_use]
+    pub fn allowed(&self) -> Span {
+        self.timeout.unwrap_or(TIMEOUT)
+    }
+
     /// Says how it ended.
-    pub fn ended(&self, score: Score, now: Time) -> Option<OutlierEvent> {
+    pub fn ended(&self, end: End, now: Time) -> (Fate, Option<OutlierEvent>) {
+        let (fate, score) = end.judged();
+        let Some(score) = score else { return (fate, None) };
         if let Some((_, _, room)) = &self.held {
             room.learn(matches!(score, Score::Status(_)));
         }
-        self.cluster.score(self.endpoint.as_deref()?, score, now)
+        let event = self.endpoint.as_deref().and_then(|endpoint| self.cluster.score(endpoint, score, now));
+        (fate, event)
     }
 }
 
@@ -70,4 +132,26 @@ pub(crate) fn draw<N: Narrator>(
         Some(Copy { cluster, endpoint, timeout, held })
     };
     mirrors.iter().enumerate().filter_map(drawn).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_endpoint_of_a_copy_is_judged_by_what_it_did_itself() {
+        let table = [
+            (End::Answered(200), Fate::Answered, Some(Score::Status(200))),
+            (End::Answered(503), Fate::Answered, Some(Score::Status(503))),
+            (End::Failed(Failure::ConnectRefused), Fate::Failed, Some(Score::ConnectFailure)),
+            (End::Failed(Failure::ConnectTimeout), Fate::Failed, Some(Score::ConnectFailure)),
+            (End::Failed(Failure::RemoteReset), Fate::Failed, Some(Score::Reset)),
+            (End::Failed(Failure::Overflow), Fate::Dropped, None),
+            (End::TimedOut, Fate::Failed, Some(Score::Timeout)),
+            (End::Behind, Fate::Dropped, None),
+        ];
+        for (end, fate, score) in table {
+            assert_eq!(end.judged(), (fate, score), "{end:?}");
+        }
+    }
 }

@@ -30,27 +30,6 @@ use self::metrics::{Event, Metrics};
 use self::program_log::ProgramLog;
 pub(crate) use self::worker::WorkerTelemetry;
 
-/// What became of a mirrored request.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum MirrorOutcome {
-    /// It was answered, with whatever status.
-    Answered,
-    /// It was sent and never answered.
-    Failed,
-    /// It was not sent, or broken off, so as not to hold up the request that it mirrors.
-    Dropped,
-}
-
-impl MirrorOutcome {
-    fn as_str(self) -> &'static str {
-        match self {
-            MirrorOutcome::Answered => "answered",
-            MirrorOutcome::Failed => "failed",
-            MirrorOutcome::Dropped => "dropped",
-        }
-    }
-}
-
 /// What was injected.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum FaultKind {

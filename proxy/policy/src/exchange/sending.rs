@@ -1,13 +1,20 @@
 //! What leaves for an endpoint, and what must not: what HTTP cannot carry there, and what was to be secured.
 
+use alloc::borrow::Cow;
 use alloc::string::String;
 use core::net::Ipv6Addr;
 
 use super::Exchange;
-use crate::cluster::{Discovery, Protocol};
+use crate::cluster::Discovery;
 use crate::request::{Head, Secure, Tunnel};
 use crate::route::Forward;
+use crate::snapshot::split_authority;
 use crate::verdict::{Part, Verdict};
+
+/// The status by which an endpoint agrees to switch protocols.
+pub const SWITCHING_PROTOCOLS: u16 = 101;
+/// The port of an authority without one. RFC 9110 §4.2.1.
+const HTTP: u16 = 80;
 
 /// What is known of a request's sending before any attempt.
 #[derive(Debug, Default)]
@@ -26,6 +33,29 @@ impl Exchange {
         Sending { path, refused }
     }
 
+    /// Whether an attempt is made over HTTP/2. A tunnel begins with HTTP/1.1, whatever the endpoint could speak.
+    pub fn speaks_http2(&self, head: &impl Head) -> bool {
+        let cluster = self.described();
+        self.tunnel.is_none() && cluster.is_some_and(|cluster| cluster.protocol.speaks_http2(head.is_http2()))
+    }
+
+    /// Whether a response agrees to switch protocols though nobody has asked for it, or before it has been asked to the end. Such an
+    /// endpoint does not speak HTTP. RFC 9110 §15.2.2.
+    pub fn switches_unasked(&self, status: u16, all_sent: bool) -> bool {
+        status == SWITCHING_PROTOCOLS && (self.tunnel != Some(Tunnel::Upgrade) || !all_sent)
+    }
+
+    /// Where the caller was going anyway: the host and the port of the authority that is sent.
+    pub fn original<'h>(&self, authority: &'h str) -> (Cow<'h, str>, u16) {
+        let (host, port) = split_authority(authority);
+        let host = match (self.described(), host) {
+            (Some(cluster), Cow::Borrowed(host)) => cluster.service.full_name(host),
+            (Some(cluster), Cow::Owned(host)) => Cow::Owned(cluster.service.full_name(&host).into_owned()),
+            (None, host) => host,
+        };
+        (host, port.unwrap_or(HTTP))
+    }
+
     fn refusal(&self, path: Option<&str>, head: &impl Head) -> Option<Verdict> {
         let cluster = self.described()?;
         let passes = matches!(cluster.discovery, Discovery::Original);
@@ -41,12 +71,7 @@ impl Exchange {
         if self.tunnel == Some(Tunnel::Connect) {
             return None;
         }
-        let http2 = self.tunnel.is_none()
-            && match cluster.protocol {
-                Protocol::Http1 => false,
-                Protocol::Http2 => true,
-                Protocol::Client => head.is_http2(),
-            };
+        let http2 = self.speaks_http2(head);
         if path.is_some_and(|path| !is_path(path)) || http2 && !fits_http2(path.unwrap_or(head.path_and_query())) {
             return Some(Verdict::Unsendable(Part::Path));
         }

@@ -6,12 +6,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 
-use http::Version;
-use leeboard_policy::cluster::{Address, ClusterId, Protocol};
+use leeboard_policy::cluster::{Address, ClusterId};
 use leeboard_policy::endpoints::Endpoint;
+use leeboard_policy::exchange::sending::SWITCHING_PROTOCOLS;
 use leeboard_policy::live::{Live, LiveCluster};
 use leeboard_policy::request::{Head, Tunnel};
-use leeboard_policy::snapshot::split_authority;
 use leeboard_policy::step::{Attempt, Outcome, Replay, Step};
 use leeboard_policy::time::{Span, Time};
 use leeboard_policy::verdict::Failure;
@@ -83,7 +82,7 @@ impl Attempting {
             ledger.context.telemetry.stale_replay(&self.cluster(ledger.exchange().live()).name);
         }
         let Some(body) = body(ledger) else { return Ok(bodiless(ledger)) };
-        let http2 = self.speaks_http2(head, ledger);
+        let http2 = ledger.exchange().speaks_http2(head);
         let (mut lease, now) = match self.connection(&attempt, head, http2, ledger).await {
             Ok(connected) => connected,
             Err(step) => return Ok(step),
@@ -111,8 +110,7 @@ impl Attempting {
         note_received(ledger);
         match sent {
             Err(step) => Ok(step),
-            // Nobody has asked for it, or not to the end.
-            Ok(Ok(response)) if response.status == SWITCHING && (head.upgrade.is_none() || !handed_on(ledger)) => {
+            Ok(Ok(response)) if ledger.exchange().switches_unasked(response.status, handed_on(ledger)) => {
                 Ok(failed(Failure::Protocol, true, &lease, ledger))
             }
             Ok(Ok(response)) if self.is_unprocessed(&response, ledger) => Ok(self.unprocessed(&lease, ledger)),
@@ -124,18 +122,6 @@ impl Attempting {
 
     fn cluster<'l>(&self, live: &'l Live) -> &'l LiveCluster {
         live.cluster(self.cluster)
-    }
-
-    /// Tunnels begin with HTTP/1.1 whatever the endpoint could speak.
-    fn speaks_http2(&self, head: &RequestHead, ledger: &Ledger) -> bool {
-        if head.tunnel().is_some() {
-            return false;
-        }
-        match ledger.exchange().live().snapshot().cluster(self.cluster).protocol {
-            Protocol::Http1 => false,
-            Protocol::Http2 => true,
-            Protocol::Client => head.version == Version::HTTP_2,
-        }
     }
 
     /// A connection to the attempt's endpoint and when it was there, or what the policy says when there is none.
@@ -216,10 +202,7 @@ impl Attempting {
     /// The endpoint that the caller was going to anyway: what its authority's name resolves to.
     async fn original(&self, head: &RequestHead, ledger: &mut Ledger) -> Result<Arc<Endpoint>, Step> {
         let authority = head.sent_authority();
-        let (host, port) = split_authority(authority);
-        let live = ledger.exchange().live().clone();
-        let host = live.snapshot().cluster(self.cluster).service.full_name(&host).into_owned();
-        let port = port.unwrap_or(80);
+        let (host, port) = ledger.exchange().original(authority);
         let context = ledger.context.clone();
         let addresses = under_timers(pin!(context.resolve(&host)), ledger).await?;
         let error = |failure, words: &str| ConnectError { failure, words: words.into() };
@@ -258,7 +241,7 @@ impl Attempting {
         let exchange = ledger.exchange_mut();
         let step = exchange.after(Outcome::Response(response_head(&response)), replay, now);
         let service_time = now - exchange.received_at().unwrap_or(now);
-        let tunnel = lease.is_bare() || response.status == SWITCHING;
+        let tunnel = lease.is_bare() || response.status == SWITCHING_PROTOCOLS;
         match step {
             Step::Forward => {
                 let far = if tunnel { lease.take_socket() } else { None };
@@ -271,9 +254,6 @@ impl Attempting {
         step
     }
 }
-
-/// The status by which an endpoint agrees to switch protocols.
-const SWITCHING: u16 = 101;
 
 fn after_failure(unanswered: NoResponse, lease: &Lease, ledger: &mut Ledger) -> Step {
     let written = !unanswered.unsent && lease.written();

@@ -2,14 +2,11 @@
 
 use std::future::{pending, poll_fn};
 use std::rc::Rc;
-use std::time::Duration;
 
-use http::Version;
-use leeboard_policy::cluster::Protocol;
 use leeboard_policy::exchange::Exchange;
 use leeboard_policy::live::Live;
-use leeboard_policy::mirror::Copy;
-use leeboard_policy::outlier::Score;
+use leeboard_policy::mirror::{Copy, End, Fate};
+use leeboard_policy::request::Head;
 use leeboard_policy::verdict::Failure;
 
 use super::ledger::side;
@@ -20,15 +17,12 @@ use crate::drain::Side;
 use crate::host::clock::duration;
 use crate::request::head::RequestHead;
 use crate::request::upstream::UpstreamRequest;
-use crate::telemetry::MirrorOutcome;
 use crate::telemetry::record::Reporter;
 use crate::upstream::connection_request::ConnectionRequest;
 use crate::worker::context::WorkerContext;
 
 /// How much of a body a mirror may lag behind by before it is given up.
 const LAG: usize = 1024 * 1024;
-/// How long a copy may take when the route says nothing.
-const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Sends the copies that the policy has drawn.
 pub(crate) fn send(
@@ -40,7 +34,7 @@ pub(crate) fn send(
 ) {
     for copy in exchange.copies() {
         if copy.endpoint.is_none() {
-            context.telemetry.mirror(&copy.cluster.name, MirrorOutcome::Dropped);
+            context.telemetry.mirror(&copy.cluster.name, Fate::Dropped);
             continue;
         }
         let body = upload.map(|upload| upload.copy(LAG));
@@ -56,7 +50,7 @@ struct Sending(Rc<WorkerContext>, Side);
 
 impl Sending {
     async fn run(self, copy: Copy, live: &Live, head: &RequestHead, grpc: bool, body: Option<MirrorBody>) {
-        let allowed = copy.timeout.map_or(TIMEOUT, duration);
+        let allowed = duration(copy.allowed());
         let given_up = body.as_ref().map(MirrorBody::given_up);
         let lost = async {
             match given_up {
@@ -65,20 +59,18 @@ impl Sending {
             }
         };
         let body = body.map_or(UpstreamBody::Empty, UpstreamBody::Copy);
-        let sent = tokio::select! {
+        let end = tokio::select! {
             biased;
-            () = lost => Ok(Err(Failure::Overflow)),
-            sent = tokio::time::timeout(allowed, self.exchange(&copy, live, head, grpc, body)) => sent,
+            () = lost => End::Behind,
+            sent = tokio::time::timeout(allowed, self.exchange(&copy, live, head, grpc, body)) => match sent {
+                Ok(Ok(status)) => End::Answered(status),
+                Ok(Err(failure)) => End::Failed(failure),
+                Err(_) => End::TimedOut,
+            },
         };
-        let (outcome, score) = match sent {
-            Ok(Ok(status)) => (MirrorOutcome::Answered, Some(Score::Status(status))),
-            Ok(Err(Failure::Overflow)) => (MirrorOutcome::Dropped, None),
-            Ok(Err(failure)) if failure.is_connect() => (MirrorOutcome::Failed, Some(Score::ConnectFailure)),
-            Ok(Err(_)) => (MirrorOutcome::Failed, Some(Score::Reset)),
-            Err(_) => (MirrorOutcome::Failed, Some(Score::Timeout)),
-        };
-        self.0.telemetry.mirror(&copy.cluster.name, outcome);
-        if let Some(event) = score.and_then(|score| copy.ended(score, self.0.clock.now())) {
+        let (fate, event) = copy.ended(end, self.0.clock.now());
+        self.0.telemetry.mirror(&copy.cluster.name, fate);
+        if let Some(event) = event {
             self.0.outlier(&event);
         }
     }
@@ -94,11 +86,7 @@ impl Sending {
         let context = &self.0;
         let Some(endpoint) = &copy.endpoint else { return Err(Failure::Overflow) };
         let spec = live.snapshot().cluster(copy.cluster.id);
-        let http2 = match spec.protocol {
-            Protocol::Http1 => false,
-            Protocol::Http2 => true,
-            Protocol::Client => head.version == Version::HTTP_2,
-        };
+        let http2 = spec.protocol.speaks_http2(head.is_http2());
         let settings = &spec.connection;
         let wanted = ConnectionRequest {
             cluster: &copy.cluster,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use leeboard_policy::cluster::Address;
+use leeboard_policy::mirror::Fate;
 use leeboard_policy::step::{Retries, RetryEnd};
 use rustc_hash::FxHashMap;
 
@@ -13,7 +14,7 @@ use super::log_sink::LogBuffer;
 use super::metrics::{Event, KEEP_SECONDS, Metrics, Requests};
 use super::record::{Destination, Record, Reporter};
 use super::series::{Count, Share, Shared};
-use super::{FaultKind, MirrorOutcome, seconds};
+use super::{FaultKind, seconds};
 use crate::body::upload::ReplayOverflow;
 
 /// Handles that a worker keeps at a time. Beyond it all are let go and found anew.
@@ -148,8 +149,8 @@ impl WorkerTelemetry {
     }
 
     /// Counts what became of a mirrored request to a cluster.
-    pub(crate) fn mirror(&self, cluster: &Arc<str>, outcome: MirrorOutcome) {
-        self.count(Event::Mirror, cluster, outcome.as_str(), 1);
+    pub(crate) fn mirror(&self, cluster: &Arc<str>, fate: Fate) {
+        self.count(Event::Mirror, cluster, fate.as_str(), 1);
     }
 
     /// Counts a fault that was injected by a route.
@@ -377,7 +378,7 @@ mod tests {
         ] {
             worker.retries(&cluster, Retries { made, end });
         }
-        worker.mirror(&cluster, MirrorOutcome::Dropped);
+        worker.mirror(&cluster, Fate::Dropped);
         worker.fault(&"canary".into(), FaultKind::Abort);
         worker.stale_replay(&cluster);
         worker.replay_overflow(&cluster, ReplayOverflow::Process);
