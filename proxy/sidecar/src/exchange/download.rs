@@ -125,7 +125,8 @@ impl Download {
         // An endpoint that is not told would wait for the rest, and what it breaks off because of it is not its failure.
         if !matches!(frame, Poll::Ready(None | Some(Ok(_)))) && self.ledger.upload.as_ref().is_some_and(Upload::failed)
         {
-            self.end(End::CallerGone);
+            let reset = self.ledger.upload.as_ref().is_some_and(Upload::reset);
+            self.end(if reset { End::CallerReset } else { End::CallerGone });
             return self.break_off(Broken::Downstream, cx);
         }
         match fit_to_pass(ready!(frame)) {

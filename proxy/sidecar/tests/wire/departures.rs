@@ -155,15 +155,17 @@ async fn a_stream_that_is_reset_in_mid_answer_is_the_caller_s_reset() {
     })
     .await;
     let leeboard = Leeboard::start(&service("shop.test", "HTTP", &[(endpoint.address, "v1")])).await;
-    let mut caller = http2::call(leeboard.port("outbound")).await.ready().await.unwrap();
-    let (answer, mut up) = caller.send_request(http2::request("GET", "/mid", &[]), true).unwrap();
-    let answer = soon("the head", answer).await.unwrap();
-    up.send_reset(h2::Reason::CANCEL);
-    drop(answer);
-    let record = leeboard.record("/mid").await;
-    let seen = (&record["response_code"], &record["response_flags"], &record["response_code_details"]);
-    assert_eq!(seen, (&200.into(), &"DR".into(), &"http2.remote_reset".into()));
-    leeboard.at_rest(CLUSTER).await;
+    for (path, whole) in [("/mid", true), ("/both", false)] {
+        let mut caller = http2::call(leeboard.port("outbound")).await.ready().await.unwrap();
+        let (answer, mut up) = caller.send_request(http2::request("POST", path, &[]), whole).unwrap();
+        let answer = soon("the head", answer).await.unwrap();
+        up.send_reset(h2::Reason::CANCEL);
+        drop(answer);
+        let record = leeboard.record(path).await;
+        let seen = (&record["response_code"], &record["response_flags"], &record["response_code_details"]);
+        assert_eq!(seen, (&200.into(), &"DR".into(), &"http2.remote_reset".into()), "{path}");
+        leeboard.at_rest(CLUSTER).await;
+    }
 }
 
 #[tokio::test]
