@@ -3,6 +3,7 @@
 mod frames;
 mod http1;
 mod http2;
+mod refused;
 mod service;
 mod socket;
 

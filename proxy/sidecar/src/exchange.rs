@@ -125,6 +125,17 @@ pub(crate) fn taken_back(
     ledger
 }
 
+/// The record of a request that its connection has refused by itself. Nothing is known of it but its caller.
+pub(crate) fn refused_unseen(context: Rc<WorkerContext>, entrance: Entrance, caller: Caller) {
+    let (began, said) = (context.clock.now(), Verdict::Bad(BadRequest::Malformed).answer(false));
+    let request = DownstreamRequest::unknown();
+    let mut ledger = Ledger::open(context, caller, reporter(entrance), request.version, began);
+    ledger.note_refused(&request);
+    ledger.context.telemetry.bad_request(said.reason);
+    ledger.flags = said.flags;
+    ledger.details = Some("http2.violation.of.messaging.rule".into());
+}
+
 fn reporter(entrance: Entrance) -> Reporter {
     match entrance {
         Entrance::Outbound { .. } => Reporter::Source,

@@ -14,6 +14,7 @@ use std::task::{Context, Poll, ready};
 use leeboard_policy::time::{Span, Time};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::refused::Refused;
 use super::socket::Downstream;
 use crate::host::clock::Clock;
 
@@ -210,6 +211,7 @@ pub(super) struct Watch {
     clock: Clock,
     since: Cell<Option<Time>>,
     wrong: Cell<Option<Wrong>>,
+    refused: RefCell<Refused>,
 }
 
 impl Watch {
@@ -217,7 +219,13 @@ impl Watch {
     pub(super) fn new(clock: Clock) -> Rc<Self> {
         let now = clock.now();
         let frames = RefCell::new(Frames { controls_since: now, ..Frames::new() });
-        Rc::new(Self { frames, clock, since: Cell::new(Some(now)), wrong: Cell::new(None) })
+        Rc::new(Self {
+            frames,
+            clock,
+            since: Cell::new(Some(now)),
+            wrong: Cell::new(None),
+            refused: RefCell::new(Refused::new()),
+        })
     }
 
     /// Since when something is awaited that has begun.
@@ -247,10 +255,26 @@ impl Watch {
         Ok(())
     }
 
-    fn wrote(&self, count: usize) {
+    /// A request on this stream has been handed on.
+    pub(super) fn handed_on(&self, stream: u32) {
+        self.refused.borrow_mut().handed_on(stream);
+    }
+
+    /// How many requests have been refused that were not handed on, since this was last asked.
+    pub(super) fn refused(&self) -> usize {
+        self.refused.borrow_mut().take()
+    }
+
+    fn wrote(&self, pieces: &[io::IoSlice<'_>], count: usize) {
         let mut frames = self.frames.borrow_mut();
         frames.writes += 1;
         frames.written += count as u64;
+        let (mut refused, mut left) = (self.refused.borrow_mut(), count);
+        for piece in pieces {
+            let written = left.min(piece.len());
+            refused.wrote(&piece[..written]);
+            left -= written;
+        }
     }
 }
 
@@ -271,7 +295,7 @@ impl AsyncRead for Watched {
 impl AsyncWrite for Watched {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
         let count = ready!(Pin::new(&mut self.stream).poll_write(cx, data))?;
-        self.watch.wrote(count);
+        self.watch.wrote(&[io::IoSlice::new(data)], count);
         Poll::Ready(Ok(count))
     }
 
@@ -281,7 +305,7 @@ impl AsyncWrite for Watched {
         data: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let count = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, data))?;
-        self.watch.wrote(count);
+        self.watch.wrote(data, count);
         Poll::Ready(Ok(count))
     }
 

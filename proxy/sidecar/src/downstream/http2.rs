@@ -21,7 +21,7 @@ use super::service::{IsolatedExchange, RequestService};
 use super::socket::Downstream;
 use crate::drain::DrainPhase;
 use crate::exchange::ledger::reset_by_caller;
-use crate::exchange::{DownstreamResponse, taken_back};
+use crate::exchange::{DownstreamResponse, refused_unseen, taken_back};
 use crate::http::fields::{Fields, Name, Names};
 use crate::http::hop_by_hop::without_hop_by_hop;
 use crate::http::http2::outgoing::{Outgoing, SendError};
@@ -110,7 +110,11 @@ impl DownstreamConnection {
         if let Some(reason) = watch.wrong() {
             self.context.telemetry.bad_request(reason);
         }
+        self.note_refused(&watch);
         if let Err(error) = ended {
+            if error.is_library() && error.reason() == Some(Reason::PROTOCOL_ERROR) {
+                refused_unseen(self.context.clone(), self.entrance, self.caller);
+            }
             tracing::debug!(caller = %self.caller.peer, %error, "a caller's connection ended");
         }
     }
@@ -143,6 +147,7 @@ impl DownstreamConnection {
                 ready!(turn.poll(TURN, cx));
                 match connection.poll_accept(cx) {
                     Poll::Ready(Some(Ok((request, respond)))) => {
+                        watch.handed_on(respond.stream_id().as_u32());
                         self.begin(&caller, &service, request, respond);
                         turn.did();
                     }
@@ -150,6 +155,7 @@ impl DownstreamConnection {
                     Poll::Ready(None) => return Poll::Ready(Ok(())),
                     Poll::Pending => {
                         turn.rests();
+                        self.note_refused(watch);
                         if self.conn_state.poll_close(cx) == Poll::Ready(CloseReason::Idle) {
                             self.closed("idle-timeout");
                             // What is on its way was not looked at, which GOAWAY says.
@@ -180,6 +186,13 @@ impl DownstreamConnection {
             self.context.timers.put(timer);
         }
         ended
+    }
+
+    /// Requests that the h2 crate has refused leave a record too.
+    fn note_refused(&self, watch: &Watch) {
+        for _ in 0..watch.refused() {
+            refused_unseen(self.context.clone(), self.entrance, self.caller);
+        }
     }
 
     /// Begins to serve a request. One that was taken back with the bytes that brought it is noted and goes nowhere.

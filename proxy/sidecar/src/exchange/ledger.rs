@@ -387,6 +387,7 @@ impl Ledger {
             self.flags = self.flags.with(Flags::DOWNSTREAM_PROTOCOL);
             self.details = said.details.into();
         }
+        let unread = exchange.is_none() && self.flags.has(Flags::DOWNSTREAM_PROTOCOL);
         let details = match self.details.take() {
             Some(details) => details,
             None => gone.and_then(End::details).unwrap_or("via_upstream".into()),
@@ -399,7 +400,7 @@ impl Ledger {
             status: self.status,
             grpc_status: self.grpc_status.map(counted_grpc_status),
             grpc: exchange.is_some_and(Exchange::is_grpc),
-            flags: if malformed || self.flags.has(Flags::OVERLOADED) {
+            flags: if malformed || unread || self.flags.has(Flags::OVERLOADED) {
                 // The caller is there still, or it is the proxy that has left.
                 self.flags.with(decided).without(Flags::DOWNSTREAM_TERMINATED.with(Flags::DOWNSTREAM_RESET))
             } else {

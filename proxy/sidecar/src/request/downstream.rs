@@ -70,6 +70,11 @@ impl DownstreamRequest {
         self.fields.size() + self.target.path().len() + self.target.authority().map_or(0, str::len)
     }
 
+    /// A request on an HTTP/2 stream that nobody here has seen.
+    pub(crate) fn unknown() -> Self {
+        Self { method: unknown_method(), version: Version::HTTP_2, ..Self::unreadable(BadRequest::Malformed, &[]) }
+    }
+
     /// Something that is no request, or not yet. What of it can be made out is for the log.
     pub(crate) fn unreadable(bad: BadRequest, seen: &[u8]) -> Self {
         let line = seen.split(|byte| matches!(byte, b'\r' | b'\n')).next().unwrap_or_default();

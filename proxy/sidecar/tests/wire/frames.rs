@@ -383,3 +383,32 @@ async fn an_endpoint_that_allows_no_stream_just_now_is_waited_for_on_one_connect
         assert_eq!(soon("an answer", wire.response()).await.unwrap().status(), 200);
     }
 }
+
+#[tokio::test]
+async fn heads_that_are_none_leave_a_record_as_well() {
+    let endpoint = Endpoint::named("one").await;
+    let leeboard = before(endpoint.address, "HTTP", &[]).await;
+    let fields = [(":method", "GET"), (":scheme", "http"), (":path", "/"), (":authority", "shop.test")];
+    let with = |more: (&'static str, &'static str)| block(&[&fields[..], &[more]].concat());
+    let table = [with(("connection", "close")), with(("te", "gzip")), head("GET", "http", "nopath", "shop.test")];
+    let mut wire = begin(&leeboard).await;
+    let caller = wire.local().to_string();
+    for (index, head) in table.iter().enumerate() {
+        let stream = 1 + 2 * u32::try_from(index).unwrap();
+        wire.send(frame(HEADERS, END_STREAM | END_HEADERS, stream, head)).await.unwrap();
+        assert_eq!(next_of(&mut wire, RESET).await, Some(1_u32.to_be_bytes().to_vec()), "{stream}");
+        let record = leeboard.all_records(index + 1).await.remove(index);
+        assert_eq!(record["response_code"], 0, "{record}");
+        assert_eq!(record["response_flags"], "DPE", "{record}");
+        assert_eq!(record["response_code_details"], "http2.violation.of.messaging.rule", "{record}");
+        assert_eq!(record["downstream_remote_address"], *caller, "{record}");
+    }
+    wire.send(frame(HEADERS, END_STREAM | END_HEADERS, 7, &block(&fields))).await.unwrap();
+    assert!(next_of(&mut wire, HEADERS).await.is_some(), "the connection lives on");
+    leeboard.metric_becomes("leeboard_bad_requests_total", &["reason=\"malformed\""], 3.0).await;
+    assert_eq!(leeboard.all_records(4).await.len(), 4);
+    // What ends the connection is one as well.
+    wire.send(frame(HEADERS, END_STREAM | END_HEADERS, 9, &head("b@d", "http", "/", "shop.test"))).await.unwrap();
+    let record = leeboard.all_records(5).await.remove(4);
+    assert_eq!(record["response_flags"], "DPE", "{record}");
+}
