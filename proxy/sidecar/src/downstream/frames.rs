@@ -62,6 +62,8 @@ struct Frames {
     settled: bool,
     /// Whether a header block has begun that has not ended.
     in_block: bool,
+    /// The last stream on which a header block has begun.
+    last: u32,
     streams: u64,
     priorities: u64,
     updates: u64,
@@ -112,6 +114,7 @@ impl Frames {
             kind: SETTINGS,
             settled: false,
             in_block: false,
+            last: 0,
             streams: 0,
             priorities: 0,
             updates: 0,
@@ -150,7 +153,7 @@ impl Frames {
 
     /// The head of a frame is here.
     fn begin(&mut self) -> Result<(), Wrong> {
-        let [a, b, c, kind, flags, ..] = self.head;
+        let [a, b, c, kind, flags, stream @ ..] = self.head;
         self.left = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
         self.kind = kind;
         if !self.settled && kind != SETTINGS {
@@ -167,6 +170,7 @@ impl Frames {
         match kind {
             HEADERS | CONTINUATION => {
                 self.streams += u64::from(kind == HEADERS);
+                self.last = self.last.max(u32::from_be_bytes(stream));
                 self.in_block = flags & END_HEADERS == 0;
             }
             PRIORITY => {
@@ -263,6 +267,11 @@ impl Watch {
     /// How many requests have been refused that were not handed on, since this was last asked.
     pub(super) fn refused(&self) -> usize {
         self.refused.borrow_mut().take()
+    }
+
+    /// Whether a request has begun that was not handed on: the head that its connection ends with.
+    pub(super) fn ends_with_a_head(&self) -> bool {
+        self.refused.borrow().is_to_come(self.frames.borrow().last)
     }
 
     fn wrote(&self, pieces: &[io::IoSlice<'_>], count: usize) {

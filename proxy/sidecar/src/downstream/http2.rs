@@ -112,7 +112,7 @@ impl DownstreamConnection {
         }
         self.note_refused(&watch);
         if let Err(error) = ended {
-            if error.is_library() && error.reason() == Some(Reason::PROTOCOL_ERROR) {
+            if error.is_library() && error.reason() == Some(Reason::PROTOCOL_ERROR) && watch.ends_with_a_head() {
                 refused_unseen(self.context.clone(), self.entrance, self.caller);
             }
             tracing::debug!(caller = %self.caller.peer, %error, "a caller's connection ended");

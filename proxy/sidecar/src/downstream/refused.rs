@@ -50,6 +50,11 @@ impl Refused {
         self.reset_unseen.retain(|reset| *reset != stream);
     }
 
+    /// Whether a request on this stream would be handed on yet.
+    pub(super) fn is_to_come(&self, stream: u32) -> bool {
+        stream >= self.next
+    }
+
     /// How many have been refused since this was last asked. To be asked when nothing more can be handed on for now.
     pub(super) fn take(&mut self) -> usize {
         std::mem::take(&mut self.reset_unseen).len()

@@ -411,4 +411,14 @@ async fn heads_that_are_none_leave_a_record_as_well() {
     wire.send(frame(HEADERS, END_STREAM | END_HEADERS, 9, &head("b@d", "http", "/", "shop.test"))).await.unwrap();
     let record = leeboard.all_records(5).await.remove(4);
     assert_eq!(record["response_flags"], "DPE", "{record}");
+    // What is wrong with the connection alone is no request.
+    let mut wire = begin(&leeboard).await;
+    wire.send(frame(DATA, 0, 0, b"x")).await.unwrap();
+    assert!(next_of(&mut wire, GO_AWAY).await.is_some());
+    soon("the end", wire.end()).await;
+    let mut wire = leeboard.dial().await;
+    wire.send("GET /last HTTP/1.1\r\nHost: shop.test\r\n\r\n").await.unwrap();
+    assert!(soon("an answer", wire.response()).await.is_some());
+    let records = leeboard.all_records(6).await;
+    assert_eq!((records.len(), &records[5]["path"]), (6, &"/last".into()));
 }
